@@ -1,0 +1,175 @@
+"""What can go wrong, told as who must act.
+
+    FtlError
+    ├── SpecError        the author of the FtlApp; permanent until the spec changes
+    ├── ComponentError   the author of a tool (or whoever chose its reference); permanent until a digest changes
+    ├── RegistryError    the registry or its credentials; retried with backoff
+    ├── IssuerError      the JWT issuer; retried with backoff
+    └── ClusterError     the cluster (its API server, a missing API, a missing executor); retried with backoff
+
+Every error carries a documented `Reason`, which becomes a condition's reason and a metric's label, and the path of the
+field that it is about. Messages name things; they never carry a credential or the value of a Secret.
+"""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why a condition is what it is. The text after each one is its documentation."""
+
+    SUCCEEDED = "Succeeded"
+    """The stage finished for the current generation."""
+    PROGRESSING = "Progressing"
+    """Work is under way."""
+    RETRYING = "ProgressingWithRetry"
+    """The last try failed for a reason that may pass; it is tried again with growing delays."""
+    SUSPENDED = "Suspended"
+    """`spec.suspend` is true: no pods run and nothing is reconciled."""
+    INVALID_SPEC = "InvalidSpec"
+    """A field of the spec is not usable. Change the field that the message names."""
+    INVALID_REFERENCE = "InvalidReference"
+    """A reference is not a full OCI reference with a tag or digest. Write `registry/repository:tag`."""
+    REFERENCE_NOT_FOUND = "ReferenceNotFound"
+    """The registry has no such tag or digest. Push it, or correct the reference."""
+    REGISTRY_NOT_ALLOWED = "RegistryNotAllowed"
+    """The operator's settings do not allow this registry. Ask the cluster's administrator."""
+    REGISTRY_UNAUTHORIZED = "RegistryUnauthorized"
+    """The registry refused the credentials. Check `imagePullSecrets` or `publish.secretRef`."""
+    REGISTRY_UNAVAILABLE = "RegistryUnavailable"
+    """The registry does not answer as it should. It is tried again; a running app keeps serving."""
+    DIGEST_MISMATCH = "DigestMismatch"
+    """The registry sent bytes that do not match their digest. Nothing of them is used."""
+    UNSUPPORTED_ARTIFACT = "UnsupportedArtifact"
+    """The artifact does not hold one WebAssembly component that can be chosen. The message lists what it holds."""
+    TOO_LARGE = "TooLarge"
+    """Something exceeds its size limit."""
+    INVALID_COMPONENT = "InvalidComponent"
+    """The bytes are not a WebAssembly component or core module that can serve `wasi:http`."""
+    COMPONENT_FAILED = "ComponentFailed"
+    """The component trapped, ran out of its time or memory, or gave no usable answer when asked for its tools."""
+    INVALID_TOOL = "InvalidTool"
+    """A tool's metadata breaks a rule of the Model Context Protocol."""
+    DUPLICATE_TOOL = "DuplicateTool"
+    """Two tools would have the same name. Use `rename`, `include` or `exclude`."""
+    CAPABILITY_NOT_GRANTED = "CapabilityNotGranted"
+    """The component imports something that its entry does not grant. Grant it or use another component."""
+    DYNAMIC_TOOLS = "DynamicTools"
+    """Some component could not be asked for its tools before deployment; the gateway asks it at run time."""
+    PUBLIC_ACCESS = "PublicAccess"
+    """`access: public`: there is no token to check."""
+    NO_USABLE_RULE = "NoUsableRule"
+    """The app is not public and no rule says who may call it, so it is not deployed (fail closed)."""
+    ISSUER_NOT_ALLOWED = "IssuerNotAllowed"
+    """The operator's settings do not allow this issuer. Ask the cluster's administrator."""
+    ISSUER_UNAVAILABLE = "IssuerUnavailable"
+    """The issuer's metadata or keys cannot be read. It is tried again; a running app keeps serving."""
+    ISSUER_INVALID = "IssuerInvalid"
+    """The issuer's metadata or keys break a rule: another issuer, no HTTPS, no key that fits the algorithms."""
+    POLICY_INVALID = "PolicyInvalid"
+    """The Rego policy does not compile or lacks `data.mcp.authorization.allow`."""
+    POLICY_TEST_FAILED = "PolicyTestFailed"
+    """A case of `auth.policyTests` gave another decision than it says."""
+    SOURCE_NOT_FOUND = "SourceNotFound"
+    """A Secret or ConfigMap that the spec names, or a key of it, does not exist."""
+    PUBLISH_FAILED = "PublishFailed"
+    """The composed application could not be pushed."""
+    API_MISSING = "ApiMissing"
+    """The cluster lacks the API of a kind that the spec asks for. Install it or remove the field."""
+    EXECUTOR_MISSING = "ExecutorMissing"
+    """There is no SpinAppExecutor of that name in the namespace. Create it or set `runtime.executor`."""
+    CLUSTER_UNAVAILABLE = "ClusterUnavailable"
+    """The API server refused or failed a request. It is tried again."""
+    CONFLICT = "Conflict"
+    """An object of that name exists and is not owned by this FtlApp. Rename one of them."""
+    MINIMUM_AVAILABLE = "MinimumReplicasAvailable"
+    """Enough pods are ready."""
+    ROLLING_OUT = "RollingOut"
+    """New pods are starting; old ones serve meanwhile."""
+    PODS_FAILING = "PodsFailing"
+    """Pods do not become ready. The message has the pod's own cause."""
+    SCALED_TO_ZERO = "ScaledToZero"
+    """No pod runs because nothing asks for one; the next request starts one."""
+    ROLLED_BACK = "RolledBack"
+    """The new version missed its deadline; the last good digest serves until the spec or an input changes."""
+    TOOLS_VERIFIED = "ToolsVerified"
+    """The running app lists every expected tool."""
+    TOOLS_SILENT = "ToolsSilent"
+    """Some component of the running app does not answer. The message names it."""
+    NOT_VERIFIED = "NotVerified"
+    """The running app was not asked yet."""
+    INTERNAL = "InternalError"
+    """A defect of the operator. Please report it with the log line of the same time."""
+
+
+class FtlError(Exception):
+    """An error with a documented reason and, where one is to blame, the path of a spec field.
+
+    Args:
+        message: What is wrong, where, and what to do. No credential, no Secret value.
+        reason: The documented reason.
+        field: Path of the field that the message is about, such as `spec.tools[1].image`; empty if none is.
+    """
+
+    retryable = False
+
+    def __init__(self, message: str, *, reason: Reason, field: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.reason = reason
+        self.field = field
+
+    def __str__(self) -> str:
+        return f"{self.field}: {self.message}" if self.field else self.message
+
+
+class SpecError(FtlError):
+    """The author of the FtlApp must change it."""
+
+    def __init__(self, message: str, *, reason: Reason = Reason.INVALID_SPEC, field: str = "") -> None:
+        super().__init__(message, reason=reason, field=field)
+
+
+class ComponentError(FtlError):
+    """The author of a tool must change it, or another one must be chosen."""
+
+    def __init__(self, message: str, *, reason: Reason = Reason.INVALID_COMPONENT, field: str = "") -> None:
+        super().__init__(message, reason=reason, field=field)
+
+
+class RegistryError(FtlError):
+    """The registry, or the credentials for it, must be mended; tried again meanwhile.
+
+    Args:
+        retry_after: Seconds that the registry asked to wait (RFC 9110 §10.2.3), if it did.
+    """
+
+    retryable = True
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: Reason = Reason.REGISTRY_UNAVAILABLE,
+        field: str = "",
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message, reason=reason, field=field)
+        self.retry_after = retry_after
+
+
+class IssuerError(FtlError):
+    """The JWT issuer must be mended; tried again meanwhile."""
+
+    retryable = True
+
+    def __init__(self, message: str, *, reason: Reason = Reason.ISSUER_UNAVAILABLE, field: str = "") -> None:
+        super().__init__(message, reason=reason, field=field)
+
+
+class ClusterError(FtlError):
+    """The cluster must be mended; tried again meanwhile."""
+
+    retryable = True
+
+    def __init__(self, message: str, *, reason: Reason = Reason.CLUSTER_UNAVAILABLE, field: str = "") -> None:
+        super().__init__(message, reason=reason, field=field)
