@@ -1,3 +1,3 @@
-"""Serve Model Context Protocol tools from WebAssembly components on any Kubernetes cluster that runs SpinKube."""
+"""Serve Model Context Protocol tools from WebAssembly components on any cluster that runs SpinKube."""
 
 __version__ = "0.1.0"

@@ -2,13 +2,13 @@
 
     FtlError
     ├── SpecError        the author of the FtlApp; permanent until the spec changes
-    ├── ComponentError   the author of a tool (or whoever chose its reference); permanent until a digest changes
+    ├── ComponentError   the author of a tool, or who chose its reference; permanent until a digest changes
     ├── RegistryError    the registry or its credentials; retried with backoff
     ├── IssuerError      the JWT issuer; retried with backoff
     └── ClusterError     the cluster (its API server, a missing API, a missing executor); retried with backoff
 
-Every error carries a documented `Reason`, which becomes a condition's reason and a metric's label, and the path of the
-field that it is about. Messages name things; they never carry a credential or the value of a Secret.
+Every error carries a documented `Reason`, which becomes a condition's reason and a metric's label, and the path
+of the field that it is about. Messages name things; they never carry a credential or the value of a Secret.
 """
 
 from enum import StrEnum
@@ -40,13 +40,13 @@ class Reason(StrEnum):
     DIGEST_MISMATCH = "DigestMismatch"
     """The registry sent bytes that do not match their digest. Nothing of them is used."""
     UNSUPPORTED_ARTIFACT = "UnsupportedArtifact"
-    """The artifact does not hold one WebAssembly component that can be chosen. The message lists what it holds."""
+    """The artifact does not hold one WebAssembly component to choose. The message lists what it holds."""
     TOO_LARGE = "TooLarge"
     """Something exceeds its size limit."""
     INVALID_COMPONENT = "InvalidComponent"
     """The bytes are not a WebAssembly component or core module that can serve `wasi:http`."""
     COMPONENT_FAILED = "ComponentFailed"
-    """The component trapped, ran out of its time or memory, or gave no usable answer when asked for its tools."""
+    """The component trapped, passed its time or memory limit, or gave no usable list of its tools."""
     INVALID_TOOL = "InvalidTool"
     """A tool's metadata breaks a rule of the Model Context Protocol."""
     DUPLICATE_TOOL = "DuplicateTool"
@@ -64,7 +64,7 @@ class Reason(StrEnum):
     ISSUER_UNAVAILABLE = "IssuerUnavailable"
     """The issuer's metadata or keys cannot be read. It is tried again; a running app keeps serving."""
     ISSUER_INVALID = "IssuerInvalid"
-    """The issuer's metadata or keys break a rule: another issuer, no HTTPS, no key that fits the algorithms."""
+    """The issuer's metadata or keys break a rule: another issuer, no HTTPS, no key for the algorithms."""
     POLICY_INVALID = "PolicyInvalid"
     """The Rego policy does not compile or lacks `data.mcp.authorization.allow`."""
     POLICY_TEST_FAILED = "PolicyTestFailed"

@@ -90,9 +90,13 @@ def parse_repository(text: str, field: str = "") -> Repository:
     """Parse `registry[:port]/path`. Raises SpecError with the field path."""
     registry, slash, name = text.partition("/")
     if not slash or not _is_registry(registry):
-        raise _refuse(text, field, "it names no registry; write the host too, for example ghcr.io/acme/weather")
+        raise _refuse(
+            text, field, "it names no registry; write the host too, for example ghcr.io/acme/weather"
+        )
     if not _PATH.fullmatch(name):
-        raise _refuse(text, field, f"{name!r} is not a repository path (lower-case letters, digits, '.', '_', '-', '/')")
+        raise _refuse(
+            text, field, f"{name!r} is not a repository path (lower-case letters, digits, '.', '_', '-', '/')"
+        )
     return Repository(registry.lower(), name)
 
 
@@ -101,7 +105,9 @@ def parse_reference(text: str, field: str = "") -> Reference:
     if len(text) > MAX_REFERENCE_LENGTH:
         raise _refuse(text, field, f"it is longer than {MAX_REFERENCE_LENGTH} characters")
     if text.startswith("file:"):
-        raise _refuse(text, field, "local files work in 'ftl-operator up' and 'render' only; push it to a registry")
+        raise _refuse(
+            text, field, "local files work in 'ftl-operator up' and 'render' only; push it to a registry"
+        )
     rest, at, digest_text = text.partition("@")
     digest = parse_digest(digest_text, field) if at else None
     # A colon after the last slash separates the tag; one before it belongs to the port or an IPv6 address.
@@ -128,7 +134,11 @@ def parse_source(text: str, directory: Path, field: str = "") -> Reference | Fil
 def _is_registry(text: str) -> bool:
     if text.startswith("["):
         address, bracket, port = text[1:].partition("]")
-        if not bracket or (port and not _is_port(port.removeprefix(":"))) or (port and not port.startswith(":")):
+        if (
+            not bracket
+            or (port and not _is_port(port.removeprefix(":")))
+            or (port and not port.startswith(":"))
+        ):
             return False
         try:
             ipaddress.IPv6Address(address)
@@ -149,4 +159,6 @@ def _is_port(text: str) -> bool:
 
 
 def _refuse(text: str, field: str, why: str) -> SpecError:
-    return SpecError(f"{text[:100]!r} is not a usable reference: {why}", reason=Reason.INVALID_REFERENCE, field=field)
+    return SpecError(
+        f"{text[:100]!r} is not a usable reference: {why}", reason=Reason.INVALID_REFERENCE, field=field
+    )
