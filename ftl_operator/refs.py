@@ -1,8 +1,8 @@
 """References and digests, parsed once at the border so that nobody behind it handles a raw image string.
 
-Sources: OCI distribution specification 1.1 (names and tags), OCI image specification 1.1 (digests). Two conveniences
-of Docker's are left out on purpose: no registry is guessed (`acme/weather:1` is refused, `localhost/a/b` is a host)
-and no tag is guessed (a reference without tag or digest is refused).
+Sources: OCI distribution specification 1.1 (names and tags), OCI image specification 1.1 (digests). Two
+conveniences of Docker's are left out on purpose: no registry is guessed (`acme/weather:1` is refused,
+`localhost/a/b` is a host) and no tag is guessed (a reference without tag or digest is refused).
 """
 
 import ipaddress
@@ -101,13 +101,11 @@ def parse_repository(text: str, field: str = "") -> Repository:
 
 
 def parse_reference(text: str, field: str = "") -> Reference:
-    """Parse `registry[:port]/path[:tag][@digest]`. Raises SpecError with the field path and what to write instead."""
+    """Parse `registry[:port]/path[:tag][@digest]`. Raises SpecError that says what to write instead."""
     if len(text) > MAX_REFERENCE_LENGTH:
         raise _refuse(text, field, f"it is longer than {MAX_REFERENCE_LENGTH} characters")
     if text.startswith("file:"):
-        raise _refuse(
-            text, field, "local files work in 'ftl-operator up' and 'render' only; push it to a registry"
-        )
+        raise _refuse(text, field, "local files work in 'up' and 'render' only; push it to a registry")
     rest, at, digest_text = text.partition("@")
     digest = parse_digest(digest_text, field) if at else None
     # A colon after the last slash separates the tag; one before it belongs to the port or an IPv6 address.
