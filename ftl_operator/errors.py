@@ -8,7 +8,7 @@
     └── ClusterError     the cluster (its API server, a missing API, a missing executor); retried with backoff
 
 Every error carries a documented `Reason`, which becomes a condition's reason and a metric's label, and the
-path of the field that it is about. Messages name things, and never carry a credential or the value of a Secret.
+path of the field that it is about. Messages name things; they never carry a credential or a Secret's value.
 """
 
 from enum import StrEnum
