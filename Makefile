@@ -1,0 +1,60 @@
+# Everything a person needs is `make up` and `make test`; the rest are their parts.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ftl-operator
+UV_VERSION := 0.13.9
+UV := $(shell command -v uv || echo $(CACHE)/uv-$(UV_VERSION)/bin/uv)
+RUN := $(UV) run --frozen
+GATEWAY_TARGET := CARGO_TARGET_DIR=$(CACHE)/target-native
+
+.PHONY: help init up test check unit rust gateway conformance e2e bench generate docs prerequisites clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
+
+$(UV):
+	python3 -m venv $(CACHE)/uv-$(UV_VERSION) && $(CACHE)/uv-$(UV_VERSION)/bin/pip install --quiet uv==$(UV_VERSION)
+
+init: | $(UV) ## Create the environment (.venv) from the lock file
+	@$(UV) sync --frozen --quiet
+
+up: init ## Serve the quickstart on http://127.0.0.1:3000/mcp
+	@$(RUN) ftl-operator up examples/quickstart/ftlapp.yaml
+
+prerequisites: ## Install what the tests need from the system's packages
+	@scripts/prerequisites
+
+test: prerequisites init check rust unit gateway e2e docs ## Run every test, from a clean checkout
+
+check: init ## Lint, types, import rules, generated files
+	$(RUN) ruff check
+	$(RUN) ruff format --check
+	$(RUN) mypy
+	$(RUN) lint-imports
+	$(RUN) python scripts/generate.py --check
+
+rust: ## The gateway's crates, natively: format, clippy, tests
+	cd gateway_component && cargo fmt --all --check
+	cd gateway_component && $(GATEWAY_TARGET) cargo clippy --workspace --all-targets --locked -- -D warnings
+	cd gateway_component && $(GATEWAY_TARGET) cargo test --workspace --locked --quiet
+
+unit: init ## The Python tests: pure stages, registry, embedded host, CLI
+	$(RUN) pytest tests
+
+gateway: init ## Rebuild gateway.wasm and compare it with the committed one
+	gateway_component/build.sh --check
+
+e2e: init ## A real control plane, spin-operator, registry and node on loopback
+	$(RUN) pytest e2e
+
+bench: init ## Measure, as ratios in one run
+	$(RUN) python -m bench
+
+generate: init ## Write everything that is generated
+	$(RUN) python scripts/generate.py
+
+docs: init ## Build the documentation, strictly
+	$(UV) run --frozen --group docs mkdocs build --strict --quiet
+
+clean: ## Remove what was built here (not the user's cache)
+	rm -rf .venv site dist build
