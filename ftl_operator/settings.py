@@ -1,0 +1,166 @@
+"""The operator's settings, read once from the environment variables `FTL_*` and frozen from then on.
+
+Every field is one variable: `publish_repository` is `FTL_PUBLISH_REPOSITORY`. Lists are separated by commas, so
+a chart can render them without quoting rules. A value that is not usable stops the start with a message that
+names the variable: an operator that guesses is worse than one that does not run.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+
+from ftl_operator.errors import SpecError
+from ftl_operator.refs import Repository, parse_repository
+
+PREFIX = "FTL_"
+
+
+def _split(value: object) -> object:
+    """A comma-separated text becomes a tuple; anything else is left to pydantic."""
+    if isinstance(value, str):
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+    return value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+
+
+class Settings(BaseModel):
+    """Everything about the operator that is not in an FtlApp."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+    publish_repository: str = ""
+    """Where composed applications are pushed unless `publish.repository` says otherwise: an app goes to
+    `PUBLISH_REPOSITORY/NAMESPACE/NAME`. Empty means that every FtlApp must say it."""
+    publish_pull_secrets: Names = ()
+    """Names of image pull secrets, expected in the app's namespace, that every SpinApp gets."""
+    docker_config: Path | None = None
+    """A Docker `config.json` with the operator's own registry credentials."""
+    allowed_registries: Names = ("*",)
+    """Registries the operator may talk to: a host with an optional port, `*.suffix`, or `*` for every one."""
+    allowed_issuers: Names = ("*",)
+    """Issuers an FtlApp may name: a host, `*.suffix`, or `*` for every one."""
+    plain_http_registries: Names = ()
+    """Registries (host with port) that are spoken to without TLS. For loopback and in-cluster development."""
+    plain_http_issuers: Names = ()
+    """Issuers (host with port) that are spoken to without TLS. For loopback development."""
+    ca_bundle: Path | None = None
+    """A PEM file with certificate authorities to trust besides the system's."""
+    namespaces: Names = ()
+    """Namespaces to serve; empty means the whole cluster."""
+    operator_namespace: str = "default"
+    """The namespace the operator runs in: its Lease lives there, and its probes come from there."""
+    identity: str = ""
+    """Who this replica is in the Lease; the pod's name. Empty means the host's name and process id."""
+    lease_name: str = "ftl-operator"
+    """The Lease that decides which replica acts."""
+    leader_election: bool = True
+    """Whether to wait for the Lease before acting. Without it only one replica may run."""
+    resync_seconds: float = Field(default=600, ge=10)
+    """How long after a reconcile the next one comes without any change, in seconds; tags move unannounced."""
+    workers: int = Field(default=8, ge=1, le=64)
+    """How many apps are reconciled at once."""
+    inspectors: int = Field(default=1, ge=1, le=16)
+    """How many components are asked for their tools at once; each takes a core and up to its memory limit."""
+    registry_connections: int = Field(default=4, ge=1, le=64)
+    """How many requests to one registry run at once, so that a slow one holds few workers."""
+    registry_timeout_seconds: float = Field(default=15, gt=0)
+    """How long one request to a registry may take to connect, and to send its next bytes."""
+    max_component_bytes: int = Field(default=128 * 1024 * 1024, ge=1)
+    """The largest component that is downloaded."""
+    cache_dir: Path | None = None
+    """Where blobs and compiled components are kept; default `${XDG_CACHE_HOME:-~/.cache}/ftl-operator`."""
+    cache_max_bytes: int = Field(default=2 * 1024 * 1024 * 1024, ge=0)
+    """How much the blob cache may hold."""
+    inspect_timeout_seconds: float = Field(default=20, gt=0)
+    """How long a component may take to list its tools, compilation not counted."""
+    inspect_memory_bytes: int = Field(default=512 * 1024 * 1024, ge=1)
+    """How much memory a component may use while it lists its tools."""
+    progress_deadline_seconds: float = Field(default=600, ge=1)
+    """How long a rollout may take before the last good version is brought back."""
+    history_limit: int = Field(default=5, ge=1, le=20)
+    """How many published versions `status.history` shows."""
+    service_url: str = "http://{name}.{namespace}.svc:80"
+    """How the operator reaches an app's Service to verify it; `{name}` and `{namespace}` are filled in."""
+    probe_timeout_seconds: float = Field(default=10, gt=0)
+    """How long a running app may take to answer the operator's probe."""
+    metrics_port: int = Field(default=9090, ge=0, le=65535)
+    """The port of `/metrics`, `/healthz` and `/readyz`; 0 takes any free one."""
+    metrics_address: str = "0.0.0.0"  # noqa: S104 - the kubelet and Prometheus come from other hosts
+    """The address that port is bound to."""
+    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+    """Which log lines are written."""
+    log_format: str = Field(default="json", pattern="^(json|text)$")
+    """How log lines are written."""
+
+    @field_validator("publish_repository")
+    @classmethod
+    def _publish_repository_is_complete(cls, value: str) -> str:
+        if value:
+            try:
+                parse_repository(value)
+            except SpecError as error:
+                raise ValueError(error.message) from error
+        return value
+
+    @field_validator("service_url")
+    @classmethod
+    def _service_url_has_known_fields(cls, value: str) -> str:
+        try:
+            filled = value.format(name="n", namespace="ns")
+        except (KeyError, IndexError, ValueError) as error:
+            raise ValueError("only {name} and {namespace} may stand in braces") from error
+        if not filled.startswith(("http://", "https://")):
+            raise ValueError("it must start with http:// or https://")
+        return value
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Self:
+        """Read the settings from environment variables.
+
+        Args:
+            environ: Usually `os.environ`. Names of no setting are ignored, for Kubernetes itself sets
+                variables such as `FTL_OPERATOR_SERVICE_HOST`; an empty value means the default.
+
+        Raises:
+            SpecError: A value is not usable; the message names each variable.
+        """
+        given: dict[str, Any] = {}
+        for name in cls.model_fields:
+            if value := environ.get(PREFIX + name.upper()):
+                given[name] = value
+        try:
+            return cls(**given)
+        except ValidationError as error:
+            problems = "; ".join(
+                f"{PREFIX}{str(item['loc'][0]).upper()}: {item['msg'].removeprefix('Value error, ')}"
+                for item in error.errors(include_url=False, include_input=False, include_context=False)
+            )
+            raise SpecError(f"the operator's settings are not usable: {problems}") from None
+
+    def default_repository(self, namespace: str, name: str) -> Repository | None:
+        """Where an app of this namespace and name is published by default, if a default is set."""
+        return (
+            parse_repository(f"{self.publish_repository}/{namespace}/{name}")
+            if self.publish_repository
+            else None
+        )
+
+
+def host_allowed(host: str, patterns: tuple[str, ...]) -> bool:
+    """Whether a host (with its port, if it has one) matches a list of allowed ones.
+
+    A pattern without a port allows every port; `*.acme.dev` matches below `acme.dev`, not itself; `*` matches
+    all.
+    """
+    host = host.lower()
+    bare = host.rpartition(":")[0] if ":" in host.rpartition("]")[2] else host
+    for pattern in (pattern.lower() for pattern in patterns):
+        if pattern in ("*", host, bare):
+            return True
+        if pattern.startswith("*.") and (host.endswith(pattern[1:]) or bare.endswith(pattern[1:])):
+            return True
+    return False

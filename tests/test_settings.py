@@ -1,0 +1,76 @@
+import pytest
+from pydantic import ValidationError
+
+from ftl_operator.errors import SpecError
+from ftl_operator.settings import Settings, host_allowed
+
+
+def test_the_environment_fills_every_kind_of_field():
+    settings = Settings.from_env(
+        {
+            "FTL_PUBLISH_REPOSITORY": "registry.acme.dev/ftl",
+            "FTL_ALLOWED_REGISTRIES": "ghcr.io, *.acme.dev",
+            "FTL_NAMESPACES": "",
+            "FTL_WORKERS": "3",
+            "FTL_LEADER_ELECTION": "false",
+            "FTL_OPERATOR_SERVICE_HOST": "10.0.0.1",
+        }
+    )
+    assert settings == Settings(
+        publish_repository="registry.acme.dev/ftl",
+        allowed_registries=("ghcr.io", "*.acme.dev"),
+        workers=3,
+        leader_election=False,
+    )
+    assert str(settings.default_repository("agents", "tools")) == "registry.acme.dev/ftl/agents/tools"
+
+
+def test_without_a_publish_repository_there_is_no_default():
+    assert Settings().default_repository("agents", "tools") is None
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("FTL_WORKERS", "many", "valid integer"),
+        ("FTL_WORKERS", "0", "greater than or equal to 1"),
+        ("FTL_PUBLISH_REPOSITORY", "acme", "it names no registry"),
+        ("FTL_SERVICE_URL", "http://{pod}", "only {name} and {namespace}"),
+        ("FTL_SERVICE_URL", "ftp://{name}", "http:// or https://"),
+        ("FTL_LOG_LEVEL", "LOUD", "pattern"),
+    ],
+)
+def test_an_unusable_value_names_its_variable(variable, value, said):
+    with pytest.raises(SpecError) as caught:
+        Settings.from_env({variable: value})
+    assert variable in str(caught.value)
+    assert said in str(caught.value)
+
+
+def test_settings_cannot_change():
+    with pytest.raises(ValidationError):
+        Settings().workers = 2
+
+
+@pytest.mark.parametrize(
+    ("host", "patterns", "allowed"),
+    [
+        ("ghcr.io", ("*",), True),
+        ("ghcr.io", ("ghcr.io",), True),
+        ("GHCR.io", ("ghcr.IO",), True),
+        ("ghcr.io:443", ("ghcr.io",), True),
+        ("ghcr.io", ("ghcr.io:443",), False),
+        ("127.0.0.1:5000", ("127.0.0.1:5000",), True),
+        ("127.0.0.1:5001", ("127.0.0.1:5000",), False),
+        ("[::1]:5000", ("[::1]",), True),
+        ("[::1]", ("[::1]",), True),
+        ("eu.acme.dev", ("*.acme.dev",), True),
+        ("eu.acme.dev:8443", ("*.acme.dev",), True),
+        ("acme.dev", ("*.acme.dev",), False),
+        ("evilacme.dev", ("*.acme.dev",), False),
+        ("ghcr.io.evil.dev", ("ghcr.io",), False),
+        ("ghcr.io", (), False),
+    ],
+)
+def test_allowed_hosts(host, patterns, allowed):
+    assert host_allowed(host, patterns) is allowed
