@@ -1,0 +1,308 @@
+"""Reads what a WebAssembly binary is, imports and exports, without compiling it.
+
+Formats: the component model's `design/mvp/Binary.md` (version 0x0d, layer 1) and the core specification,
+chapter 5 (version 1). Only the outermost component's import and export sections are read; code, data and
+nested components are skipped by their length, so 37 MB take no longer than 100 KB. The bytes are hostile
+input: every length is checked against what is left, every count against the bytes that it needs, nothing
+recurses, and the one error is ComponentError.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ftl_operator.errors import ComponentError
+
+MAX_NAME_BYTES = 4096
+MAX_NAMES = 100_000
+MAX_SECTIONS = 1_000_000
+
+_MAGIC = b"\0asm"
+_CORE = b"\x01\0\0\0"
+_COMPONENT = b"\x0d\0\x01\0"
+
+_CUSTOM = 0
+_CORE_IMPORT, _CORE_EXPORT = 2, 7
+_IMPORT, _EXPORT = 10, 11
+
+
+class Kind(StrEnum):
+    """What a binary is, as far as it decides who can run it."""
+
+    WASI_0_2 = "wasi-0.2"
+    """A component of WASI 0.2 or older snapshots: runs on every Spin since 2.0 and in the embedded host."""
+    WASI_0_3 = "wasi-0.3"
+    """A component of WASI 0.3 (or a release candidate of it): a matter of Spin 4."""
+    CORE_MODULE = "core-module"
+    """A core module; Spin turns it into a component when it carries `component-type` sections."""
+
+
+@dataclass(frozen=True, slots=True)
+class Binary:
+    """What a binary says about itself.
+
+    `imports` and `exports` are names as written, in binary order without repetition, such as
+    `wasi:http/types@0.2.4`. A core module's are the module names that it imports, and its exports with
+    `wasi:http/incoming-handler@0.2.0#handle` cut to the interface: its toolchain's world, as far as it is
+    used.
+    """
+
+    kind: Kind
+    imports: tuple[str, ...]
+    exports: tuple[str, ...]
+    world: bool = True
+    """True for a component; for a core module, whether `component-type` sections tell its world."""
+
+    @property
+    def serves_http(self) -> bool:
+        """Whether it exports a handler of HTTP requests that Spin knows."""
+        return any(name.partition("@")[0] in HTTP_HANDLERS for name in self.exports)
+
+
+HTTP_HANDLERS = frozenset(
+    {"wasi:http/incoming-handler", "wasi:http/handler", "fermyon:spin/inbound-http", "inbound-http"}
+)
+"""Interfaces by which Spin hands a component a request; the one without a package is Spin 1's."""
+
+
+def read_binary(data: bytes | bytearray | memoryview) -> Binary:
+    """Read a binary's kind, imports and exports.
+
+    Args:
+        data: The whole binary; a memoryview of a memory-mapped file is read without copying it.
+
+    Raises:
+        ComponentError: If it is no WebAssembly, of an unknown version, truncated or malformed.
+    """
+    reader = _Reader(memoryview(data).cast("B"))
+    preamble = bytes(reader.data[:8])
+    if preamble[:4] != _MAGIC:
+        raise ComponentError(f"not a WebAssembly binary: it begins with {_shown(preamble)}")
+    reader.at = 8
+    match preamble[4:]:
+        case b if b == _COMPONENT:
+            return _component(reader)
+        case b if b == _CORE:
+            return _core_module(reader)
+    raise ComponentError(
+        f"WebAssembly of an unknown version ({preamble[4:].hex(' ') or 'truncated'}): "
+        "neither a core module nor a component of the current component model"
+    )
+
+
+def _component(reader: "_Reader") -> Binary:
+    imports: dict[str, None] = {}
+    exports: dict[str, None] = {}
+    for identifier, body in _sections(reader):
+        if identifier == _IMPORT:
+            for _ in range(body.count(smallest_item=3)):
+                _add(imports, _external_name(body), body)
+                _skip_external_type(body)
+            body.end("import section")
+        elif identifier == _EXPORT:
+            for _ in range(body.count(smallest_item=4)):
+                _add(exports, _external_name(body), body)
+                _skip_sort(body)
+                body.u32()
+                if _optional(body):
+                    _skip_external_type(body)
+            body.end("export section")
+    names = (*imports, *exports)
+    kind = Kind.WASI_0_3 if any(_is_wasi_0_3(name) for name in names) else Kind.WASI_0_2
+    return Binary(kind, tuple(imports), tuple(exports))
+
+
+def _core_module(reader: "_Reader") -> Binary:
+    imports: dict[str, None] = {}
+    exports: dict[str, None] = {}
+    world = False
+    for identifier, body in _sections(reader):
+        if identifier == _CUSTOM:
+            world = world or _is_world(body)
+        elif identifier == _CORE_IMPORT:
+            for _ in range(body.count(smallest_item=4)):
+                _add(imports, body.name(), body)
+                body.name()
+                _skip_core_type(body)
+            body.end("import section")
+        elif identifier == _CORE_EXPORT:
+            for _ in range(body.count(smallest_item=3)):
+                # The canonical ABI's names: INTERFACE#FUNCTION, with `cabi_post_` before it for clean-up.
+                name = body.name().removeprefix("cabi_post_").partition("#")[0]
+                _add(exports, name, body)
+                body.byte()
+                body.u32()
+            body.end("export section")
+    return Binary(Kind.CORE_MODULE, tuple(imports), tuple(exports), world)
+
+
+def _is_world(body: "_Reader") -> bool:
+    try:
+        return body.name().startswith("component-type")
+    except ComponentError:
+        # A broken custom section is no error of a module (core specification 5.5.3).
+        return False
+
+
+def _sections(reader: "_Reader") -> Iterator[tuple[int, "_Reader"]]:
+    for _ in range(MAX_SECTIONS):
+        if reader.at == len(reader.data):
+            return
+        identifier = reader.byte()
+        yield identifier, reader.sub(reader.u32(), f"section {identifier}")
+    raise reader.error(f"more than {MAX_SECTIONS} sections")
+
+
+def _external_name(body: "_Reader") -> str:
+    form = body.byte()
+    if form > 2:
+        raise body.error(f"a name of the unknown form {form}")
+    name = body.name()
+    if form == 2:
+        for _ in range(body.count(smallest_item=2)):
+            body.byte()
+            body.name()
+    return name
+
+
+def _skip_external_type(body: "_Reader") -> None:
+    match body.byte():
+        case 0x00:  # core module
+            body.byte()
+            body.u32()
+        case 0x01 | 0x04 | 0x05:  # func, component, instance
+            body.u32()
+        case 0x02:  # value
+            body.byte()
+            body.signed33()
+        case 0x03:  # type: equal to another, or a fresh resource
+            if body.byte() == 0x00:
+                body.u32()
+        case other:
+            raise body.error(f"an unknown external type 0x{other:02x}")
+
+
+def _skip_sort(body: "_Reader") -> None:
+    if body.byte() == 0x00:
+        body.byte()
+
+
+def _skip_core_type(body: "_Reader") -> None:
+    match body.byte():
+        case 0x00:  # func
+            body.u32()
+        case 0x01:  # table: reference type, limits
+            if body.byte() in (0x63, 0x64):
+                body.signed33()
+            _skip_limits(body)
+        case 0x02:  # memory
+            _skip_limits(body)
+        case 0x03:  # global: value type, mutability
+            if body.byte() in (0x63, 0x64):
+                body.signed33()
+            body.byte()
+        case 0x04:  # tag
+            body.byte()
+            body.u32()
+        case other:
+            raise body.error(f"an unknown import type 0x{other:02x}")
+
+
+def _skip_limits(body: "_Reader") -> None:
+    flags = body.byte()
+    body.leb(10)
+    if flags & 1:
+        body.leb(10)
+    if flags & 8:  # custom page size
+        body.u32()
+
+
+def _optional(body: "_Reader") -> bool:
+    flag = body.byte()
+    if flag > 1:
+        raise body.error(f"an option with the flag {flag}")
+    return flag == 1
+
+
+def _is_wasi_0_3(name: str) -> bool:
+    package, _, version = name.partition("@")
+    return package.startswith("wasi:") and (version == "0.3" or version.startswith("0.3."))
+
+
+def _add(names: dict[str, None], name: str, body: "_Reader") -> None:
+    if len(names) >= MAX_NAMES:
+        raise body.error(f"more than {MAX_NAMES} names")
+    names[name] = None
+
+
+def _shown(preamble: bytes) -> str:
+    return f"bytes {preamble[:8].hex(' ')}" if preamble else "nothing (it is empty)"
+
+
+class _Reader:
+    """A position in bytes that may end anywhere."""
+
+    __slots__ = ("at", "data", "offset")
+
+    def __init__(self, data: memoryview, offset: int = 0) -> None:
+        self.data = data
+        self.at = 0
+        self.offset = offset
+
+    def error(self, what: str) -> ComponentError:
+        return ComponentError(f"malformed WebAssembly: {what} at byte {self.offset + self.at}")
+
+    def byte(self) -> int:
+        if self.at >= len(self.data):
+            raise self.error("the bytes end too early")
+        value = self.data[self.at]
+        self.at += 1
+        return value
+
+    def leb(self, longest: int) -> int:
+        """An unsigned LEB128 number of at most `longest` bytes."""
+        value = 0
+        for index in range(longest):
+            byte = self.byte()
+            value |= (byte & 0x7F) << (7 * index)
+            if not byte & 0x80:
+                return value
+        raise self.error(f"a number longer than {longest} bytes")
+
+    def u32(self) -> int:
+        value = self.leb(5)
+        if value >> 32:
+            raise self.error("a number over 32 bits")
+        return value
+
+    def signed33(self) -> None:
+        """Skip a type index or type code; its value does not matter here."""
+        self.leb(5)
+
+    def count(self, smallest_item: int) -> int:
+        """The length of a vector whose items need `smallest_item` bytes each; more than fit is an error."""
+        count = self.u32()
+        if count * smallest_item > len(self.data) - self.at:
+            raise self.error(f"{count} items do not fit into the bytes that are left")
+        return count
+
+    def name(self) -> str:
+        length = self.u32()
+        if length > MAX_NAME_BYTES:
+            raise self.error(f"a name of {length} bytes (at most {MAX_NAME_BYTES})")
+        raw = bytes(self.sub(length, "a name").data)
+        try:
+            return raw.decode()
+        except UnicodeDecodeError:
+            raise self.error("a name that is not UTF-8") from None
+
+    def sub(self, length: int, what: str) -> "_Reader":
+        if length > len(self.data) - self.at:
+            raise self.error(f"{what} is {length} bytes long and {len(self.data) - self.at} are left")
+        part = _Reader(self.data[self.at : self.at + length], self.offset + self.at)
+        self.at += length
+        return part
+
+    def end(self, what: str) -> None:
+        if self.at != len(self.data):
+            raise self.error(f"the {what} has {len(self.data) - self.at} bytes more than its items")
