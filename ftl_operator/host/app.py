@@ -1,0 +1,257 @@
+"""A Spin application, running: routes, chaining, outbound requests."""
+
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..refs import Digest
+from .component import Component, GuestError
+from .engine import Engine, cache_directory
+from .guest import Guest, Waker
+from .limits import Limits
+from .locked import components_of, routes_of
+from .logs import Log
+from .messages import Headers, Request, Response
+from .outbound import Target, parse_target
+from .outbound_http import Client
+from .pipe import Pipe, PipeError
+from .routes import Match, match
+from .values import Err, Ok
+from .wasi_http import (
+    Fields,
+    FutureResponse,
+    IncomingRequest,
+    IncomingResponse,
+    OutgoingRequest,
+    RequestOptions,
+    method_of,
+)
+from .workers import Workers
+
+_ERROR = b"internal error\n"
+_DENIED = ("HTTP-request-denied", None)
+
+
+def stderr_log(component: str, line: str) -> None:
+    """Write a guest's line to standard error as `[component] line`."""
+    sys.stderr.write(f"[{component}] {line}\n")
+
+
+class HostApp:
+    """A locked Spin application on this host. All methods may be called from any thread.
+
+    Args:
+        document: The locked application.
+        blob: Gives the file of a layer by its digest.
+        variables: Values of application variables, before their defaults.
+        limits: Of each request.
+        log: Takes each line that a component prints, and each failure, with the component's id.
+        state_dir: Where key-value stores are kept; None keeps them in memory.
+        fuel: Meter instructions into `Response.fuel`.
+
+    Raises:
+        SpecError: The document asks for something this host does not have.
+    """
+
+    def __init__(
+        self,
+        document: Mapping[str, Any],
+        blob: Callable[[Digest], Path],
+        *,
+        variables: Mapping[str, str] | None = None,
+        limits: Limits | None = None,
+        log: Log = stderr_log,
+        state_dir: Path | None = None,
+        fuel: bool = False,
+        cache: Path | None = None,
+        client: Client | None = None,
+    ) -> None:
+        self._limits = limits or Limits()
+        self._log = log
+        self._workers = Workers()
+        self._client = client or Client()
+        self._places = threading.BoundedSemaphore(self._limits.concurrency)
+        engine = Engine(fuel=fuel, cache=cache or cache_directory())
+
+        def build(**grants: Any) -> Component:
+            return Component(engine=engine, limits=self._limits, send=self._send, log=log, **grants)
+
+        self._components, self._stores = components_of(document, blob, variables or {}, state_dir, build)
+        self._routes = routes_of(document)
+
+    def prepare(self) -> None:
+        """Compile every component now rather than at its first request. Raises GuestError."""
+        for component in self._components.values():
+            component.prepare()
+
+    def handle(self, request: Request) -> Response:
+        """Serve one request. Never raises for what a guest does: that becomes a 500 and a line in the log."""
+        found = match(self._routes, request.target.partition("?")[0])
+        if found is None:
+            return _plain(404, b"")
+        if len(request.body) > self._limits.request_body:
+            return _plain(413, b"the request's body is too large\n")
+        if not self._places.acquire(blocking=False):
+            return _plain(503, b"too many requests at once\n")
+        guest = self._guest(found.component, time.monotonic() + self._limits.time, 0)
+        arrived = Waker()
+        guest.on_outcome = arrived.wake
+        self._start(guest, _incoming(request, found), self._places.release)
+        arrived.wait(lambda: guest.outcome is not None, None)
+        outcome = guest.outcome
+        if outcome is None or outcome.body is None:
+            return _plain(500, _ERROR)
+        return Response(outcome.status, tuple(outcome.headers), self._body(guest, outcome.body), guest.fuel)
+
+    def close(self) -> None:
+        """Release threads, connections and stores. Requests under way end with errors."""
+        self._workers.close()
+        self._client.close()
+        for store in self._stores:
+            store.close()
+
+    def _guest(self, component: str, deadline: float, depth: int) -> Guest:
+        return Guest(self._components[component], deadline, depth)
+
+    def _start(self, guest: Guest, request: IncomingRequest, done: Callable[[], None] = lambda: None) -> None:
+        def job() -> None:
+            try:
+                guest.component.run(guest, request)
+            except GuestError as error:
+                self._log(guest.component.id, str(error))
+            except Exception as error:  # noqa: BLE001 - a defect of the host must not end its thread silently
+                self._log(guest.component.id, f"host error: {type(error).__name__}: {error}")
+            finally:
+                request.pipe.leave()
+                body = guest.outcome.body if guest.outcome else None
+                if body is not None:
+                    body.fail(
+                        PipeError("the component ended before its body", ("HTTP-response-incomplete", None))
+                    )
+                guest.ended.set()
+                done()
+
+        self._workers.run(job)
+
+    def _body(self, guest: Guest, pipe: Pipe) -> Iterator[bytes]:
+        yield from pipe.chunks(guest.deadline)
+        # Fuel is known when the guest is gone, which is soon after its body's end.
+        guest.ended.wait(max(0.0, guest.deadline - time.monotonic()))
+
+    def _send(self, guest: Guest, request: OutgoingRequest, options: RequestOptions | None) -> FutureResponse:
+        """Carry a guest's outgoing request: to a component, to the application itself, or out."""
+        future = FutureResponse(guest)
+        own = not request.authority or request.authority.partition(":")[0] == "self.alt"
+        scheme = _scheme(request)
+        target = None if own else parse_target(scheme, request.authority or "")
+        if own:
+            allowed = guest.component.allowed.allows_self()
+        else:
+            allowed = target is not None and guest.component.allowed.allows(target)
+        if not allowed:
+            self._log(guest.component.id, f"denied a request to {scheme}://{request.authority or 'self'}")
+            future.set(Err(_DENIED))
+        elif own:
+            found = match(self._routes, (request.path or "/").partition("?")[0])
+            self._chain(guest, request, found, future)
+        elif target is not None and target.chained is not None:
+            self._chain(guest, request, Match(target.chained, "", request.path or "/"), future)
+        elif target is not None:
+            self._go_out(guest, request, options, target, future)
+        return future
+
+    def _go_out(
+        self,
+        guest: Guest,
+        request: OutgoingRequest,
+        options: RequestOptions | None,
+        target: Target,
+        future: FutureResponse,
+    ) -> None:
+        self._workers.run(lambda: self._client.send(guest, request, options, target, future))
+
+    def _chain(
+        self, guest: Guest, request: OutgoingRequest, found: Match | None, future: FutureResponse
+    ) -> None:
+        if found is None:
+            future.set(Ok(IncomingResponse(404, Fields([], immutable=True), Pipe.of(b""))))
+            return
+        if found.component not in self._components:
+            self._log(
+                guest.component.id,
+                f"called {found.component!r}, which is not a component of this application",
+            )
+            future.set(Err(("destination-not-found", None)))
+            return
+        if guest.depth >= self._limits.depth:
+            future.set(Err(("loop-detected", None)))
+            return
+        callee = self._guest(found.component, guest.deadline, guest.depth + 1)
+        callee.fuel = guest.fuel
+        callee.on_outcome = lambda: future.set(_answer(callee))
+        pipe = request.pipe if request.pipe is not None else Pipe.of(b"")
+        headers = [(name.lower(), value) for name, value in request.headers.entries if name.lower() != "host"]
+        head = {
+            "method": request.method,
+            "path-with-query": request.path or "/",
+            "scheme": ("HTTP", None),
+            "authority": request.authority or "localhost",
+        }
+        host = (request.authority or "localhost").encode()
+        headers += _spin_headers("http", host, request.path or "/", found, "0.0.0.0:0")
+        self._start(callee, IncomingRequest(head, Fields(headers, immutable=True), pipe))
+
+
+def _answer(callee: Guest) -> Ok | Err:
+    outcome = callee.outcome
+    if outcome is None or outcome.body is None:
+        # As Spin has it: the caller sees a 500 of the component that failed.
+        return Ok(IncomingResponse(500, Fields([], immutable=True), Pipe.of(b"")))
+    return Ok(IncomingResponse(outcome.status, Fields(outcome.headers, immutable=True), outcome.body))
+
+
+def _scheme(request: OutgoingRequest) -> str:
+    if request.scheme is None:
+        return "https"
+    case, other = request.scheme
+    return str(other) if case == "other" else case.lower()
+
+
+def _incoming(request: Request, found: Match) -> IncomingRequest:
+    headers = [(name.lower(), value) for name, value in request.headers if name.lower() != "connection"]
+    host = request.authority.encode() or next(
+        (value for name, value in headers if name == "host"), b"localhost"
+    )
+    head = {
+        "method": method_of(request.method),
+        "path-with-query": request.target,
+        "scheme": (request.scheme.upper(), None),
+        "authority": host.decode("latin-1"),
+    }
+    headers = [(name, value) for name, value in headers if not name.startswith("spin-")]
+    headers += _spin_headers(request.scheme, host, request.target, found, request.client)
+    return IncomingRequest(head, Fields(headers, immutable=True), Pipe.of(request.body))
+
+
+def _spin_headers(
+    scheme: str, host: bytes, target: str, found: Match, client: str
+) -> list[tuple[str, bytes]]:
+    prefix = found.route.removesuffix("/...") or "/"
+    return [
+        ("spin-path-info", found.rest.encode()),
+        ("spin-full-url", f"{scheme}://".encode() + host + target.encode()),
+        ("spin-matched-route", found.route.encode()),
+        ("spin-base-path", b"/"),
+        ("spin-raw-component-route", found.route.encode()),
+        ("spin-component-route", prefix.encode() if found.route.endswith("/...") else found.route.encode()),
+        ("spin-client-addr", client.encode()),
+        *((f"spin-path-match-{name}", value.encode()) for name, value in found.named.items()),
+    ]
+
+
+def _plain(status: int, body: bytes) -> Response:
+    headers: Headers = (("content-type", b"text/plain; charset=utf-8"),) if body else ()
+    return Response(status, headers, iter((body,) if body else ()))

@@ -1,0 +1,154 @@
+"""A component of an application: what it may use, its compiled code, and running one request with it."""
+
+import ctypes
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import wasmtime
+from wasmtime import _ffi as ffi
+from wasmtime import component as wc
+
+from .engine import Engine, ticks
+from .guest import Guest, Outcome, TimeLimitError
+from .interface import Trap
+from .limits import Limits
+from .linker import GUESTS, link
+from .logs import Log
+from .outbound import AllowedHosts
+from .stores import Store
+from .values import VAL_SIZE, codec, val_delete
+from .variables import ComponentVariables
+from .wasi_http import IncomingRequest, ResponseOutparam, Send
+from .wasi_misc import Exit
+
+HANDLER = "wasi:http/incoming-handler"
+
+
+class GuestError(Exception):
+    """A guest ended without a whole response; the text names the component and the cause, for the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Code:
+    component: wc.Component
+    linker: wc.Linker
+    handle: wc.ExportIndex
+
+
+@dataclass(slots=True)
+class Component:
+    """A component with its grants."""
+
+    id: str
+    wasm: Path
+    digest: str
+    engine: Engine
+    limits: Limits
+    variables: ComponentVariables
+    environment: Mapping[str, str]
+    stores: Mapping[str, Store]
+    allowed: AllowedHosts
+    send: Send
+    log: Log
+    _code: _Code | None = None
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def prepare(self) -> _Code:
+        """Compile and link, once. Raises GuestError for bytes that cannot serve."""
+        with self._lock:
+            if self._code is None:
+                self._code = self._load()
+            return self._code
+
+    def _load(self) -> _Code:
+        try:
+            component = self.engine.load(self.wasm, self.digest)
+            linker = link(self.engine, component)
+        except (wasmtime.WasmtimeError, TypeError) as error:
+            raise GuestError(f"component {self.id!r} cannot be loaded: {error}") from error
+        names = component.type.exports(self.engine.raw)
+        export = next((name for name in names if name.partition("@")[0] == HANDLER), None)
+        instance = component.get_export_index(export) if export else None
+        handle = component.get_export_index("handle", instance) if instance else None
+        if handle is None:
+            raise GuestError(
+                f"component {self.id!r} does not export {HANDLER}@0.2 (it exports {', '.join(names)})"
+            )
+        return _Code(component, linker, handle)
+
+    def run(self, guest: Guest, request: IncomingRequest) -> None:
+        """Handle a request from start to end in this thread. The guest's outcome is always set afterwards.
+
+        Raises:
+            GuestError: The guest trapped, passed a limit, or set no response.
+        """
+        try:
+            self._call(guest, request)
+        except GuestError:
+            raise
+        except Exit as exit_:
+            if exit_.code and guest.outcome is None:
+                raise GuestError(f"component {self.id!r} ended with exit status {exit_.code}") from None
+        except TimeLimitError:
+            raise GuestError(f"component {self.id!r} passed its time limit") from None
+        except Trap as trap:
+            raise GuestError(f"component {self.id!r} was stopped: {trap}") from None
+        except wasmtime.WasmtimeError as error:
+            raise GuestError(f"component {self.id!r} {self._explain(guest, str(error))}") from None
+        finally:
+            guest.close()
+            guest.finish(Outcome(error=("internal-error", None)))
+        if guest.outcome is not None and guest.outcome.error is not None:
+            raise GuestError(f"component {self.id!r} gave no response: {guest.outcome.error[0]}")
+
+    def _explain(self, guest: Guest, message: str) -> str:
+        if time.monotonic() >= guest.deadline:
+            return "passed its time limit"
+        return f"trapped: {message}"
+
+    def _call(self, guest: Guest, request: IncomingRequest) -> None:
+        code = self.prepare()
+        with wasmtime.Store(self.engine.raw) as store:
+            store.set_limits(memory_size=self.limits.memory)
+            store.set_epoch_deadline(ticks(guest.deadline - time.monotonic()))
+            if self.engine.fuel:
+                store.set_fuel(_FUEL)
+            guest.context = ctypes.addressof(store._context().contents)
+            GUESTS[guest.context] = guest
+            try:
+                instance = code.linker.instantiate(store, code.component)
+                function = instance.get_func(store, code.handle)
+                if function is None:
+                    raise GuestError(f"component {self.id!r}: {HANDLER} has no function 'handle'")
+                _invoke(guest, store, function, request)
+            except wasmtime.WasmtimeError:
+                if guest.failure is not None:
+                    raise guest.failure from None
+                raise
+            finally:
+                if self.engine.fuel:
+                    guest.fuel.append(_FUEL - store.get_fuel())
+                del GUESTS[guest.context]
+
+
+_FUEL = 1 << 62
+_func_call = ffi.wasmtime_component_func_call
+
+
+def _invoke(guest: Guest, store: wasmtime.Store, function: wc.Func, request: IncomingRequest) -> None:
+    arguments: tuple[Any, Any] = (request, ResponseOutparam())
+    values = (ffi.wasmtime_component_val_t * 2)()
+    start = ctypes.addressof(values)
+    try:
+        for index, (argument, (_, ty)) in enumerate(zip(arguments, function.type(store).params, strict=True)):
+            codec(ty)[1](guest, argument, start + index * VAL_SIZE)
+        error = _func_call(ctypes.byref(function._func), store._context(), values, 2, None, 0)
+    finally:
+        for index in range(2):
+            val_delete(start + index * VAL_SIZE)
+    if error:
+        raise wasmtime.WasmtimeError._from_ptr(error)

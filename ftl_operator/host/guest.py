@@ -1,0 +1,114 @@
+"""The state of one running instance: its resources, its deadline, and waiting."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from .interface import Trap
+from .logs import LineWriter
+
+if TYPE_CHECKING:
+    from .component import Component
+    from .pipe import Pipe
+
+MAX_RESOURCES = 100_000
+"""Handles that one instance may hold; they are the host's memory, not the guest's."""
+
+
+class TimeLimitError(Trap):
+    """The request used up its time."""
+
+
+class Waker:
+    """A place to wait until something that other threads do has happened."""
+
+    __slots__ = ("_condition",)
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition(threading.Lock())
+
+    def wake(self) -> None:
+        """Have the waiter look again."""
+        with self._condition:
+            self._condition.notify_all()
+
+    def wait(self, happened: Callable[[], bool], until: float | None) -> bool:
+        """Wait for `happened()`, or the time `until` on the monotonic clock. Returns whether it has."""
+        if happened():
+            return True
+        with self._condition:
+            while not happened():
+                rest = None if until is None else until - time.monotonic()
+                if rest is not None and rest <= 0:
+                    return False
+                self._condition.wait(rest)
+        return True
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a guest made of `response-outparam`: a response's head and body, or an error code."""
+
+    status: int = 0
+    headers: list[tuple[str, bytes]] = field(default_factory=list)
+    body: "Pipe | None" = None
+    error: Any = None
+
+
+class Guest:
+    """One instance of a component while it handles one request."""
+
+    __slots__ = ("_next", "component", "context", "deadline", "depth", "ended", "failure", "fuel", "on_outcome", "outcome",
+                 "resources", "stderr", "stdout", "waker")  # fmt: skip
+
+    def __init__(self, component: "Component", deadline: float, depth: int = 0) -> None:
+        self.component = component
+        self.deadline = deadline
+        """End of the request on the monotonic clock."""
+        self.depth = depth
+        self.context = 0
+        """Address of the store's context."""
+        self.resources: dict[int, Any] = {}
+        self._next = 0
+        self.failure: BaseException | None = None
+        """What a host function raised; wasmtime carries only text through the guest."""
+        self.waker = Waker()
+        self.outcome: Outcome | None = None
+        self.on_outcome: Callable[[], None] = lambda: None
+        self.fuel: list[int] = []
+        self.ended = threading.Event()
+        self.stdout = LineWriter(component.id, component.log)
+        self.stderr = LineWriter(component.id, component.log)
+
+    def keep(self, resource: Any) -> int:
+        """Give a resource a handle's number."""
+        if len(self.resources) >= MAX_RESOURCES:
+            raise Trap(f"more than {MAX_RESOURCES} open handles")
+        self._next += 1
+        self.resources[self._next] = resource
+        return self._next
+
+    def wait(self, happened: Callable[[], bool], until: float | None = None) -> bool:
+        """Wait for `happened()`; `until` may end it earlier. Raises TimeLimitError at the request's deadline."""
+        end = self.deadline if until is None else min(until, self.deadline)
+        if self.waker.wait(happened, end):
+            return True
+        if time.monotonic() >= self.deadline:
+            raise TimeLimitError("the request's time is over")
+        return False
+
+    def finish(self, outcome: Outcome) -> None:
+        """Take the guest's response, once."""
+        if self.outcome is None:
+            self.outcome = outcome
+            self.on_outcome()
+
+    def close(self) -> None:
+        """The instance is gone: whoever still waits for one of its bodies gets an error."""
+        for resource in list(self.resources.values()):
+            resource.drop()
+        self.resources.clear()
+        self.stdout.close()
+        self.stderr.close()

@@ -1,0 +1,56 @@
+"""How the host's functions are declared, and how a resource of the host is known to wasmtime."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar, TypeVar
+
+Function = Callable[..., Any]
+F = TypeVar("F", bound=Function)
+
+FUNCTIONS: dict[tuple[str, str], Function] = {}
+"""(interface without version, function name as WIT mangles it) → function(guest, *arguments)."""
+
+RESOURCES: dict[str, int] = {}
+"""Resource name → number that wasmtime tells it by. One number a name: the same resource in every interface."""
+
+ALIASES = {"headers": "fields", "trailers": "fields", "io-error": "error"}
+"""Names under which WIT re-exports a resource."""
+
+
+class Trap(Exception):  # noqa: N818 - it is not the host's error, it ends the guest
+    """Ends the guest at once; the text goes to the host's log, never to a client."""
+
+
+class Resource:
+    """An object of the host that guests hold by handle."""
+
+    wit: ClassVar[str]
+    wit_id: ClassVar[int]
+
+    def __init_subclass__(cls) -> None:
+        if "wit" in cls.__dict__:
+            cls.wit_id = resource_id(cls.wit)
+
+    def drop(self) -> None:
+        """The guest dropped its handle."""
+
+
+def resource_id(name: str) -> int:
+    """The number of a resource, given out on first use."""
+    return RESOURCES.setdefault(ALIASES.get(name, name), len(RESOURCES) + 1)
+
+
+class Interface:
+    """A WIT interface that the host implements; `name` has no version, since 0.2.x versions only add functions."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def function(self, *names: str) -> Callable[[F], F]:
+        """Declare the decorated function under each of these names."""
+
+        def declare(function: F) -> F:
+            for name in names:
+                FUNCTIONS[self.name, name] = function
+            return function
+
+        return declare

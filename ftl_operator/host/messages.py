@@ -1,0 +1,49 @@
+"""HTTP messages as the host takes and gives them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+Headers = tuple[tuple[str, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request to the application.
+
+    Attributes:
+        target: Path with query, as on the request line.
+        authority: What the client called the server; by default taken from the `host` header.
+        client: Address of the client as `host:port`, for the header `spin-client-addr`.
+    """
+
+    method: str
+    target: str
+    headers: Headers = ()
+    body: bytes = b""
+    authority: str = ""
+    client: str = "127.0.0.1:0"
+    scheme: str = "http"
+
+
+@dataclass(slots=True)
+class Response:
+    """A response whose body arrives in chunks while the component still runs.
+
+    Whoever takes one reads `body` to its end or calls `close()`, which tells the component that its client is gone.
+    """
+
+    status: int
+    headers: Headers
+    body: Iterator[bytes]
+    fuel: list[int] = field(default_factory=list)
+    """Wasm instructions of every component that took part; filled when the body has ended, if fuel is metered."""
+
+    def read(self) -> bytes:
+        """The whole body."""
+        return b"".join(self.body)
+
+    def close(self) -> None:
+        """Stop reading. The component's next write fails."""
+        close = getattr(self.body, "close", None)
+        if close is not None:
+            close()

@@ -1,0 +1,146 @@
+"""A bounded stream of bytes between two threads: request and response bodies."""
+
+import threading
+from collections import deque
+from collections.abc import Iterator
+from typing import Any
+
+from .guest import Waker
+
+CAPACITY = 256 << 10
+
+
+class PipeError(Exception):
+    """The other end is gone.
+
+    Attributes:
+        code: A wasi:http error-code, as a (case, payload) pair.
+    """
+
+    def __init__(self, message: str, code: tuple[str, Any] = ("internal-error", None)) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Pipe:
+    """Bytes go in at one end and come out at the other; the writer is held back when the reader is slow.
+
+    The ends wake each other: `reader` and `writer` are set by whoever waits there.
+    """
+
+    __slots__ = ("_chunks", "_lock", "_size", "capacity", "error", "finished", "reader", "reader_gone", "trailers",
+                 "writer")  # fmt: skip
+
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        self._chunks: deque[bytes] = deque()
+        self._lock = threading.Lock()
+        self._size = 0
+        self.capacity = capacity
+        self.finished = False
+        """The writer has ended it; what is buffered can still be read."""
+        self.error: PipeError | None = None
+        self.reader_gone = False
+        self.trailers: Any = None
+        self.reader: Waker | None = None
+        self.writer: Waker | None = None
+
+    @classmethod
+    def of(cls, data: bytes) -> "Pipe":
+        """A pipe that holds all of `data` and is finished."""
+        pipe = cls()
+        if data:
+            pipe._chunks.append(data)
+            pipe._size = len(data)
+        pipe.finished = True
+        return pipe
+
+    @property
+    def room(self) -> int:
+        """How many bytes may be written now."""
+        return max(0, self.capacity - self._size)
+
+    def writable(self) -> bool:
+        """Whether a write would go through, or fail, without waiting."""
+        return self._size < self.capacity or self.reader_gone or self.error is not None
+
+    def readable(self) -> bool:
+        """Whether a read would give something, the end included, without waiting."""
+        return self._size > 0 or self.finished or self.error is not None
+
+    def write(self, data: bytes) -> None:
+        """Add bytes, whatever the room. Raises PipeError when the reader is gone."""
+        if self.error is not None:
+            raise self.error
+        if self.reader_gone:
+            raise PipeError("the reader is gone", ("connection-terminated", None))
+        if data:
+            with self._lock:
+                self._chunks.append(data)
+                self._size += len(data)
+            _wake(self.reader)
+
+    def read(self, limit: int) -> bytes | None:
+        """Take up to `limit` bytes; empty if there are none now, None at the end. Raises PipeError on an error."""
+        with self._lock:
+            if self._chunks:
+                first = self._chunks.popleft()
+                if len(first) > limit:
+                    self._chunks.appendleft(first[limit:])
+                    first = first[:limit]
+                self._size -= len(first)
+            elif self.error is not None:
+                raise self.error
+            elif self.finished:
+                return None
+            else:
+                return b""
+        _wake(self.writer)
+        return first
+
+    def wait_writable(self, until: float) -> None:
+        """Wait for room, as the writing thread. Raises PipeError at that time on the monotonic clock."""
+        if not self.writable():
+            waker = self.writer = Waker()
+            if not waker.wait(self.writable, until):
+                raise PipeError("the reader is too slow", ("connection-write-timeout", None))
+
+    def finish(self, trailers: Any = None) -> None:
+        """The writer's orderly end."""
+        self.trailers = trailers
+        self.finished = True
+        _wake(self.reader)
+
+    def fail(self, error: PipeError) -> None:
+        """The writer's end without all bytes; ignored after `finish`."""
+        if not self.finished and self.error is None:
+            self.error = error
+        _wake(self.reader)
+        _wake(self.writer)
+
+    def leave(self) -> None:
+        """The reader's end; writes fail from now on."""
+        self.reader_gone = True
+        with self._lock:
+            self._chunks.clear()
+            self._size = 0
+        _wake(self.writer)
+
+    def chunks(self, until: float) -> Iterator[bytes]:
+        """Read to the end, waiting at most until that time on the monotonic clock. Raises PipeError."""
+        waker = self.reader = Waker()
+        try:
+            while True:
+                if not waker.wait(self.readable, until):
+                    raise PipeError("the time for the body is over", ("connection-read-timeout", None))
+                chunk = self.read(1 << 20)
+                if chunk is None:
+                    return
+                if chunk:
+                    yield chunk
+        finally:
+            self.leave()
+
+
+def _wake(waker: Waker | None) -> None:
+    if waker is not None:
+        waker.wake()

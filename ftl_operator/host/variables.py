@@ -1,0 +1,67 @@
+"""Spin's variables: application variables with defaults, and a component's templates over them. Pure."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+_NAME = re.compile(r"[a-z](?:_?[a-z0-9])*")
+_EXPRESSION = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
+
+
+class VariableError(Exception):
+    """A variable cannot be read.
+
+    Attributes:
+        case: The case of `fermyon:spin/variables.error`.
+    """
+
+    def __init__(self, case: str, message: str) -> None:
+        super().__init__(message)
+        self.case = case
+
+
+def application_variables(declared: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, str | None]:
+    """What each application variable is: the given value, else its default, else None.
+
+    Raises:
+        ValueError: A value is given for a variable that the application does not declare.
+    """
+    unknown = sorted(set(given) - set(declared))
+    if unknown:
+        raise ValueError(f"the application declares no variable named {', '.join(unknown)}")
+    return {name: given.get(name, spec.get("default")) for name, spec in declared.items()}
+
+
+def expand(template: str, values: Mapping[str, str | None]) -> str:
+    """Fill in `{{ name }}`. A value is taken as it is, braces included. Raises VariableError."""
+
+    def one(match: re.Match[str]) -> str:
+        name = match.group(1).strip()
+        if name not in values:
+            raise VariableError("undefined", f"no application variable {name!r}")
+        value = values[name]
+        if value is None:
+            raise VariableError("provider", f"the variable {name!r} has no value and no default")
+        return value
+
+    return _EXPRESSION.sub(one, template)
+
+
+class ComponentVariables:
+    """One component's variables: its `config` of the locked app, over the application's values."""
+
+    def __init__(self, templates: Mapping[str, str], values: Mapping[str, str | None]) -> None:
+        self._templates = templates
+        self._values = values
+
+    def get(self, name: str) -> str:
+        """The value of a component variable. Raises VariableError."""
+        if not _NAME.fullmatch(name):
+            raise VariableError("invalid-name", f"{name!r} is not a variable name")
+        if name not in self._templates:
+            raise VariableError("undefined", f"no variable {name!r}")
+        return expand(self._templates[name], self._values)
+
+    def all(self) -> list[tuple[str, str]]:
+        """All of them. Raises VariableError."""
+        return [(name, self.get(name)) for name in sorted(self._templates)]

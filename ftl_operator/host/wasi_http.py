@@ -1,0 +1,473 @@
+"""wasi:http/types and wasi:http/outgoing-handler (0.2)."""
+
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+from .guest import Guest, Outcome
+from .interface import Interface, Resource, Trap
+from .pipe import Pipe, PipeError
+from .values import Err, Ok
+from .wasi_io import InputStream, IoError, OutputStream, Pollable
+
+ErrorCode = tuple[str, Any]
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
+FORBIDDEN = frozenset(
+    ("connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "http2-settings", "te")
+)
+"""Headers of the connection itself; the host writes them, a guest may not (RFC 9110 §7.6.1)."""
+METHODS = ("get", "head", "post", "put", "delete", "connect", "options", "trace", "patch")
+
+
+class Fields(Resource):
+    """wasi:http/types.fields: headers or trailers."""
+
+    wit = "fields"
+
+    def __init__(self, entries: list[tuple[str, bytes]], *, immutable: bool = False) -> None:
+        self.entries = entries
+        self.immutable = immutable
+
+    def check(self, name: str, values: list[bytes]) -> None:
+        """Raises Err with a header-error for a change that is not allowed."""
+        if self.immutable:
+            raise Err(("immutable", None))
+        if not _TOKEN.fullmatch(name) or not all(_VALUE.fullmatch(value) for value in values):
+            raise Err(("invalid-syntax", None))
+        if name.lower() in FORBIDDEN:
+            raise Err(("forbidden", None))
+
+    def get(self, name: str) -> list[bytes]:
+        """All values of a name."""
+        name = name.lower()
+        return [value for key, value in self.entries if key.lower() == name]
+
+    def remove(self, name: str) -> None:
+        """Drop all values of a name."""
+        name = name.lower()
+        self.entries = [(key, value) for key, value in self.entries if key.lower() != name]
+
+
+class IncomingBody(Resource):
+    """A body that the guest reads."""
+
+    wit = "incoming-body"
+
+    def __init__(self, pipe: Pipe) -> None:
+        self.pipe = pipe
+        self.taken = False
+
+    def drop(self) -> None:
+        """Nobody reads on."""
+        self.pipe.leave()
+
+
+class IncomingRequest(Resource):
+    """The request that the guest handles."""
+
+    wit = "incoming-request"
+
+    def __init__(self, head: dict[str, Any], headers: Fields, pipe: Pipe) -> None:
+        self.head = head
+        """method, path-with-query, scheme, authority: as WIT types them."""
+        self.headers = headers
+        self.pipe = pipe
+        self.consumed = False
+
+
+class IncomingResponse(Resource):
+    """The response to a request of the guest."""
+
+    wit = "incoming-response"
+
+    def __init__(self, status: int, headers: Fields, pipe: Pipe) -> None:
+        self.status = status
+        self.headers = headers
+        self.pipe = pipe
+        self.consumed = False
+
+    def drop(self) -> None:
+        """A body that was never asked for is not read."""
+        if not self.consumed:
+            self.pipe.leave()
+
+
+class OutgoingBody(Resource):
+    """A body that the guest writes."""
+
+    wit = "outgoing-body"
+
+    def __init__(self, pipe: Pipe, length: int | None) -> None:
+        self.pipe = pipe
+        self.length = length
+        self.written = 0
+        self.stream_taken = False
+        self.done = False
+
+    def drop(self) -> None:
+        """Dropped without `finish`: the body is not whole, and its reader must know."""
+        if not self.done:
+            self.pipe.fail(PipeError("the body was dropped before its end", ("HTTP-protocol-error", None)))
+
+
+class BodyStream(OutputStream):
+    """The output stream of a body, which counts against content-length."""
+
+    def __init__(self, body: OutgoingBody) -> None:
+        super().__init__(body.pipe)
+        self.body = body
+
+    def write(self, data: bytes) -> None:
+        """Write. Raises Err with a stream-error when the body becomes longer than content-length says."""
+        body = self.body
+        body.written += len(data)
+        if body.length is not None and body.written > body.length:
+            error = PipeError(
+                "the body is longer than content-length", ("HTTP-request-body-size", body.written)
+            )
+            raise Err(("last-operation-failed", IoError(error)))
+        super().write(data)
+
+
+class OutgoingMessage(Resource):
+    """What outgoing requests and responses have in common."""
+
+    def __init__(self, headers: Fields) -> None:
+        headers.immutable = True
+        self.headers = headers
+        self.pipe: Pipe | None = None
+
+    def open(self, guest: Guest) -> OutgoingBody:
+        """The body, once. Raises Err."""
+        if self.pipe is not None:
+            raise Err
+        self.pipe = Pipe()
+        self.pipe.writer = guest.waker
+        lengths = self.headers.get("content-length")
+        length = int(lengths[0]) if lengths and lengths[0].isdigit() else None
+        return OutgoingBody(self.pipe, length)
+
+
+class OutgoingResponse(OutgoingMessage):
+    """The response that the guest gives."""
+
+    wit = "outgoing-response"
+
+    def __init__(self, headers: Fields) -> None:
+        super().__init__(headers)
+        self.status = 200
+
+
+class OutgoingRequest(OutgoingMessage):
+    """A request of the guest's own."""
+
+    wit = "outgoing-request"
+
+    def __init__(self, headers: Fields) -> None:
+        super().__init__(headers)
+        self.method: tuple[str, Any] = ("get", None)
+        self.path: str | None = None
+        self.scheme: tuple[str, Any] | None = None
+        self.authority: str | None = None
+
+
+class RequestOptions(Resource):
+    """Timeouts of an outgoing request, in nanoseconds."""
+
+    wit = "request-options"
+
+    def __init__(self) -> None:
+        self.values: dict[str, int | None] = {}
+
+
+class ResponseOutparam(Resource):
+    """Where the guest puts its response."""
+
+    wit = "response-outparam"
+
+
+class FutureResponse(Resource):
+    """wasi:http/types.future-incoming-response."""
+
+    wit = "future-incoming-response"
+
+    def __init__(self, guest: Guest) -> None:
+        self._guest = guest
+        self._value: Ok | Err | None = None
+        self._taken = False
+
+    def set(self, value: Ok | Err) -> None:
+        """Called once by whoever carries the request: Ok(IncomingResponse) or Err(error-code)."""
+        self._value = value
+        self._guest.waker.wake()
+
+    def ready(self) -> bool:
+        """Whether it is set."""
+        return self._value is not None
+
+    def get(self) -> Ok | Err | None:
+        """None, or Ok of what was set; an error the second time."""
+        if self._value is None:
+            return None
+        if self._taken:
+            return Err()
+        self._taken = True
+        return Ok(self._value)
+
+
+class FutureTrailers(Resource):
+    """wasi:http/types.future-trailers."""
+
+    wit = "future-trailers"
+
+    def __init__(self, pipe: Pipe) -> None:
+        self.pipe = pipe
+        self.taken = False
+
+    def ready(self) -> bool:
+        """Whether the body has ended."""
+        return self.pipe.finished or self.pipe.error is not None
+
+
+Send = Callable[[Guest, OutgoingRequest, RequestOptions | None], FutureResponse]
+
+types = Interface("wasi:http/types")
+handler = Interface("wasi:http/outgoing-handler")
+
+
+@types.function("http-error-code")
+def _http_error_code(_guest: Guest, error: IoError) -> ErrorCode | None:
+    return error.error.code if isinstance(error.error, PipeError) else None
+
+
+@types.function("[constructor]fields")
+def _fields(_guest: Guest) -> Fields:
+    return Fields([])
+
+
+@types.function("[static]fields.from-list")
+def _fields_from_list(_guest: Guest, entries: list[tuple[str, bytes]]) -> Fields:
+    fields = Fields([])
+    for name, value in entries:
+        fields.check(name, [value])
+    fields.entries = list(entries)
+    return fields
+
+
+@types.function("[method]fields.get")
+def _fields_get(_guest: Guest, fields: Fields, name: str) -> list[bytes]:
+    return fields.get(name)
+
+
+@types.function("[method]fields.has")
+def _fields_has(_guest: Guest, fields: Fields, name: str) -> bool:
+    return bool(fields.get(name))
+
+
+@types.function("[method]fields.set")
+def _fields_set(_guest: Guest, fields: Fields, name: str, values: list[bytes]) -> None:
+    fields.check(name, values)
+    fields.remove(name)
+    fields.entries.extend((name, value) for value in values)
+
+
+@types.function("[method]fields.delete")
+def _fields_delete(_guest: Guest, fields: Fields, name: str) -> None:
+    fields.check(name, [])
+    fields.remove(name)
+
+
+@types.function("[method]fields.append")
+def _fields_append(_guest: Guest, fields: Fields, name: str, value: bytes) -> None:
+    fields.check(name, [value])
+    fields.entries.append((name, value))
+
+
+@types.function("[method]fields.entries")
+def _fields_entries(_guest: Guest, fields: Fields) -> list[tuple[str, bytes]]:
+    return fields.entries
+
+
+@types.function("[method]fields.clone")
+def _fields_clone(_guest: Guest, fields: Fields) -> Fields:
+    return Fields(list(fields.entries))
+
+
+def _head(name: str) -> Callable[[Guest, IncomingRequest], Any]:
+    return lambda _guest, request: request.head[name]
+
+
+for _name in ("method", "path-with-query", "scheme", "authority"):
+    types.function(f"[method]incoming-request.{_name}")(_head(_name))
+
+
+@types.function(*(f"[method]{kind}.headers" for kind in
+                  ("incoming-request", "incoming-response", "outgoing-request", "outgoing-response")))  # fmt: skip
+def _headers(_guest: Guest, message: Any) -> Fields:
+    return Fields(message.headers.entries, immutable=True)
+
+
+@types.function("[method]incoming-request.consume", "[method]incoming-response.consume")
+def _consume(guest: Guest, message: IncomingRequest | IncomingResponse) -> IncomingBody:
+    if message.consumed:
+        raise Err
+    message.consumed = True
+    message.pipe.reader = guest.waker
+    return IncomingBody(message.pipe)
+
+
+@types.function("[method]incoming-body.stream")
+def _stream(_guest: Guest, body: IncomingBody) -> InputStream:
+    if body.taken:
+        raise Err
+    body.taken = True
+    return InputStream(body.pipe)
+
+
+@types.function("[static]incoming-body.finish")
+def _finish_incoming(_guest: Guest, body: IncomingBody) -> FutureTrailers:
+    return FutureTrailers(body.pipe)
+
+
+@types.function("[method]future-trailers.subscribe", "[method]future-incoming-response.subscribe")
+def _subscribe(_guest: Guest, future: FutureTrailers | FutureResponse) -> Pollable:
+    return Pollable(future.ready)
+
+
+@types.function("[method]future-trailers.get")
+def _trailers(_guest: Guest, future: FutureTrailers) -> Ok | Err | None:
+    if not future.ready():
+        return None
+    if future.taken:
+        return Err()
+    future.taken = True
+    if future.pipe.error is not None:
+        return Ok(Err(future.pipe.error.code))
+    trailers = future.pipe.trailers
+    return Ok(Ok(Fields(trailers.entries, immutable=True) if trailers is not None else None))
+
+
+@types.function("[constructor]outgoing-response")
+def _outgoing_response(_guest: Guest, headers: Fields) -> OutgoingResponse:
+    return OutgoingResponse(headers)
+
+
+@types.function("[method]outgoing-response.status-code")
+def _status(_guest: Guest, response: OutgoingResponse) -> int:
+    return response.status
+
+
+@types.function("[method]outgoing-response.set-status-code")
+def _set_status(_guest: Guest, response: OutgoingResponse, status: int) -> None:
+    if not 100 <= status <= 999:
+        raise Err
+    response.status = status
+
+
+@types.function("[method]incoming-response.status")
+def _incoming_status(_guest: Guest, response: IncomingResponse) -> int:
+    return response.status
+
+
+@types.function("[method]outgoing-response.body", "[method]outgoing-request.body")
+def _body(guest: Guest, message: OutgoingMessage) -> OutgoingBody:
+    return message.open(guest)
+
+
+@types.function("[method]outgoing-body.write")
+def _write(_guest: Guest, body: OutgoingBody) -> OutputStream:
+    if body.stream_taken:
+        raise Err
+    body.stream_taken = True
+    return BodyStream(body)
+
+
+@types.function("[static]outgoing-body.finish")
+def _finish(_guest: Guest, body: OutgoingBody, trailers: Fields | None) -> None:
+    body.done = True
+    if body.length is not None and body.written != body.length:
+        code = ("HTTP-request-body-size", body.written)
+        body.pipe.fail(PipeError("the body is not as long as content-length says", code))
+        raise Err(code)
+    body.pipe.finish(trailers)
+
+
+@types.function("[constructor]outgoing-request")
+def _outgoing_request(_guest: Guest, headers: Fields) -> OutgoingRequest:
+    return OutgoingRequest(headers)
+
+
+def _attribute(name: str, attribute: str, valid: Callable[[Any], bool]) -> None:
+    @types.function(f"[method]outgoing-request.{name}")
+    def _get(_guest: Guest, request: OutgoingRequest) -> Any:
+        return getattr(request, attribute)
+
+    @types.function(f"[method]outgoing-request.set-{name}")
+    def _set(_guest: Guest, request: OutgoingRequest, value: Any) -> None:
+        if value is not None and not valid(value):
+            raise Err
+        setattr(request, attribute, value)
+
+
+_PATH = re.compile(r"[/?*][^\s\x00-\x1f\x7f#]*")
+_AUTHORITY = re.compile(r"[^\s/?#\\@\x00-\x20\x7f]+")
+_attribute("method", "method", lambda method: method[0] != "other" or bool(_TOKEN.fullmatch(method[1])))
+_attribute("path-with-query", "path", lambda path: not path or bool(_PATH.fullmatch(path)))
+_attribute(
+    "scheme", "scheme", lambda s: s[0] != "other" or bool(re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", s[1]))
+)
+_attribute("authority", "authority", lambda authority: bool(_AUTHORITY.fullmatch(authority)))
+
+
+@types.function("[constructor]request-options")
+def _request_options(_guest: Guest) -> RequestOptions:
+    return RequestOptions()
+
+
+def _option(name: str) -> None:
+    @types.function(f"[method]request-options.{name}")
+    def _get(_guest: Guest, options: RequestOptions) -> int | None:
+        return options.values.get(name)
+
+    @types.function(f"[method]request-options.set-{name}")
+    def _set(_guest: Guest, options: RequestOptions, value: int | None) -> None:
+        options.values[name] = value
+
+
+for _name in ("connect-timeout", "first-byte-timeout", "between-bytes-timeout"):
+    _option(_name)
+
+
+@types.function("[static]response-outparam.set")
+def _set_response(guest: Guest, _param: ResponseOutparam, response: Ok | Err) -> None:
+    if isinstance(response, Err):
+        guest.finish(Outcome(error=response.value))
+        return
+    message: OutgoingResponse = response.value
+    guest.finish(Outcome(message.status, message.headers.entries, message.pipe or Pipe.of(b"")))
+
+
+@types.function("[method]future-incoming-response.get")
+def _get_response(_guest: Guest, future: FutureResponse) -> Ok | Err | None:
+    return future.get()
+
+
+@handler.function("handle")
+def _handle(guest: Guest, request: OutgoingRequest, options: RequestOptions | None) -> FutureResponse:
+    if time.monotonic() >= guest.deadline:
+        raise Trap("the request's time is over")
+    return guest.component.send(guest, request, options)
+
+
+def method_of(name: str) -> tuple[str, Any]:
+    """A method's name as WIT types it."""
+    lower = name.lower()
+    return (lower, None) if lower in METHODS and name.isupper() else ("other", name)
+
+
+def method_name(method: tuple[str, Any]) -> str:
+    """A WIT method's name on the wire."""
+    return str(method[1]) if method[0] == "other" else method[0].upper()
