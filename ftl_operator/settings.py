@@ -1,8 +1,8 @@
 """The operator's settings, read once from the environment variables `FTL_*` and frozen from then on.
 
-Every field is one variable: `publish_repository` is `FTL_PUBLISH_REPOSITORY`. Lists are separated by commas, so
-a chart can render them without quoting rules. A value that is not usable stops the start with a message that
-names the variable: an operator that guesses is worse than one that does not run.
+Every field is one variable: `publish_repository` is `FTL_PUBLISH_REPOSITORY`. Lists are separated by commas;
+so a chart renders them without quoting rules. A value that is not usable stops the start with a message
+that names the variable: an operator that guesses is worse than one that does not run.
 """
 
 from collections.abc import Mapping

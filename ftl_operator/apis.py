@@ -1,0 +1,83 @@
+"""The kinds of objects the operator reads or writes, and which of them a cluster serves.
+
+One table names every kind with its group, version and plural, so that manifests, the client, the watches
+and the RBAC rules cannot disagree.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Api:
+    """One kind at one version, as `apiVersion` and `kind` name it, and its plural in URLs."""
+
+    group: str
+    version: str
+    kind: str
+    plural: str
+
+    @property
+    def api_version(self) -> str:
+        """What stands in an object's `apiVersion`."""
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(
+        self, namespace: str | None = None, name: str | None = None, subresource: str | None = None
+    ) -> str:
+        """The URL path of a collection or of one object."""
+        path = f"/apis/{self.group}/{self.version}" if self.group else f"/api/{self.version}"
+        if namespace:
+            path += f"/namespaces/{namespace}"
+        path += f"/{self.plural}"
+        if name:
+            path += f"/{name}"
+        return f"{path}/{subresource}" if subresource else path
+
+
+FTL_APP = Api("ftl.tools", "v1alpha1", "FtlApp", "ftlapps")
+SPIN_APP = Api("core.spinkube.dev", "v1alpha1", "SpinApp", "spinapps")
+SPIN_APP_EXECUTOR = Api("core.spinkube.dev", "v1alpha1", "SpinAppExecutor", "spinappexecutors")
+DEPLOYMENT = Api("apps", "v1", "Deployment", "deployments")
+POD = Api("", "v1", "Pod", "pods")
+SECRET = Api("", "v1", "Secret", "secrets")
+CONFIG_MAP = Api("", "v1", "ConfigMap", "configmaps")
+EVENT = Api("events.k8s.io", "v1", "Event", "events")
+LEASE = Api("coordination.k8s.io", "v1", "Lease", "leases")
+HORIZONTAL_POD_AUTOSCALER = Api("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
+SCALED_OBJECT = Api("keda.sh", "v1alpha1", "ScaledObject", "scaledobjects")
+HTTP_SCALED_OBJECT = Api("http.keda.sh", "v1alpha1", "HTTPScaledObject", "httpscaledobjects")
+SERVICE_MONITOR = Api("monitoring.coreos.com", "v1", "ServiceMonitor", "servicemonitors")
+POD_DISRUPTION_BUDGET = Api("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets")
+NETWORK_POLICY = Api("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies")
+CILIUM_NETWORK_POLICY = Api("cilium.io", "v2", "CiliumNetworkPolicy", "ciliumnetworkpolicies")
+INGRESS = Api("networking.k8s.io", "v1", "Ingress", "ingresses")
+HTTP_ROUTE = Api("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes")
+
+OWNED = (
+    CONFIG_MAP,
+    NETWORK_POLICY,
+    CILIUM_NETWORK_POLICY,
+    SPIN_APP,
+    HORIZONTAL_POD_AUTOSCALER,
+    SCALED_OBJECT,
+    HTTP_SCALED_OBJECT,
+    POD_DISRUPTION_BUDGET,
+    SERVICE_MONITOR,
+    INGRESS,
+    HTTP_ROUTE,
+)
+"""What an FtlApp may own, in the order in which it is applied: what protects pods comes before the pods."""
+
+BY_KIND = {(api.group, api.kind): api for api in OWNED}
+
+ClusterApis = frozenset[Api]
+"""The kinds of this module that a cluster serves."""
+
+EVERY_API: ClusterApis = frozenset(OWNED)
+"""A cluster with everything installed; what `render` assumes unless told otherwise."""
+
+
+def api_of(manifest: dict[str, object]) -> Api:
+    """The table's row for an owned object's manifest."""
+    group = str(manifest["apiVersion"]).rpartition("/")[0]
+    return BY_KIND[group, str(manifest["kind"])]
