@@ -7,10 +7,20 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..refs import Digest
+from ftl_operator.refs import Digest
+
 from .component import Component, GuestError
 from .engine import Engine, cache_directory
 from .guest import Guest, Waker
+from .http_types import (
+    Fields,
+    FutureResponse,
+    IncomingRequest,
+    IncomingResponse,
+    OutgoingRequest,
+    RequestOptions,
+    method_of,
+)
 from .limits import Limits
 from .locked import components_of, routes_of
 from .logs import Log
@@ -20,15 +30,6 @@ from .outbound_http import Client
 from .pipe import Pipe, PipeError
 from .routes import Match, match
 from .values import Err, Ok
-from .wasi_http import (
-    Fields,
-    FutureResponse,
-    IncomingRequest,
-    IncomingResponse,
-    OutgoingRequest,
-    RequestOptions,
-    method_of,
-)
 from .workers import Workers
 
 _ERROR = b"internal error\n"
@@ -56,7 +57,7 @@ class HostApp:
         SpecError: The document asks for something this host does not have.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - options, by keyword, each with a default
         self,
         document: Mapping[str, Any],
         blob: Callable[[Digest], Path],

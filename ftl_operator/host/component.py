@@ -12,17 +12,18 @@ import wasmtime
 from wasmtime import _ffi as ffi
 from wasmtime import component as wc
 
+from . import capi, spin, wasi_filesystem, wasi_http  # noqa: F401 - these declare the host's functions
 from .engine import Engine, ticks
 from .guest import Guest, Outcome, TimeLimitError
+from .http_types import IncomingRequest, ResponseOutparam, Send
 from .interface import Trap
 from .limits import Limits
 from .linker import GUESTS, link
 from .logs import Log
 from .outbound import AllowedHosts
 from .stores import Store
-from .values import VAL_SIZE, codec, val_delete
+from .values import codec
 from .variables import ComponentVariables
-from .wasi_http import IncomingRequest, ResponseOutparam, Send
 from .wasi_misc import Exit
 
 HANDLER = "wasi:http/incoming-handler"
@@ -145,10 +146,9 @@ def _invoke(guest: Guest, store: wasmtime.Store, function: wc.Func, request: Inc
     start = ctypes.addressof(values)
     try:
         for index, (argument, (_, ty)) in enumerate(zip(arguments, function.type(store).params, strict=True)):
-            codec(ty)[1](guest, argument, start + index * VAL_SIZE)
+            codec(ty)[1](guest, argument, start + index * capi.VAL_SIZE)
         error = _func_call(ctypes.byref(function._func), store._context(), values, 2, None, 0)
     finally:
         for index in range(2):
-            val_delete(start + index * VAL_SIZE)
-    if error:
-        raise wasmtime.WasmtimeError._from_ptr(error)
+            capi.val_delete(start + index * capi.VAL_SIZE)
+    capi.check(error)

@@ -41,7 +41,7 @@ class Engine:
         threading.Thread(target=_tick, args=(weakref.ref(self.raw),), name="epoch", daemon=True).start()
 
     def load(self, wasm: Path, digest: str | None = None) -> wc.Component:
-        """Compile a component, or take it from the cache. Raises wasmtime.WasmtimeError for bytes that are none."""
+        """Compile a component, or take it from the cache. Raises wasmtime.WasmtimeError for other bytes."""
         digest = digest or "sha256:" + hashlib.sha256(wasm.read_bytes()).hexdigest()
         if self._cache is None:
             return wc.Component(self.raw, wasm.read_bytes())

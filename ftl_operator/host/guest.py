@@ -60,8 +60,8 @@ class Outcome:
 class Guest:
     """One instance of a component while it handles one request."""
 
-    __slots__ = ("_next", "component", "context", "deadline", "depth", "ended", "failure", "fuel", "on_outcome", "outcome",
-                 "resources", "stderr", "stdout", "waker")  # fmt: skip
+    __slots__ = ("_next", "component", "context", "deadline", "depth", "ended", "failure", "fuel", "on_outcome",
+                 "outcome", "resources", "stderr", "stdout", "waker")  # fmt: skip
 
     def __init__(self, component: "Component", deadline: float, depth: int = 0) -> None:
         self.component = component
@@ -91,7 +91,7 @@ class Guest:
         return self._next
 
     def wait(self, happened: Callable[[], bool], until: float | None = None) -> bool:
-        """Wait for `happened()`; `until` may end it earlier. Raises TimeLimitError at the request's deadline."""
+        """Wait for `happened()`, or until a time. Raises TimeLimitError at the request's deadline."""
         end = self.deadline if until is None else min(until, self.deadline)
         if self.waker.wait(happened, end):
             return True

@@ -10,7 +10,7 @@ FUNCTIONS: dict[tuple[str, str], Function] = {}
 """(interface without version, function name as WIT mangles it) → function(guest, *arguments)."""
 
 RESOURCES: dict[str, int] = {}
-"""Resource name → number that wasmtime tells it by. One number a name: the same resource in every interface."""
+"""Resource name → number that wasmtime tells it by: the same one in every interface."""
 
 ALIASES = {"headers": "fields", "trailers": "fields", "io-error": "error"}
 """Names under which WIT re-exports a resource."""
@@ -40,7 +40,7 @@ def resource_id(name: str) -> int:
 
 
 class Interface:
-    """A WIT interface that the host implements; `name` has no version, since 0.2.x versions only add functions."""
+    """A WIT interface of the host. `name` has no version, since later 0.2.x only add functions."""
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -1,22 +1,25 @@
 """Gives a component its imports: every function it names is one of the host's, or traps with its name."""
 
 import ctypes
+import itertools
 from collections.abc import Callable
 from typing import Any
 
 from wasmtime import _ffi as ffi
 from wasmtime import component as wc
 
+from . import capi
 from .engine import Engine
 from .guest import Guest
 from .interface import FUNCTIONS, Function, Trap, resource_id
-from .values import VAL_SIZE, Err, Lift, Ok, codec
+from .values import Err, Lift, Ok, codec
 
 GUESTS: dict[int, Guest] = {}
 """Address of a store's context → its guest. A dict's single operations are atomic."""
 
 Body = Callable[[Guest, int, int], None]
 _BODIES: dict[int, Body] = {}
+_indexes = itertools.count(1)
 _address = ctypes.c_void_p
 _CALLBACK = ctypes.CFUNCTYPE(
     ctypes.c_size_t, _address, _address, _address, _address, _address, _address, _address
@@ -28,7 +31,6 @@ _error_new.restype = ctypes.c_size_t
 _error_new.argtypes = [ctypes.c_char_p]
 
 
-@_CALLBACK
 def _call(index: int, context: int, _type: int, arguments: int, _n: int, results: int, _m: int) -> int:
     guest = GUESTS[context]
     try:
@@ -39,7 +41,6 @@ def _call(index: int, context: int, _type: int, arguments: int, _n: int, results
     return 0
 
 
-@_DESTRUCTOR
 def _drop(_index: int, context: int, rep: int) -> int:
     guest = GUESTS.get(context)
     resource = guest.resources.pop(rep, None) if guest else None
@@ -48,18 +49,30 @@ def _drop(_index: int, context: int, rep: int) -> int:
     return 0
 
 
-@_FINALIZER
 def _release(index: int) -> None:
     _BODIES.pop(index, None)
 
 
-@_FINALIZER
 def _nothing(_index: int) -> None:
     pass
 
 
+# The binding's own types take pointer objects, ours plain addresses, so they are cast once. They live as long as
+# the module, since wasmtime keeps only their addresses.
+_call_c, _drop_c, _release_c, _nothing_c = (
+    _CALLBACK(_call),
+    _DESTRUCTOR(_drop),
+    _FINALIZER(_release),
+    _FINALIZER(_nothing),
+)
+_FUNC = ctypes.cast(_call_c, ffi.wasmtime_component_func_callback_t)
+_DTOR = ctypes.cast(_drop_c, ffi.wasmtime_component_resource_destructor_t)
+_RELEASE = ctypes.cast(_release_c, ctypes.CFUNCTYPE(None, ctypes.c_void_p))
+_NOTHING = ctypes.cast(_nothing_c, ctypes.CFUNCTYPE(None, ctypes.c_void_p))
+
+
 def link(engine: Engine, component: wc.Component) -> wc.Linker:
-    """A linker with exactly the imports of this component. Raises TypeError for an import that is not of WASI 0.2."""
+    """A linker with exactly the imports of this component. Raises wasmtime.WasmtimeError."""
     linker = wc.Linker(engine.raw)
     with linker.root() as root:
         for name, extern in component.type.imports(engine.raw).items():
@@ -75,25 +88,21 @@ def link(engine: Engine, component: wc.Component) -> wc.Linker:
 
 def _define(instance: wc.LinkerInstance, interface: str, name: str, item: wc.ComponentItem) -> None:
     label = name.encode()
+    name_c = ctypes.create_string_buffer(label)
     if isinstance(item, wc.ResourceType):
         kind = wc.ResourceType.host(resource_id(name))
         error = ffi.wasmtime_component_linker_instance_add_resource(
-            instance.ptr(), ctypes.create_string_buffer(label), len(label), kind.ptr(),
-            ctypes.cast(_drop, ffi.wasmtime_component_resource_destructor_t), None,
-            ctypes.cast(_nothing, ctypes.CFUNCTYPE(None, ctypes.c_void_p)),
-        )  # fmt: skip
+            instance.ptr(), name_c, len(label), kind.ptr(), _DTOR, None, _NOTHING
+        )
     elif isinstance(item, wc.FuncType):
-        index = max(_BODIES, default=0) + 1
+        index = next(_indexes)
         _BODIES[index] = _body(interface, name, item)
         error = ffi.wasmtime_component_linker_instance_add_func(
-            instance.ptr(), ctypes.create_string_buffer(label), len(label),
-            ctypes.cast(_call, ffi.wasmtime_component_func_callback_t), index,
-            ctypes.cast(_release, ctypes.CFUNCTYPE(None, ctypes.c_void_p)),
-        )  # fmt: skip
+            instance.ptr(), name_c, len(label), _FUNC, index, _RELEASE
+        )
     else:
         return
-    if error:
-        raise TypeError(f"cannot define import {interface}#{name}")
+    capi.check(error)
 
 
 def _body(interface: str, name: str, kind: wc.FuncType) -> Body:
@@ -102,7 +111,7 @@ def _body(interface: str, name: str, kind: wc.FuncType) -> Body:
     if function is None:
         return _missing(f"{interface}#{name}" if interface else name)
     try:
-        lifts = [(codec(ty)[0], index * VAL_SIZE) for index, (_, ty) in enumerate(kind.params)]
+        lifts = [(codec(ty)[0], index * capi.VAL_SIZE) for index, (_, ty) in enumerate(kind.params)]
         result = kind.result
         lower = codec(result)[1] if result is not None else None
     except TypeError as error:

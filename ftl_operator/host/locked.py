@@ -4,8 +4,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ..errors import SpecError
-from ..refs import Digest, parse_digest
+from ftl_operator.errors import SpecError
+from ftl_operator.refs import Digest, parse_digest
+
 from .component import Component
 from .outbound import AllowedHosts, HostRuleError, parse_rule
 from .routes import Route, parse_route

@@ -29,14 +29,14 @@ class Request:
 class Response:
     """A response whose body arrives in chunks while the component still runs.
 
-    Whoever takes one reads `body` to its end or calls `close()`, which tells the component that its client is gone.
+    Whoever takes one reads `body` to its end or calls `close()`, which tells the component that nobody reads on.
     """
 
     status: int
     headers: Headers
     body: Iterator[bytes]
     fuel: list[int] = field(default_factory=list)
-    """Wasm instructions of every component that took part; filled when the body has ended, if fuel is metered."""
+    """Wasm instructions of each component that took part; filled when the body has ended, if metered."""
 
     def read(self) -> bytes:
         """The whole body."""

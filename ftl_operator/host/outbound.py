@@ -65,7 +65,7 @@ def _split_port(text: str, rest: str) -> tuple[str, str]:
     head, colon, tail = rest.rpartition(":")
     if not colon or not tail:
         return (head if colon else rest), ""
-    if rest.endswith("]") or rest.endswith("]/") or _network(rest) is not None:
+    if rest.endswith(("]", "]/")) or _network(rest) is not None:
         return rest, ""
     port, slash, path = tail.partition("/")
     if slash and path:

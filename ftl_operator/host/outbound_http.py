@@ -8,10 +8,7 @@ import urllib3
 from urllib3 import exceptions as u3
 
 from .guest import Guest
-from .outbound import Target
-from .pipe import Pipe, PipeError
-from .values import Err, Ok
-from .wasi_http import (
+from .http_types import (
     ErrorCode,
     Fields,
     FutureResponse,
@@ -20,6 +17,9 @@ from .wasi_http import (
     RequestOptions,
     method_name,
 )
+from .outbound import Target
+from .pipe import Pipe, PipeError
+from .values import Err, Ok
 
 CHUNK = 64 << 10
 _CONNECTION_HEADERS = frozenset(
@@ -62,7 +62,8 @@ class Client:
         try:
             response = self._pool.urlopen(
                 method_name(request.method), url, headers=headers, body=body, redirect=False, retries=False,
-                preload_content=False, decode_content=False, timeout=urllib3.Timeout(connect=seconds[0], read=seconds[1]),
+                preload_content=False, decode_content=False,
+                timeout=urllib3.Timeout(connect=seconds[0], read=seconds[1]),
             )  # fmt: skip
         except Exception as error:  # noqa: BLE001 - every failure becomes a code
             future.set(Err(_code(error)))

@@ -28,8 +28,8 @@ class Pipe:
     The ends wake each other: `reader` and `writer` are set by whoever waits there.
     """
 
-    __slots__ = ("_chunks", "_lock", "_size", "capacity", "error", "finished", "reader", "reader_gone", "trailers",
-                 "writer")  # fmt: skip
+    __slots__ = ("_chunks", "_lock", "_size", "capacity", "error", "finished", "reader", "reader_gone",
+                 "trailers", "writer")  # fmt: skip
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._chunks: deque[bytes] = deque()
@@ -80,7 +80,7 @@ class Pipe:
             _wake(self.reader)
 
     def read(self, limit: int) -> bytes | None:
-        """Take up to `limit` bytes; empty if there are none now, None at the end. Raises PipeError on an error."""
+        """Take up to `limit` bytes; empty if there are none now, None at the end. Raises PipeError."""
         with self._lock:
             if self._chunks:
                 first = self._chunks.popleft()

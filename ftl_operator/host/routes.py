@@ -35,7 +35,7 @@ def parse_route(component: str, route: Any) -> Route | None:
 
 
 def match(routes: Sequence[Route], path: str) -> Match | None:
-    """The most specific route for a path: literal segments before named ones, longer before shorter wildcards."""
+    """The most specific route: literal segments before named ones, longer before shorter wildcards."""
     parts = _split(path)
     found = [(route, named) for route in routes if (named := _fits(route, parts)) is not None]
     if not found:

@@ -4,7 +4,7 @@ import contextlib
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Self
 
 from .app import HostApp
 from .messages import Request, Response
@@ -31,7 +31,7 @@ class Server:
         self._http.server_close()
         self._thread.join(5)
 
-    def __enter__(self) -> "Server":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

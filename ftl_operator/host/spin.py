@@ -76,7 +76,7 @@ def _config_get_all(guest: Guest) -> list[tuple[str, str]]:
 
 def _open(guest: Guest, label: str) -> Store:
     if label not in guest.component.stores:
-        # Spin tells a store that was not granted from one that no runtime defines; here every granted one exists.
+        # Spin also has no-such-store, for a label that no runtime defines; here every granted one exists.
         raise Err(("access-denied", None))
     return guest.component.stores[label]
 
