@@ -1,0 +1,64 @@
+"""The operator's own port: `/metrics` for Prometheus, `/healthz` and `/readyz` for the kubelet."""
+
+import threading
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+Check = Callable[[], str]
+"""Says what is wrong, or nothing."""
+
+
+class HealthServer:
+    """A small HTTP server on a thread of its own, so that it answers when everything else is stuck.
+
+    Args:
+        address: Address and port to listen at; port 0 takes any free one.
+        registry: The metrics.
+        live: What `/healthz` asks; anything said makes the kubelet restart the pod.
+        ready: What `/readyz` asks; anything said keeps the pod out of Services.
+    """
+
+    def __init__(
+        self, address: tuple[str, int], registry: CollectorRegistry, *, live: Check, ready: Check
+    ) -> None:
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            timeout = 10
+
+            def do_GET(self) -> None:
+                path = self.path.partition("?")[0]
+                if path == "/metrics":
+                    self._answer(200, generate_latest(registry), CONTENT_TYPE_LATEST)
+                elif path in ("/healthz", "/readyz"):
+                    wrong = (live if path == "/healthz" else ready)()
+                    self._answer(503 if wrong else 200, (wrong or "ok").encode(), "text/plain; charset=utf-8")
+                else:
+                    self._answer(404, b"not found", "text/plain; charset=utf-8")
+
+            def _answer(self, status: int, body: bytes, content_type: str) -> None:
+                self.send_response(status)
+                self.send_header("Content-Type", content_type)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                """Probes come every few seconds; their lines would drown the log."""
+
+        self._server = ThreadingHTTPServer(address, Handler)
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, name="health", daemon=True)
+        self._thread.start()
+
+    @property
+    def port(self) -> int:
+        """The port it listens at."""
+        return int(self._server.server_address[1])
+
+    def stop(self) -> None:
+        """Stop answering."""
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()

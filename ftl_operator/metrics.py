@@ -1,0 +1,102 @@
+"""Every metric of the operator, declared in one place.
+
+Labels are bounded: stages, reasons and conditions are enumerations of the code, registries are those of the
+apps. No label names an app, for a thousand apps would make thousands of series; the apps' own states are
+counted by condition, and `kubectl get ftlapps` names them.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.platform_collector import PlatformCollector
+from prometheus_client.process_collector import ProcessCollector
+
+REGISTRY = CollectorRegistry()
+"""What `/metrics` shows; our own, so that importing a library cannot add to it."""
+
+ProcessCollector(registry=REGISTRY)
+PlatformCollector(registry=REGISTRY)
+
+BUILD = Gauge(
+    "ftl_operator_build_info", "Always 1; the labels say what runs.", ["version"], registry=REGISTRY
+)
+RECONCILES = Counter(
+    "ftl_operator_reconciles_total",
+    "Finished reconciles, by result: done, unchanged, waiting (for a slot or an inspection), retry, stalled.",
+    ["result"],
+    registry=REGISTRY,
+)
+RECONCILE_SECONDS = Histogram(
+    "ftl_operator_reconcile_seconds",
+    "Duration of a reconcile.",
+    registry=REGISTRY,
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+)
+STAGE_SECONDS = Histogram(
+    "ftl_operator_stage_seconds",
+    "Duration of one stage of the pipeline.",
+    ["stage"],
+    registry=REGISTRY,
+    buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60),
+)
+ERRORS = Counter(
+    "ftl_operator_errors_total", "Failed stages, by stage and reason.", ["stage", "reason"], registry=REGISTRY
+)
+APPS = Gauge("ftl_operator_apps", "FtlApps that the operator sees.", registry=REGISTRY)
+CONDITIONS = Gauge(
+    "ftl_operator_app_conditions",
+    "FtlApps by condition, its status and its reason.",
+    ["condition", "status", "reason"],
+    registry=REGISTRY,
+)
+TOOLS = Gauge("ftl_operator_tools", "Tools that all FtlApps list together.", registry=REGISTRY)
+REGISTRY_REQUESTS = Counter(
+    "ftl_operator_registry_requests_total",
+    "Requests to registries, by method and by status code; code 0 is no answer.",
+    ["registry", "method", "code"],
+    registry=REGISTRY,
+)
+REGISTRY_BYTES = Counter(
+    "ftl_operator_registry_bytes_total",
+    "Bytes of blobs, by direction: download or upload.",
+    ["registry", "direction"],
+    registry=REGISTRY,
+)
+CLUSTER_WRITES = Counter(
+    "ftl_operator_cluster_writes_total",
+    "Writes to the cluster, Leases not counted, by verb and kind.",
+    ["verb", "kind"],
+    registry=REGISTRY,
+)
+QUEUE = Gauge("ftl_operator_queue_ready", "Apps that wait for a worker.", registry=REGISTRY)
+WORKERS = Gauge("ftl_operator_workers", "Workers that reconcile at most at once.", registry=REGISTRY)
+WORKERS_BUSY = Gauge("ftl_operator_workers_busy", "Workers that reconcile now.", registry=REGISTRY)
+INSPECTIONS = Gauge(
+    "ftl_operator_inspections", "Components being inspected or waiting for it.", registry=REGISTRY
+)
+LEADER = Gauge("ftl_operator_leader", "1 while this replica acts, else 0.", registry=REGISTRY)
+LAST_EVENT = Gauge(
+    "ftl_operator_last_event_timestamp_seconds",
+    "When a watch last heard anything, Unix time.",
+    registry=REGISTRY,
+)
+LAST_SUCCESS = Gauge(
+    "ftl_operator_last_success_timestamp_seconds",
+    "When a reconcile last succeeded, Unix time.",
+    registry=REGISTRY,
+)
+ROLLBACKS = Counter(
+    "ftl_operator_rollbacks_total", "Rollouts that missed their deadline and went back.", registry=REGISTRY
+)
+
+
+@contextmanager
+def stage(name: str) -> Iterator[None]:
+    """Time a stage, whether it succeeds or fails."""
+    started = time.perf_counter()
+    try:
+        yield
+    finally:
+        STAGE_SECONDS.labels(name).observe(time.perf_counter() - started)

@@ -1,0 +1,252 @@
+"""What the watches have seen, kept small: the standby's warm memory and the worker's only source of reads.
+
+A thousand apps own ten thousand objects; as parsed JSON they would take more memory than the operator may
+have. So each is kept as compressed JSON without what nobody asks for, and read back by the one worker that
+needs it. Nothing here decides anything: `see_…` answer only *which* apps somebody should look at again.
+"""
+
+import json
+import threading
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ftl_operator import apis
+from ftl_operator.apis import Api
+from ftl_operator.drift import DIGEST_ANNOTATION
+from ftl_operator.rollout import Rollout, rollout_of
+from ftl_operator.workqueue import Key
+
+TRIGGER_ANNOTATION = "ftl.tools/reconcile"
+"""A person or a pipeline changes its value to ask for a look now."""
+
+Json = dict[str, Any]
+Body = Mapping[str, Any]
+Source = tuple[str, str]
+"""Kind (`Secret` or `ConfigMap`) and name of something an app reads from its namespace."""
+
+
+@dataclass(frozen=True, slots=True)
+class SeenApp:
+    """An FtlApp, and what makes a look at it worthwhile."""
+
+    uid: str
+    generation: int
+    trigger: str
+    resource_version: str
+    deleting: bool
+    sources: frozenset[Source]
+    packed: bytes
+
+    def read(self) -> Json:
+        """The object."""
+        return _unpack(self.packed)
+
+
+@dataclass(frozen=True, slots=True)
+class SeenOwned:
+    """An object that an FtlApp owns."""
+
+    api: Api
+    name: str
+    uid: str
+    owner: Key
+    owner_uid: str
+    packed: bytes
+
+    def read(self) -> Json:
+        """The object without its status."""
+        return _unpack(self.packed)
+
+
+class View:
+    """Everything seen, by app. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._apps: dict[Key, SeenApp] = {}
+        self._owned: dict[Key, dict[tuple[Api, str], SeenOwned]] = {}
+        self._owner: dict[tuple[Api, str, str], Key] = {}
+        self._rollouts: dict[Key, Rollout] = {}
+        self._executors: set[Key] = set()
+        self._sources: dict[tuple[str, str, str], str] = {}
+
+    # What a worker asks
+
+    def app(self, key: Key) -> SeenApp | None:
+        """The app, if it exists."""
+        return self._apps.get(key)
+
+    def apps(self) -> list[tuple[Key, SeenApp]]:
+        """Every app."""
+        with self._lock:
+            return list(self._apps.items())
+
+    def owned(self, key: Key, uid: str) -> dict[tuple[Api, str], SeenOwned]:
+        """What the app with this uid owns, by kind and name."""
+        with self._lock:
+            return {
+                found: seen for found, seen in self._owned.get(key, {}).items() if seen.owner_uid in (uid, "")
+            }
+
+    def rollout(self, key: Key) -> Rollout | None:
+        """The state of the app's Deployment, if there is one."""
+        return self._rollouts.get(key)
+
+    def has_executor(self, namespace: str, name: str) -> bool:
+        """Whether the namespace has such a SpinAppExecutor."""
+        return Key(namespace, name) in self._executors
+
+    def version(self, kind: str, namespace: str, name: str) -> str:
+        """The resourceVersion of a Secret or ConfigMap; empty if it does not exist."""
+        return self._sources.get((kind, namespace, name), "")
+
+    def has_seen(self, api: Api, namespace: str, name: str) -> bool:
+        """Whether an object was seen; used once, to know that the first listing is complete."""
+        if api == apis.FTL_APP:
+            return Key(namespace, name) in self._apps
+        if api == apis.SPIN_APP_EXECUTOR:
+            return Key(namespace, name) in self._executors
+        if api == apis.DEPLOYMENT:
+            return Key(namespace, name) in self._rollouts
+        return (api, namespace, name) in self._owner
+
+    # What the watches tell
+
+    def see(self, api: Api, body: Body, *, gone: bool = False) -> list[Key]:
+        """Remember an object as it is now, or forget it. Returns the apps to look at because of it."""
+        metadata = body["metadata"]
+        key = Key(metadata.get("namespace", ""), metadata["name"])
+        with self._lock:
+            if api == apis.FTL_APP:
+                return self._see_app(key, body, gone=gone)
+            if api == apis.DEPLOYMENT:
+                return self._see_rollout(key, body, gone=gone)
+            if api == apis.SPIN_APP_EXECUTOR:
+                return self._see_executor(key, gone=gone)
+            woken = self._see_source(api, key, body, gone=gone) if api in _SOURCES else []
+            if api in apis.OWNED:
+                woken += self._see_owned(api, key, body, gone=gone)
+            return woken
+
+    def _see_app(self, key: Key, body: Body, *, gone: bool) -> list[Key]:
+        if gone:
+            return [key] if self._apps.pop(key, None) else []
+        metadata = body["metadata"]
+        old = self._apps.get(key)
+        seen = SeenApp(
+            uid=metadata["uid"],
+            generation=int(metadata.get("generation", 0)),
+            trigger=(metadata.get("annotations") or {}).get(TRIGGER_ANNOTATION, ""),
+            resource_version=metadata.get("resourceVersion", ""),
+            deleting="deletionTimestamp" in metadata,
+            sources=frozenset(sources_of(body.get("spec") or {})),
+            packed=_pack(body, ()),
+        )
+        self._apps[key] = seen
+        # The status is the operator's own writing; only what others decide is worth a look.
+        changed = old is None or (old.uid, old.generation, old.trigger, old.deleting) != (
+            seen.uid,
+            seen.generation,
+            seen.trigger,
+            seen.deleting,
+        )
+        return [key] if changed else []
+
+    def _see_owned(self, api: Api, key: Key, body: Body, *, gone: bool) -> list[Key]:
+        place = (api, key.namespace, key.name)
+        before = self._owner.pop(place, None)
+        old = self._owned.get(before, {}).pop((api, key.name), None) if before else None
+        if before and not self._owned[before]:
+            del self._owned[before]
+        owner = None if gone else owner_of(key.namespace, body["metadata"])
+        if owner is None:
+            return [before] if before else []
+        seen = SeenOwned(api, key.name, body["metadata"]["uid"], owner[0], owner[1], _pack(body, ("status",)))
+        self._owner[place] = seen.owner
+        self._owned.setdefault(seen.owner, {})[api, key.name] = seen
+        return [] if seen == old else [seen.owner]
+
+    def _see_rollout(self, key: Key, body: Body, *, gone: bool) -> list[Key]:
+        # spin-operator gives a Deployment the name of its SpinApp, and the operator that of the FtlApp.
+        old = self._rollouts.pop(key, None)
+        if gone:
+            return [key] if old and key in self._apps else []
+        self._rollouts[key] = rollout_of(body)
+        return [key] if old != self._rollouts[key] and key in self._apps else []
+
+    def _see_executor(self, key: Key, *, gone: bool) -> list[Key]:
+        if gone:
+            self._executors.discard(key)
+        elif key in self._executors:
+            return []
+        else:
+            self._executors.add(key)
+        return [app for app in self._apps if app.namespace == key.namespace]
+
+    def _see_source(self, api: Api, key: Key, body: Body, *, gone: bool) -> list[Key]:
+        place = (api.kind, key.namespace, key.name)
+        old = self._sources.pop(place, None)
+        version = "" if gone else str(body["metadata"].get("resourceVersion", ""))
+        if version:
+            self._sources[place] = version
+        if old == version:
+            return []
+        named = (api.kind, key.name)
+        return [
+            app
+            for app, seen in self._apps.items()
+            if app.namespace == key.namespace and named in seen.sources
+        ]
+
+
+_SOURCES = (apis.SECRET, apis.CONFIG_MAP)
+
+
+def owner_of(namespace: str, metadata: Body) -> tuple[Key, str] | None:
+    """Which FtlApp an object belongs to: its name and its uid, or None.
+
+    An object whose owner reference somebody removed is still known by its labels and the digest annotation;
+    its uid is then empty, and the next apply restores the reference.
+    """
+    for reference in metadata.get("ownerReferences") or ():
+        if reference.get("kind") == apis.FTL_APP.kind and reference.get("apiVersion", "").startswith(
+            f"{apis.FTL_APP.group}/"
+        ):
+            return Key(namespace, reference["name"]), reference["uid"]
+    instance = (metadata.get("labels") or {}).get("app.kubernetes.io/instance")
+    if instance and DIGEST_ANNOTATION in (metadata.get("annotations") or {}):
+        return Key(namespace, instance), ""
+    return None
+
+
+def sources_of(spec: object) -> Iterator[Source]:
+    """Every Secret and ConfigMap that a spec names, wherever in it, by the field names Kubernetes uses."""
+    if isinstance(spec, Mapping):
+        for field, value in spec.items():
+            if field in ("secretKeyRef", "secretRef") and isinstance(value, Mapping):
+                yield "Secret", str(value.get("name", ""))
+            elif field in ("configMapKeyRef", "configMapRef") and isinstance(value, Mapping):
+                yield "ConfigMap", str(value.get("name", ""))
+            elif field == "loadFromSecret" and value:
+                yield "Secret", str(value)
+            elif field == "imagePullSecrets" and isinstance(value, list):
+                for item in value:
+                    yield "Secret", str(item.get("name", "") if isinstance(item, Mapping) else item)
+            else:
+                yield from sources_of(value)
+    elif isinstance(spec, list):
+        for value in spec:
+            yield from sources_of(value)
+
+
+def _pack(body: Body, without: tuple[str, ...]) -> bytes:
+    kept = {name: value for name, value in body.items() if name not in without}
+    left = ("managedFields", "resourceVersion") if without else ("managedFields",)
+    kept["metadata"] = {name: value for name, value in body["metadata"].items() if name not in left}
+    return zlib.compress(json.dumps(kept, sort_keys=True, separators=(",", ":")).encode(), 1)
+
+
+def _unpack(packed: bytes) -> Json:
+    return dict(json.loads(zlib.decompress(packed)))

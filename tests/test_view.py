@@ -1,0 +1,157 @@
+import pytest
+
+from ftl_operator import apis
+from ftl_operator.drift import DIGEST_ANNOTATION
+from ftl_operator.view import TRIGGER_ANNOTATION, View, sources_of
+from ftl_operator.workqueue import Key
+
+A = Key("ns", "a")
+
+
+def app(name="a", generation=1, annotations=None, spec=None, **metadata):
+    return {
+        "apiVersion": "ftl.tools/v1alpha1",
+        "kind": "FtlApp",
+        "metadata": {
+            "namespace": "ns",
+            "name": name,
+            "uid": f"uid-{name}",
+            "generation": generation,
+            "resourceVersion": "1",
+            "annotations": annotations or {},
+            "managedFields": [{"manager": "kubectl"}],
+            **metadata,
+        },
+        "spec": spec or {},
+    }
+
+
+def owned(name="a", owner="a", version="1", value=1, **metadata):
+    return {
+        "apiVersion": "core.spinkube.dev/v1alpha1",
+        "kind": "SpinApp",
+        "metadata": {
+            "namespace": "ns",
+            "name": name,
+            "uid": "uid-spin",
+            "resourceVersion": version,
+            "ownerReferences": [
+                {"apiVersion": "ftl.tools/v1alpha1", "kind": "FtlApp", "name": owner, "uid": f"uid-{owner}"}
+            ],
+            **metadata,
+        },
+        "spec": {"value": value},
+        "status": {"readyReplicas": int(version)},
+    }
+
+
+def test_only_what_others_decide_about_an_app_is_worth_a_look():
+    view = View()
+    assert view.see(apis.FTL_APP, app()) == [A]
+    assert view.see(apis.FTL_APP, app(resourceVersion="2")) == []
+    assert view.see(apis.FTL_APP, app(resourceVersion="3", generation=2)) == [A]
+    assert view.see(apis.FTL_APP, app(generation=2, annotations={TRIGGER_ANNOTATION: "now"})) == [A]
+    assert view.see(apis.FTL_APP, app(generation=2, annotations={TRIGGER_ANNOTATION: "now"})) == []
+    assert view.see(apis.FTL_APP, app(), gone=True) == [A]
+    assert view.see(apis.FTL_APP, app(), gone=True) == []
+    assert view.app(A) is None
+
+
+def test_what_is_kept_is_the_object_without_its_managed_fields():
+    view = View()
+    body = app(spec={"tools": [{"name": "x"}]})
+    view.see(apis.FTL_APP, body)
+    del body["metadata"]["managedFields"]
+    assert view.app(A).read() == body
+
+
+def test_an_owned_objects_status_wakes_nobody_and_its_spec_does():
+    view = View()
+    assert view.see(apis.SPIN_APP, owned()) == [A]
+    assert view.see(apis.SPIN_APP, owned(version="2")) == []
+    assert view.see(apis.SPIN_APP, owned(version="3", value=2)) == [A]
+    assert list(view.owned(A, "uid-a")) == [(apis.SPIN_APP, "a")]
+    assert view.owned(A, "another uid") == {}
+    assert view.see(apis.SPIN_APP, owned(value=2), gone=True) == [A]
+    assert view.owned(A, "uid-a") == {}
+
+
+def test_an_object_without_owner_reference_is_known_by_label_and_annotation():
+    view = View()
+    view.see(apis.SPIN_APP, owned())
+    orphan = owned(
+        ownerReferences=[],
+        labels={"app.kubernetes.io/instance": "a"},
+        annotations={DIGEST_ANNOTATION: "x"},
+    )
+    assert view.see(apis.SPIN_APP, orphan) == [A]
+    assert len(view.owned(A, "uid-a")) == 1
+    stranger = owned(ownerReferences=[])
+    assert view.see(apis.SPIN_APP, stranger) == [A]
+    assert view.owned(A, "uid-a") == {}
+
+
+def test_an_object_that_changes_its_owner_leaves_the_first():
+    view = View()
+    view.see(apis.SPIN_APP, owned())
+    assert view.see(apis.SPIN_APP, owned(owner="b")) == [Key("ns", "b")]
+    assert view.owned(A, "uid-a") == {}
+
+
+def secret(version="1", name="weather", namespace="ns"):
+    return {
+        "metadata": {"namespace": namespace, "name": name, "resourceVersion": version},
+        "data": {"k": "c2"},
+    }
+
+
+def test_a_secret_wakes_exactly_the_apps_that_name_it():
+    view = View()
+    variables = [{"name": "key", "valueFrom": {"secretKeyRef": {"name": "weather", "key": "k"}}}]
+    view.see(apis.FTL_APP, app(spec={"tools": [{"variables": variables}]}))
+    view.see(apis.FTL_APP, app("b"))
+    assert view.see(apis.SECRET, secret()) == [A]
+    assert view.see(apis.SECRET, secret()) == []
+    assert view.see(apis.SECRET, secret("2")) == [A]
+    assert view.see(apis.SECRET, secret(name="other")) == []
+    assert view.see(apis.SECRET, secret(namespace="elsewhere")) == []
+    assert view.version("Secret", "ns", "weather") == "2"
+    assert view.see(apis.SECRET, secret(), gone=True) == [A]
+    assert view.version("Secret", "ns", "weather") == ""
+
+
+def test_an_executor_wakes_its_namespace_once():
+    view = View()
+    view.see(apis.FTL_APP, app())
+    executor = {"metadata": {"namespace": "ns", "name": "containerd-shim-spin"}}
+    assert view.see(apis.SPIN_APP_EXECUTOR, executor) == [A]
+    assert view.see(apis.SPIN_APP_EXECUTOR, executor) == []
+    assert view.has_executor("ns", "containerd-shim-spin")
+    assert view.see(apis.SPIN_APP_EXECUTOR, executor, gone=True) == [A]
+    assert not view.has_executor("ns", "containerd-shim-spin")
+
+
+def test_a_deployment_wakes_its_app_when_its_numbers_change():
+    view = View()
+    deployment = {"metadata": {"namespace": "ns", "name": "a", "generation": 1}, "status": {"replicas": 1}}
+    assert view.see(apis.DEPLOYMENT, deployment) == []
+    view.see(apis.FTL_APP, app())
+    assert view.see(apis.DEPLOYMENT, deployment) == []
+    assert view.see(apis.DEPLOYMENT, deployment | {"status": {"replicas": 2}}) == [A]
+    assert view.rollout(A).total == 2
+    assert view.see(apis.DEPLOYMENT, deployment, gone=True) == [A]
+    assert view.rollout(A) is None
+
+
+@pytest.mark.parametrize(
+    ("spec", "sources"),
+    [
+        ({}, set()),
+        ({"publish": {"secretRef": {"name": "push"}}}, {("Secret", "push")}),
+        ({"imagePullSecrets": [{"name": "pull"}]}, {("Secret", "pull")}),
+        ({"auth": {"policy": {"configMapKeyRef": {"name": "rego", "key": "r"}}}}, {("ConfigMap", "rego")}),
+        ({"runtime": {"runtimeConfig": {"loadFromSecret": "toml"}}}, {("Secret", "toml")}),
+    ],
+)
+def test_sources_are_found_wherever_they_stand(spec, sources):
+    assert set(sources_of(spec)) == sources
