@@ -27,14 +27,14 @@ class Rollout:
         return self.observed_generation >= self.generation
 
     @property
+    def is_out(self) -> bool:
+        """Whether every pod there is runs the current template."""
+        return self.is_observed and self.updated >= self.desired and self.total <= self.updated
+
+    @property
     def is_complete(self) -> bool:
         """Whether all pods run the current template and are available, as `kubectl rollout status` says."""
-        return (
-            self.is_observed
-            and self.updated >= self.desired
-            and self.total <= self.updated
-            and self.available >= self.desired
-        )
+        return self.is_out and self.available >= self.desired
 
     @property
     def is_scaled_to_zero(self) -> bool:

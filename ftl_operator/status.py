@@ -1,0 +1,296 @@
+"""The status of an FtlApp from what happened and what was seen. Pure: the old status and the time come in.
+
+Written for kstatus, so `kubectl wait`, Helm, Flux and Argo CD understand it: `observedGeneration` in the
+status and in every condition, `Reconciling` and `Stalled` there only while they are true, `Ready` true only
+when the cluster is as the spec wants it. An outage of a registry or an issuer is no reason to call a
+running app not ready: its stage says what is wrong and `Ready` repeats the reason.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any
+
+from ftl_operator.errors import FtlError, Reason
+from ftl_operator.rollout import Rollout
+
+Json = dict[str, Any]
+
+MESSAGE_LENGTH = 2000
+"""How much of a message a condition shows; the log has all of it."""
+
+
+class Condition(StrEnum):
+    """The types of an FtlApp's conditions, in the order of the pipeline."""
+
+    RESOLVED = "Resolved"
+    """Every tool's reference was pinned to a digest."""
+    INSPECTED = "Inspected"
+    """Every component is usable and its tools are known, or it is asked at run time."""
+    AUTH_READY = "AuthReady"
+    """The issuer's keys and the policy are usable, or access is public."""
+    COMPOSED = "Composed"
+    """Gateway, authorizer and tools form one Spin application."""
+    PUBLISHED = "Published"
+    """That application is in the registry."""
+    AVAILABLE = "Available"
+    """Enough pods are ready to serve."""
+    VERIFIED = "Verified"
+    """The running app answers for every tool."""
+    READY = "Ready"
+    """The cluster is as the spec wants it."""
+    RECONCILING = "Reconciling"
+    """Only while true: something is under way."""
+    STALLED = "Stalled"
+    """Only while true: nothing goes on until somebody changes something."""
+
+
+PIPELINE = (
+    Condition.RESOLVED,
+    Condition.INSPECTED,
+    Condition.AUTH_READY,
+    Condition.COMPOSED,
+    Condition.PUBLISHED,
+)
+"""The conditions of the stages before the cluster, in order."""
+
+
+class Result(StrEnum):
+    """What became of a version in `status.history`."""
+
+    ROLLING_OUT = "RollingOut"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The status, reason and message of one condition."""
+
+    status: str
+    reason: Reason
+    message: str
+
+
+def true(message: str, reason: Reason = Reason.SUCCEEDED) -> Finding:
+    """A condition that holds."""
+    return Finding("True", reason, message)
+
+
+def false(message: str, reason: Reason) -> Finding:
+    """A condition that does not hold."""
+    return Finding("False", reason, message)
+
+
+def unknown(message: str, reason: Reason = Reason.PROGRESSING) -> Finding:
+    """A condition about which nothing can be said."""
+    return Finding("Unknown", reason, message)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one reconcile did.
+
+    Args:
+        generation: The generation of the spec it read.
+        stages: The findings of the stages that were run; the others keep what they had.
+        error: What stopped it, if anything did.
+        facts: Fields of the status that are known now: image, url, components, tools and so on.
+        waiting: What it waits for, such as a running inspection.
+        suspended: Whether the spec asks for no pods.
+        inputs: Digest of everything that decides the image.
+        notes: What a reader of `Ready` should know besides, such as an optional object that was not applied.
+    """
+
+    generation: int
+    stages: Mapping[Condition, Finding] = field(default_factory=dict)
+    error: FtlError | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    waiting: str = ""
+    suspended: bool = False
+    inputs: str = ""
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What the cluster runs.
+
+    Args:
+        rollout: The Deployment's numbers, if there is one.
+        cause: Why pods do not become ready, in their own words.
+        probe: What the running app said when it was asked, if it was asked now.
+        rolled_back: The image that missed its deadline, if the last good one runs in its place.
+        deadline_seconds: How long a rollout may take.
+    """
+
+    rollout: Rollout | None = None
+    cause: str = ""
+    probe: Finding | None = None
+    rolled_back: str = ""
+    deadline_seconds: float = 600
+
+
+def status_after(old: Mapping[str, Any], outcome: Outcome, observed: Observed, now: datetime) -> Json:
+    """The status to write.
+
+    Args:
+        old: The status as it is; conditions that did not change keep their time.
+        outcome: What this reconcile did.
+        observed: What the cluster runs.
+        now: The time of changes.
+    """
+    status: Json = {**old, **outcome.facts, "observedGeneration": outcome.generation}
+    findings = _findings(old, outcome, observed)
+    status["conditions"] = _conditions(old.get("conditions") or (), findings, outcome.generation, now)
+    if observed.rollout is not None:
+        status["replicas"] = observed.rollout.ready
+    return {name: value for name, value in status.items() if value not in (None, "", [], {})}
+
+
+def finding(status: Mapping[str, Any], condition: Condition) -> Finding | None:
+    """What a status says about a condition."""
+    for item in status.get("conditions") or ():
+        if item["type"] == condition:
+            return Finding(item["status"], Reason(item["reason"]), item.get("message", ""))
+    return None
+
+
+def timestamp(moment: datetime) -> str:
+    """A time as Kubernetes writes it, in UTC and whole seconds."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _findings(old: Mapping[str, Any], outcome: Outcome, observed: Observed) -> dict[Condition, Finding]:
+    findings = _pipeline(old, outcome)
+    findings[Condition.AVAILABLE] = _available(outcome, observed)
+    verified = _verified(old, outcome, observed)
+    if verified is not None:
+        findings[Condition.VERIFIED] = verified
+    return findings | _summary(old, outcome, observed, findings)
+
+
+def _pipeline(old: Mapping[str, Any], outcome: Outcome) -> dict[Condition, Finding]:
+    findings: dict[Condition, Finding] = {}
+    is_same_spec = old.get("observedGeneration") == outcome.generation
+    for condition in PIPELINE:
+        before = finding(old, condition)
+        if condition in outcome.stages:
+            findings[condition] = outcome.stages[condition]
+        elif before and (is_same_spec or outcome.suspended):
+            findings[condition] = before
+        elif not outcome.suspended:
+            findings[condition] = unknown("an earlier stage did not finish")
+    return findings
+
+
+def _available(outcome: Outcome, observed: Observed) -> Finding:
+    rollout = observed.rollout
+    if outcome.suspended and (rollout is None or rollout.is_scaled_to_zero):
+        return false("spec.suspend is true: no pod runs", Reason.SUSPENDED)
+    if rollout is None:
+        return false("there is no Deployment yet", Reason.PROGRESSING)
+    if rollout.is_scaled_to_zero:
+        return true("no pod runs because nothing asks for one", Reason.SCALED_TO_ZERO)
+    counted = f"{rollout.available} of {rollout.desired} pods are available"
+    if rollout.is_available and rollout.is_observed:
+        # With old pods serving, a cause is about the new ones; `Ready` tells it.
+        return true(counted, Reason.MINIMUM_AVAILABLE)
+    cause = observed.cause or rollout.message
+    return false(cause, Reason.PODS_FAILING) if cause else false(counted, Reason.ROLLING_OUT)
+
+
+def _verified(old: Mapping[str, Any], outcome: Outcome, observed: Observed) -> Finding | None:
+    if observed.probe is not None:
+        return observed.probe
+    image = outcome.facts.get("image", old.get("image"))
+    before = finding(old, Condition.VERIFIED)
+    if before is not None and image == old.get("image"):
+        return before
+    return unknown("the running app was not asked yet") if image else None
+
+
+def _summary(
+    old: Mapping[str, Any], outcome: Outcome, observed: Observed, findings: Mapping[Condition, Finding]
+) -> dict[Condition, Finding]:
+    """`Ready`, and `Reconciling` or `Stalled` while they are true."""
+    error = outcome.error
+    state = _state(outcome, observed, findings)
+    if error is not None and not error.retryable:
+        return _stalled(str(error), error.reason)
+    if error is not None:
+        before = finding(old, Condition.READY)
+        was_ready = before is not None and before.status == "True"
+        if was_ready and state.status == "True" and old.get("observedGeneration") == outcome.generation:
+            return {Condition.READY: true(f"serving; {error}", error.reason)}
+        return _reconciling(false(str(error), error.reason), Reason.RETRYING)
+    if observed.rolled_back:
+        cause = f" ({observed.cause})" if observed.cause else ""
+        return _stalled(
+            f"{observed.rolled_back} did not become ready in {observed.deadline_seconds:.0f} s{cause}; "
+            "the last good version serves until the spec or a tool changes",
+            Reason.ROLLED_BACK,
+        )
+    if outcome.waiting:
+        return _reconciling(false(outcome.waiting, Reason.PROGRESSING), Reason.PROGRESSING)
+    if state.status == "True":
+        return {Condition.READY: state}
+    return _reconciling(state, Reason.RETRYING if state.reason is Reason.TOOLS_SILENT else Reason.PROGRESSING)
+
+
+def _stalled(message: str, reason: Reason) -> dict[Condition, Finding]:
+    return {Condition.READY: false(message, reason), Condition.STALLED: true(message, reason)}
+
+
+def _reconciling(ready: Finding, reason: Reason) -> dict[Condition, Finding]:
+    return {Condition.READY: ready, Condition.RECONCILING: true(ready.message, reason)}
+
+
+def _state(outcome: Outcome, observed: Observed, findings: Mapping[Condition, Finding]) -> Finding:
+    """Whether the cluster is as the spec wants it, errors and waiting aside."""
+    available = findings[Condition.AVAILABLE]
+    if outcome.suspended:
+        if available.reason is Reason.SUSPENDED:
+            return true("suspended, as spec.suspend asks; no pod runs", Reason.SUSPENDED)
+        return false("the last pods are stopping", Reason.PROGRESSING)
+    if available.status != "True":
+        return false(available.message, available.reason)
+    notes = "".join(f"; {note}" for note in outcome.notes)
+    if available.reason is Reason.SCALED_TO_ZERO:
+        return true(available.message + notes, available.reason)
+    rollout, image = observed.rollout, outcome.facts.get("image")
+    if rollout is None or not rollout.is_out or (image and image != rollout.image):
+        cause = f": {observed.cause}" if observed.cause else ""
+        return false(f"the new version is rolling out{cause}", Reason.ROLLING_OUT)
+    verified = findings[Condition.VERIFIED] if Condition.VERIFIED in findings else unknown("")
+    if verified.status == "False" or verified.reason is Reason.PROGRESSING:
+        return false(verified.message, verified.reason)
+    return true(available.message + notes)
+
+
+def _conditions(
+    old: Sequence[Mapping[str, Any]],
+    findings: Mapping[Condition, Finding],
+    generation: int,
+    now: datetime,
+) -> list[Json]:
+    before = {item["type"]: item for item in old}
+    conditions = []
+    for condition in Condition:
+        found = findings.get(condition)
+        if found is None:
+            continue
+        earlier = before.get(condition, {})
+        changed = earlier.get("status") != found.status
+        conditions.append(
+            {
+                "type": condition.value,
+                "status": found.status,
+                "reason": found.reason.value,
+                "message": found.message[:MESSAGE_LENGTH],
+                "observedGeneration": generation,
+                "lastTransitionTime": timestamp(now) if changed else earlier["lastTransitionTime"],
+            }
+        )
+    return conditions
