@@ -1,0 +1,127 @@
+"""The types that the fields of an FtlApp are made of: bounded texts, names, references to other objects.
+
+Everything has a bound, for the API server estimates the cost of every rule from the bounds and refuses a
+schema whose estimate is too high.
+"""
+
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic.alias_generators import to_camel
+
+
+class Part(BaseModel):
+    """What all parts of an FtlApp have in common: frozen, camelCase outside, no unknown field."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        use_attribute_docstrings=True,
+        hide_input_in_errors=True,
+    )
+
+
+def _quantity(value: object) -> object:
+    """A number is written as its text, as the API server does with quantities."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+_QUANTITY = r"^[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+|[numkKMGTPE]i?)?$"
+SNAKE = r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$"
+KEBAB = r"^[a-z][a-z0-9]*(-[a-z][a-z0-9]*)*$"
+DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+DNS_NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+HTTPS_URL = r"^https://[^\s/?#@]+(/[^\s?#]*)?$"
+# Plain HTTP is for a development issuer on this machine; whether it may be used is the operator's setting.
+ISSUER_URL = r"^https?://[^\s/?#@]+(/[^\s?#]*)?$"
+ORIGIN = r"^[a-z][a-z0-9+.-]*://[^\s/?#@]+$"
+HOST_PORT = r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9*]([A-Za-z0-9.*-]*[A-Za-z0-9])?)(:[0-9]{1,5})?$"
+
+Text = Annotated[str, Field(max_length=1024)]
+LongText = Annotated[str, Field(max_length=8192)]
+Snake = Annotated[str, Field(min_length=1, max_length=63, pattern=SNAKE)]
+Kebab = Annotated[str, Field(min_length=1, max_length=40, pattern=KEBAB)]
+ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=DNS_NAME)]
+Key = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
+Label = Annotated[str, Field(min_length=1, max_length=63)]
+Pattern = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[^\s]+$")]
+Scope = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[!#-\[\]-~]+$")]
+IssuerUrl = Annotated[str, Field(max_length=512, pattern=ISSUER_URL)]
+Quantity = Annotated[
+    str,
+    BeforeValidator(_quantity),
+    Field(max_length=32, pattern=_QUANTITY),
+    WithJsonSchema({"x-kubernetes-int-or-string": True, "anyOf": [{"type": "integer"}, {"type": "string"}]}),
+]
+"""An amount of a resource, as Kubernetes writes it: `500m`, `128Mi`, `2`."""
+
+Labels = Annotated[
+    dict[
+        Annotated[str, Field(min_length=1, max_length=317)],
+        Annotated[str, Field(max_length=63)],
+    ],
+    Field(max_length=32),
+]
+Annotations = Annotated[
+    dict[
+        Annotated[str, Field(min_length=1, max_length=317)],
+        Annotated[str, Field(max_length=4096)],
+    ],
+    Field(max_length=32),
+]
+
+
+def exactly_one(values: dict[str, Any]) -> None:
+    """Check that one of the named values is set. Raises ValueError naming them all."""
+    if sum(value is not None for value in values.values()) != 1:
+        raise ValueError(f"set exactly one of {', '.join(values)}")
+
+
+class ObjectReference(Part):
+    """Another object in the app's namespace."""
+
+    name: ObjectName
+    """Its name."""
+
+
+class KeyReference(Part):
+    """One key of a Secret or ConfigMap in the app's namespace."""
+
+    name: ObjectName
+    """The name of the Secret or ConfigMap."""
+    key: Key
+    """The key in its data."""
+
+
+class ValueSource(Part):
+    """Where a value comes from when it does not stand in the FtlApp itself."""
+
+    secret_key_ref: KeyReference | None = None
+    """A key of a Secret. Its value never enters the artifact, the status, an event or a log."""
+    config_map_key_ref: KeyReference | None = None
+    """A key of a ConfigMap."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        exactly_one({"secretKeyRef": self.secret_key_ref, "configMapKeyRef": self.config_map_key_ref})
+        return self
+
+
+class Value(Part):
+    """A named value, written here or taken from a Secret or ConfigMap."""
+
+    name: Label
+    """Its name."""
+    # Nobody should write a secret here, but if one does, it is not shown in a repr.
+    value: Annotated[LongText | None, Field(repr=False)] = None
+    """The value itself. Anyone who may read the FtlApp or the published artifact can read it."""
+    value_from: ValueSource | None = None
+    """Where the value comes from."""
+
+    @model_validator(mode="after")
+    def _one_value(self) -> Self:
+        exactly_one({"value": self.value, "valueFrom": self.value_from})
+        return self
