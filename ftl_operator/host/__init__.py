@@ -5,8 +5,9 @@ It serves three purposes with one implementation: asking a component for its too
 """
 
 from .app import HostApp
+from .engine import Code
 from .limits import Limits, SandboxLimits
 from .messages import Request, Response
 from .server import Server, serve
 
-__all__ = ["HostApp", "Limits", "Request", "Response", "SandboxLimits", "Server", "serve"]
+__all__ = ["Code", "HostApp", "Limits", "Request", "Response", "SandboxLimits", "Server", "serve"]

@@ -10,7 +10,7 @@ from typing import Any
 from ftl_operator.refs import Digest
 
 from .component import Component, GuestError
-from .engine import Engine, cache_directory
+from .engine import Code, Engine, cache_directory
 from .guest import Guest, Waker
 from .http_types import (
     Fields,
@@ -33,6 +33,7 @@ from .values import Err, Ok
 from .workers import Workers
 
 _ERROR = b"internal error\n"
+_TEXT: Headers = (("content-type", b"text/plain; charset=utf-8"),)
 _DENIED = ("HTTP-request-denied", None)
 
 
@@ -51,7 +52,9 @@ class HostApp:
         limits: Of each request.
         log: Takes each line that a component prints, and each failure, with the component's id.
         state_dir: Where key-value stores are kept; None keeps them in memory.
-        fuel: Meter instructions into `Response.fuel`.
+        code: How components are compiled; `Code.METERED` fills `Response.fuel`.
+        cache: Where compiled components are kept.
+        client: Carries requests that leave the application; by default with the system's authorities.
 
     Raises:
         SpecError: The document asks for something this host does not have.
@@ -66,7 +69,7 @@ class HostApp:
         limits: Limits | None = None,
         log: Log = stderr_log,
         state_dir: Path | None = None,
-        fuel: bool = False,
+        code: Code = Code.FAST,
         cache: Path | None = None,
         client: Client | None = None,
     ) -> None:
@@ -75,7 +78,7 @@ class HostApp:
         self._workers = Workers()
         self._client = client or Client()
         self._places = threading.BoundedSemaphore(self._limits.concurrency)
-        engine = Engine(fuel=fuel, cache=cache or cache_directory())
+        engine = Engine(code, cache or cache_directory())
 
         def build(**grants: Any) -> Component:
             return Component(engine=engine, limits=self._limits, send=self._send, log=log, **grants)
@@ -104,8 +107,11 @@ class HostApp:
         arrived.wait(lambda: guest.outcome is not None, None)
         outcome = guest.outcome
         if outcome is None or outcome.body is None:
-            return _plain(500, _ERROR)
-        return Response(outcome.status, tuple(outcome.headers), self._body(guest, outcome.body), guest.fuel)
+            guest.ended.wait(max(0.0, guest.deadline - time.monotonic()) + 1)
+            return Response(500, _TEXT, iter((_ERROR,)), guest.failed, guest.fuel)
+        return Response(
+            outcome.status, tuple(outcome.headers), self._body(guest, outcome.body), "", guest.fuel
+        )
 
     def close(self) -> None:
         """Release threads, connections and stores. Requests under way end with errors."""
@@ -122,7 +128,8 @@ class HostApp:
             try:
                 guest.component.run(guest, request)
             except GuestError as error:
-                self._log(guest.component.id, str(error))
+                guest.failed = str(error)
+                self._log(guest.component.id, guest.failed)
             except Exception as error:  # noqa: BLE001 - a defect of the host must not end its thread silently
                 self._log(guest.component.id, f"host error: {type(error).__name__}: {error}")
             finally:
@@ -138,7 +145,11 @@ class HostApp:
         self._workers.run(job)
 
     def _body(self, guest: Guest, pipe: Pipe) -> Iterator[bytes]:
-        yield from pipe.chunks(guest.deadline)
+        try:
+            yield from pipe.chunks(guest.deadline)
+        except PipeError as error:
+            guest.ended.wait(1)
+            raise PipeError(guest.failed or str(error), error.code) from None
         # Fuel is known when the guest is gone, which is soon after its body's end.
         guest.ended.wait(max(0.0, guest.deadline - time.monotonic()))
 
@@ -254,5 +265,4 @@ def _spin_headers(
 
 
 def _plain(status: int, body: bytes) -> Response:
-    headers: Headers = (("content-type", b"text/plain; charset=utf-8"),) if body else ()
-    return Response(status, headers, iter((body,) if body else ()))
+    return Response(status, _TEXT if body else (), iter((body,) if body else ()))

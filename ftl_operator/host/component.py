@@ -1,6 +1,7 @@
 """A component of an application: what it may use, its compiled code, and running one request with it."""
 
 import ctypes
+import re
 import threading
 import time
 from collections.abc import Mapping
@@ -12,8 +13,10 @@ import wasmtime
 from wasmtime import _ffi as ffi
 from wasmtime import component as wc
 
+from ftl_operator.refs import Digest
+
 from . import capi, spin, wasi_filesystem, wasi_http  # noqa: F401 - these declare the host's functions
-from .engine import Engine, ticks
+from .engine import Code, Engine, ticks
 from .guest import Guest, Outcome, TimeLimitError
 from .http_types import IncomingRequest, ResponseOutparam, Send
 from .interface import Trap
@@ -27,6 +30,12 @@ from .variables import ComponentVariables
 from .wasi_misc import Exit
 
 HANDLER = "wasi:http/incoming-handler"
+
+
+def cause_of(message: str) -> str:
+    """The cause in wasmtime's error text, without its backtrace."""
+    trap = re.search(r"wasm trap: (.+)", message)
+    return trap.group(1) if trap else message.strip().partition("\n")[0]
 
 
 class GuestError(Exception):
@@ -46,7 +55,7 @@ class Component:
 
     id: str
     wasm: Path
-    digest: str
+    digest: Digest
     engine: Engine
     limits: Limits
     variables: ComponentVariables
@@ -95,28 +104,34 @@ class Component:
             if exit_.code and guest.outcome is None:
                 raise GuestError(f"component {self.id!r} ended with exit status {exit_.code}") from None
         except TimeLimitError:
-            raise GuestError(f"component {self.id!r} passed its time limit") from None
+            raise GuestError(f"component {self.id!r} {self._late()}") from None
         except Trap as trap:
             raise GuestError(f"component {self.id!r} was stopped: {trap}") from None
         except wasmtime.WasmtimeError as error:
             raise GuestError(f"component {self.id!r} {self._explain(guest, str(error))}") from None
         finally:
             guest.close()
+            answered = guest.outcome is not None
             guest.finish(Outcome(error=("internal-error", None)))
+        if not answered:
+            raise GuestError(f"component {self.id!r} ended without a response")
         if guest.outcome is not None and guest.outcome.error is not None:
-            raise GuestError(f"component {self.id!r} gave no response: {guest.outcome.error[0]}")
+            raise GuestError(f"component {self.id!r} answered with the error {guest.outcome.error[0]}")
 
     def _explain(self, guest: Guest, message: str) -> str:
         if time.monotonic() >= guest.deadline:
-            return "passed its time limit"
-        return f"trapped: {message}"
+            return self._late()
+        return f"trapped: {cause_of(message)}"
+
+    def _late(self) -> str:
+        return f"passed its time limit of {self.limits.time:g} s"
 
     def _call(self, guest: Guest, request: IncomingRequest) -> None:
         code = self.prepare()
         with wasmtime.Store(self.engine.raw) as store:
             store.set_limits(memory_size=self.limits.memory)
             store.set_epoch_deadline(ticks(guest.deadline - time.monotonic()))
-            if self.engine.fuel:
+            if self.engine.code is Code.METERED:
                 store.set_fuel(_FUEL)
             guest.context = ctypes.addressof(store._context().contents)
             GUESTS[guest.context] = guest
@@ -131,7 +146,7 @@ class Component:
                     raise guest.failure from None
                 raise
             finally:
-                if self.engine.fuel:
+                if self.engine.code is Code.METERED:
                     guest.fuel.append(_FUEL - store.get_fuel())
                 del GUESTS[guest.context]
 

@@ -2,65 +2,109 @@
 
 import hashlib
 import os
+import platform
 import tempfile
 import threading
 import time
 import weakref
+from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
 
 import wasmtime
+from wasmtime import _bindings as bindings
 from wasmtime import component as wc
+
+from ftl_operator.refs import Digest
 
 TICK = 0.02
 """Seconds between two looks at running guests' deadlines."""
 
 
+_WINCH = 2
+"""WASMTIME_STRATEGY_WINCH of wasmtime/config.h."""
+
+
+class Code(StrEnum):
+    """How a component is compiled; each way has its own entries in the cache."""
+
+    FAST = "fast"
+    """Optimized."""
+    METERED = "metered"
+    """Optimized, and counting instructions, which costs time."""
+    ONCE = "once"
+    """Compiled in a quarter of the time, for a component that is called once (on x86_64; else as FAST)."""
+
+
 def cache_directory() -> Path:
     """Where compiled components lie. Its bytes are trusted as code, so nobody else may write there."""
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return root / "ftl-operator" / "compiled" / version("wasmtime")
+    return root / "ftl-operator" / "compiled" / f"wasmtime-{version('wasmtime')}"
 
 
 class Engine:
     """A wasmtime engine with epochs ticking, and compiled components kept on disk.
 
     Args:
-        fuel: Meter the instructions of guests; such code is slower and compiled separately.
+        code: How components are compiled.
         cache: Directory of compiled components; None compiles anew each time.
     """
 
-    def __init__(self, *, fuel: bool = False, cache: Path | None = None) -> None:
+    def __init__(self, code: Code = Code.FAST, cache: Path | None = None) -> None:
         config = wasmtime.Config()
         config.epoch_interruption = True
-        config.consume_fuel = fuel
-        config.wasm_component_model = True
-        self.fuel = fuel
+        config.consume_fuel = code is Code.METERED
+        if code is Code.ONCE and platform.machine() in ("x86_64", "AMD64"):
+            # wasmtime-py's setter does not know the baseline compiler, which is complete on x86_64 only.
+            bindings.wasmtime_config_strategy_set(config.ptr(), _WINCH)
+        self.code = code
         self.raw = wasmtime.Engine(config)
         self._cache = cache
         threading.Thread(target=_tick, args=(weakref.ref(self.raw),), name="epoch", daemon=True).start()
 
-    def load(self, wasm: Path, digest: str | None = None) -> wc.Component:
-        """Compile a component, or take it from the cache. Raises wasmtime.WasmtimeError for other bytes."""
-        digest = digest or "sha256:" + hashlib.sha256(wasm.read_bytes()).hexdigest()
+    def load(self, wasm: Path, digest: Digest | None = None) -> wc.Component:
+        """Compile a component, or take it from the cache.
+
+        Args:
+            wasm: Its file.
+            digest: Its digest, if it is known.
+
+        Raises:
+            wasmtime.WasmtimeError: The bytes are no component that wasmtime runs.
+            PermissionError: Others may write to the cache.
+        """
         if self._cache is None:
             return wc.Component(self.raw, wasm.read_bytes())
         self._cache.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if self._cache.stat().st_uid != os.getuid() or self._cache.stat().st_mode & 0o022:
-            raise PermissionError(
-                f"{self._cache} can be written by others, so its code is not run; remove it"
-            )
-        entry = self._cache / f"{digest.replace(':', '-')}{'-fuel' if self.fuel else ''}.cwasm"
+        status = self._cache.stat()
+        if status.st_uid != os.getuid() or status.st_mode & 0o022:
+            raise PermissionError(f"others may write to {self._cache}, so its code is not run; remove it")
+        entry = self._cache / f"{(digest or digest_of(wasm)).replace(':', '-')}.{self.code}"
         if entry.exists():
             try:
                 return wc.Component.deserialize_file(self.raw, str(entry))
             except wasmtime.WasmtimeError:
+                # Another processor's code, or a file that was cut off: compile it again.
                 entry.unlink(missing_ok=True)
         compiled = wc.Component(self.raw, wasm.read_bytes())
-        with tempfile.NamedTemporaryFile(dir=self._cache, delete=False) as file:
-            file.write(compiled.serialize())
-        Path(file.name).rename(entry)
+        self._keep(entry, compiled.serialize())
         return compiled
+
+    def _keep(self, entry: Path, code: bytes | bytearray) -> None:
+        with tempfile.NamedTemporaryFile(dir=entry.parent, delete=False) as file:
+            try:
+                file.write(code)
+            except OSError:
+                # A full disk only costs the next start its time.
+                Path(file.name).unlink(missing_ok=True)
+                return
+        Path(file.name).rename(entry)
+
+
+def digest_of(wasm: Path) -> Digest:
+    """The digest of a file."""
+    with wasm.open("rb") as file:
+        return Digest("sha256:" + hashlib.file_digest(file, "sha256").hexdigest())
 
 
 def ticks(seconds: float) -> int:

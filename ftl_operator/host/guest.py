@@ -60,8 +60,8 @@ class Outcome:
 class Guest:
     """One instance of a component while it handles one request."""
 
-    __slots__ = ("_next", "component", "context", "deadline", "depth", "ended", "failure", "fuel", "on_outcome",
-                 "outcome", "resources", "stderr", "stdout", "waker")  # fmt: skip
+    __slots__ = ("_next", "component", "context", "deadline", "depth", "ended", "failed", "failure", "fuel",
+                 "on_outcome", "outcome", "resources", "stderr", "stdout", "waker")  # fmt: skip
 
     def __init__(self, component: "Component", deadline: float, depth: int = 0) -> None:
         self.component = component
@@ -79,6 +79,8 @@ class Guest:
         self.on_outcome: Callable[[], None] = lambda: None
         self.fuel: list[int] = []
         self.ended = threading.Event()
+        self.failed = ""
+        """Why it failed, once it has ended."""
         self.stdout = LineWriter(component.id, component.log)
         self.stderr = LineWriter(component.id, component.log)
 

@@ -23,7 +23,7 @@ class Limits:
 class SandboxLimits:
     """Limits of one child process that runs a component which nobody trusts yet."""
 
-    time: float = 30.0
+    time: float = 60.0
     """Wall clock from the start of the child to its answer, compiling included."""
     call_time: float = 10.0
     """The component's own time, from instantiation to the end of its response."""

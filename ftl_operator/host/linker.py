@@ -57,8 +57,8 @@ def _nothing(_index: int) -> None:
     pass
 
 
-# The binding's own types take pointer objects, ours plain addresses, so they are cast once. They live as long as
-# the module, since wasmtime keeps only their addresses.
+# The binding's own types take pointer objects, ours plain addresses, so they are cast once. They live as long
+# as the module, since wasmtime keeps only their addresses.
 _call_c, _drop_c, _release_c, _nothing_c = (
     _CALLBACK(_call),
     _DESTRUCTOR(_drop),

@@ -29,12 +29,14 @@ class Request:
 class Response:
     """A response whose body arrives in chunks while the component still runs.
 
-    Whoever takes one reads `body` to its end or calls `close()`, which tells the component that nobody reads on.
+    Whoever takes one reads `body` to its end or calls `close()`: the component then learns that nobody reads.
     """
 
     status: int
     headers: Headers
     body: Iterator[bytes]
+    failure: str = ""
+    """Why the component gave no response, for the host's own log; never sent to a client."""
     fuel: list[int] = field(default_factory=list)
     """Wasm instructions of each component that took part; filled when the body has ended, if metered."""
 

@@ -56,7 +56,7 @@ class Store:
         ]
 
     def increment(self, key: str, delta: int) -> int:
-        """Add to an integer of 8 bytes, little-endian, as Spin stores it. Raises ValueError for other bytes."""
+        """Add to an integer of 8 bytes, little-endian, as Spin has it. Raises ValueError for other bytes."""
 
         def work(db: sqlite3.Connection) -> int:
             row = db.execute("SELECT value FROM pairs WHERE key = ?", (key,)).fetchone()

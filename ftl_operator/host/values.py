@@ -1,9 +1,11 @@
 """Component-model values between wasmtime's C structures and Python objects.
 
-wasmtime-py converts through its type objects on every call and takes a list of bytes apart element by element,
-which costs more than the guest's work. Here a function's types are compiled once to functions over addresses:
-`lift(guest, address) -> object` and `lower(guest, object, address)`. A list of u8 is `bytes`, a record a dict, a
-variant `(case, payload)`, an option the value or None, flags a frozenset, a resource the host's own object.
+wasmtime-py converts through its type objects on every call and takes a list of bytes apart element by
+element, which costs more than the guest's work. Here a function's types are compiled once to functions over
+addresses: `lift(guest, address) -> object` and `lower(guest, object, address)`.
+
+A list of u8 is `bytes`, a record a dict, a variant `(case, payload)`, an option the value or None, flags a
+frozenset, a resource the host's own object.
 A result is `Ok` or `Err`; in a function's own result `return` stands for ok and `raise Err` for err.
 
 Layout: wasmtime/component/val.h of the C API of wasmtime 50. The caller of a host function frees its
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from wasmtime import component as wc
 
 from . import capi
+from .interface import Trap
 
 if TYPE_CHECKING:
     from .guest import Guest
@@ -241,7 +244,7 @@ def _resource(*, owned: bool) -> tuple[Lift, Lower]:
         error = capi.to_host(guest.context, capi.word(address + capi.BODY), ctypes.addressof(host))
         if error:
             capi.error_delete(error)
-            raise TypeError("a resource of the guest's own came where one of the host's belongs")
+            raise Trap("a resource of the guest's own came where one of the host's belongs")
         rep = capi.host_rep(host)
         capi.host_delete(host)
         return guest.resources.pop(rep) if owned else guest.resources[rep]
@@ -253,7 +256,7 @@ def _resource(*, owned: bool) -> tuple[Lift, Lower]:
         capi.host_delete(host)
         if error:
             capi.error_delete(error)
-            raise TypeError("the store takes no more resources")
+            raise Trap("the store takes no more resources")
         capi.set_kind(address, capi.RESOURCE)
         capi.set_word(address + capi.BODY, any_.value or 0)
 
