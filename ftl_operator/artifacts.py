@@ -127,7 +127,7 @@ def choose_component(
         where: The reference, for messages.
 
     Raises:
-        ComponentError: If it cannot be chosen, or needs more of its application than its Wasm.
+        ComponentError: If it cannot be chosen, or needs files of its application.
     """
     document = _object(locked, where, "locked application")
     listed = document.get("components")
@@ -143,11 +143,10 @@ def choose_component(
     if name not in components:
         raise _unsupported(where, f"it is a Spin application without the component {name!r}; it has {names}")
     chosen = components[name]
-    # What a component has besides its Wasm cannot be taken along, and a tool without it would fail at run
+    # Variables and environment can be given in the FtlApp; files cannot, and a tool would miss them at run
     # time.
-    for key, what in (("files", "mounted files"), ("env", "environment variables")):
-        if chosen.get(key):
-            raise _unsupported(where, f"its component {name!r} needs {what} of its own application")
+    if chosen.get("files"):
+        raise _unsupported(where, f"its component {name!r} needs files that are mounted by its application")
     source = chosen.get("source")
     digest = source.get("digest") if isinstance(source, dict) else None
     for entry in manifest.layers:

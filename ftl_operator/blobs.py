@@ -8,9 +8,8 @@ import contextlib
 import hashlib
 import os
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ftl_operator.errors import Reason, RegistryError
@@ -36,8 +35,6 @@ class BlobCache:
     def __init__(self, folder: Path, max_bytes: int) -> None:
         self._folder = folder / "sha256"
         self._max_bytes = max_bytes
-        self._locks: dict[Digest, tuple[threading.Lock, int]] = {}
-        self._guard = threading.Lock()
 
     def find(self, descriptor: Descriptor) -> Path | None:
         """The file of a blob, or None. A file of another size is no hit: the disk was full or failed."""
@@ -90,23 +87,6 @@ class BlobCache:
             temporary.unlink(missing_ok=True)
         self._evict()
         return path
-
-    @contextlib.contextmanager
-    def one_at_a_time(self, digest: Digest) -> Iterator[None]:
-        """Hold back other threads that want the same blob, so that it is downloaded once."""
-        with self._guard:
-            lock, users = self._locks.get(digest, (threading.Lock(), 0))
-            self._locks[digest] = (lock, users + 1)
-        try:
-            with lock:
-                yield
-        finally:
-            with self._guard:
-                lock, users = self._locks[digest]
-                if users == 1:
-                    del self._locks[digest]
-                else:
-                    self._locks[digest] = (lock, users - 1)
 
     def _path(self, digest: Digest) -> Path:
         return self._folder / digest.removeprefix("sha256:")

@@ -98,7 +98,7 @@ class Distribution:
         call = Call("POST", f"{self.urls(repository).uploads}?{query}", {"Content-Length": "0"})
         try:
             with self._ask(call, repository, _PUSH, where, source) as response:
-                # The upload that a 202 opens instead is left to expire; the blob may have to be fetched first.
+                # The upload that a 202 opens instead is left to expire: the blob may not be at hand yet.
                 check(response, self.settings, where, 201, 202)
                 return response.status_code == 201
         except RegistryError as error:

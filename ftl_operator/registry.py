@@ -26,6 +26,7 @@ from ftl_operator.refs import Digest, Reference, Repository
 from ftl_operator.resolve import Artifact, Descriptor
 from ftl_operator.sessions import configure
 from ftl_operator.transport import Body, Origin, RegistrySettings
+from ftl_operator.turns import Turns
 
 if TYPE_CHECKING:
     import requests
@@ -59,6 +60,7 @@ class Registry:
         configure(session, settings.connections, settings.ca_file, settings.proxies)
         self._settings = settings
         self._blobs = BlobCache(settings.cache_dir, settings.cache_bytes)
+        self._turns = Turns()
         self._endpoints = Distribution(
             Conversation(session, settings), credentials or Credentials(), settings, self._urls
         )
@@ -122,7 +124,7 @@ class Registry:
             with self._endpoints.blob(repository, descriptor.digest) as content:
                 return self._blobs.store(descriptor, content, where)
 
-        with self._blobs.one_at_a_time(descriptor.digest):
+        with self._turns.take(descriptor.digest):
             if path := self._blobs.find(descriptor):
                 return path
             return self._run(repository, "blob", download, lambda _: descriptor.size)
