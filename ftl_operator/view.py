@@ -216,7 +216,9 @@ def owner_of(namespace: str, metadata: Body) -> tuple[Key, str] | None:
         ):
             return Key(namespace, reference["name"]), reference["uid"]
     instance = (metadata.get("labels") or {}).get("app.kubernetes.io/instance")
-    if instance and DIGEST_ANNOTATION in (metadata.get("annotations") or {}):
+    # KEDA copies labels and annotations to the autoscaler it makes and owns: that one is not the operator's.
+    is_orphan = not metadata.get("ownerReferences")
+    if is_orphan and instance and DIGEST_ANNOTATION in (metadata.get("annotations") or {}):
         return Key(namespace, instance), ""
     return None
 
@@ -225,9 +227,9 @@ def sources_of(spec: object) -> Iterator[Source]:
     """Every Secret and ConfigMap that a spec names, wherever in it, by the field names Kubernetes uses."""
     if isinstance(spec, Mapping):
         for field, value in spec.items():
-            if field in ("secretKeyRef", "secretRef") and isinstance(value, Mapping):
+            if field in ("secretKeyRef", "secretRef", "secret") and isinstance(value, Mapping):
                 yield "Secret", str(value.get("name", ""))
-            elif field in ("configMapKeyRef", "configMapRef") and isinstance(value, Mapping):
+            elif field in ("configMapKeyRef", "configMap") and isinstance(value, Mapping):
                 yield "ConfigMap", str(value.get("name", ""))
             elif field == "loadFromSecret" and value:
                 yield "Secret", str(value)

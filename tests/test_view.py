@@ -2,7 +2,7 @@ import pytest
 
 from ftl_operator import apis
 from ftl_operator.drift import DIGEST_ANNOTATION
-from ftl_operator.view import TRIGGER_ANNOTATION, View, sources_of
+from ftl_operator.view import TRIGGER_ANNOTATION, View, owner_of, sources_of
 from ftl_operator.workqueue import Key
 
 A = Key("ns", "a")
@@ -87,6 +87,10 @@ def test_an_object_without_owner_reference_is_known_by_label_and_annotation():
     assert view.see(apis.SPIN_APP, orphan) == [A]
     assert len(view.owned(A, "uid-a")) == 1
     stranger = owned(ownerReferences=[])
+    copied = orphan["metadata"] | {
+        "ownerReferences": [{"kind": "ScaledObject", "apiVersion": "keda.sh/v1alpha1"}]
+    }
+    assert owner_of("ns", copied) is None
     assert view.see(apis.SPIN_APP, stranger) == [A]
     assert view.owned(A, "uid-a") == {}
 

@@ -1,0 +1,198 @@
+"""Who reaches an app's pods, whom they reach, and the address of the app outside the cluster. Pure."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from ftl_operator import apis
+from ftl_operator.manifests_scaling import SERVICE_PORT
+from ftl_operator.model_network import NetworkSpec, Peer, RouteSpec
+from ftl_operator.outbound import EVERY_PORT, Target
+from ftl_operator.ownership import Owner, manifest
+
+Manifest = dict[str, Any]
+
+NAMESPACE_LABEL = "kubernetes.io/metadata.name"
+"""The label that every namespace has, with its name."""
+DNS_PORTS = [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]
+
+
+def network_policy(
+    owner: Owner, network: NetworkSpec, targets: Sequence[Target] | None, operator_namespace: str
+) -> Manifest:
+    """Let in whom the spec names and the operator; let out to DNS and to the ports of `targets`.
+
+    A NetworkPolicy knows no host names, so a named target opens its port to every address. Where Cilium's API
+    exists, `cilium_network_policy` closes that, and `targets` is None here: nothing is said of the way out.
+    """
+    ingress: dict[str, Any] = {"ports": [{"protocol": "TCP", "port": SERVICE_PORT}]}
+    if network.allow_from:
+        peers = [_peer(peer) for peer in network.allow_from]
+        # The operator asks the running app for its tools.
+        operator = {"namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: operator_namespace}}}
+        ingress["from"] = [*peers, *([operator] if operator not in peers else [])]
+    spec: dict[str, Any] = {
+        "podSelector": {"matchLabels": owner.pod_selector},
+        "policyTypes": ["Ingress"],
+        "ingress": [ingress],
+    }
+    if targets is not None:
+        spec |= {"policyTypes": ["Ingress", "Egress"], "egress": _egress(network, targets)}
+    return manifest(apis.NETWORK_POLICY, owner, {"spec": spec})
+
+
+def cilium_network_policy(owner: Owner, network: NetworkSpec, targets: Sequence[Target]) -> Manifest:
+    """Let out to DNS, seen by Cilium's proxy, and to the host names of `targets`.
+
+    Cilium adds up policies, so this one takes the place of `network_policy`'s egress half, not one beside it.
+    """
+    dns = {
+        "toEndpoints": [
+            {"matchLabels": {"k8s:io.kubernetes.pod.namespace": "kube-system", "k8s:k8s-app": "kube-dns"}}
+        ],
+        "toPorts": [
+            {
+                "ports": [{"port": "53", "protocol": "ANY"}],
+                "rules": {"dns": [{"matchPattern": "*"}]},
+            }
+        ],
+    }
+    egress: list[dict[str, Any]] = [dns]
+    for target in targets:
+        rule: dict[str, Any]
+        if target.is_address:
+            rule = {"toCIDR": [target.host]}
+        elif target.host == "*":
+            rule = {"toEntities": ["world", "cluster"]}
+        elif "." not in target.host or target.host.endswith((".svc", ".cluster.local")):
+            # Cilium knows names only of what is outside the cluster.
+            rule = {"toEntities": ["cluster"]}
+        elif target.host.startswith("*."):
+            # One star of Cilium's matches one label; Spin's matches any number of them.
+            rule = {"toFQDNs": [{"matchPattern": target.host}, {"matchPattern": f"*.{target.host}"}]}
+        else:
+            rule = {"toFQDNs": [{"matchName": target.host}]}
+        if target.ports != EVERY_PORT:
+            rule["toPorts"] = [{"ports": [_cilium_port(target.ports)]}]
+        egress.append(rule)
+    for destination in network.allow_to:
+        rule = _cilium_peer(destination.to, owner.namespace)
+        if destination.ports:
+            rule["toPorts"] = [
+                {"ports": [{"port": str(port), "protocol": "TCP"} for port in destination.ports]}
+            ]
+        egress.append(rule)
+    return manifest(
+        apis.CILIUM_NETWORK_POLICY,
+        owner,
+        {"spec": {"endpointSelector": {"matchLabels": owner.pod_selector}, "egress": egress}},
+    )
+
+
+def ingress(owner: Owner, route: RouteSpec) -> Manifest:
+    """An Ingress of the class that the route names."""
+    spec: dict[str, Any] = {
+        "ingressClassName": route.ingress_class_name,
+        "rules": [
+            {
+                "host": route.host,
+                "http": {
+                    "paths": [
+                        {
+                            "path": "/",
+                            "pathType": "Prefix",
+                            "backend": {"service": {"name": owner.name, "port": {"number": SERVICE_PORT}}},
+                        }
+                    ]
+                },
+            }
+        ],
+    }
+    if route.tls.enabled and route.tls.secret_name:
+        spec["tls"] = [{"hosts": [route.host], "secretName": route.tls.secret_name}]
+    return manifest(apis.INGRESS, owner, {"spec": spec}, annotations=route.annotations)
+
+
+def http_route(owner: Owner, route: RouteSpec) -> Manifest:
+    """An HTTPRoute attached to the Gateway that the route names; a path is taken off on the way."""
+    parent: dict[str, Any] = {}
+    if route.gateway_ref is not None:
+        parent = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": route.gateway_ref.name}
+        if route.gateway_ref.namespace:
+            parent["namespace"] = route.gateway_ref.namespace
+        if route.gateway_ref.section_name:
+            parent["sectionName"] = route.gateway_ref.section_name
+    rule: dict[str, Any] = {
+        "matches": [{"path": {"type": "PathPrefix", "value": route.path}}],
+        "backendRefs": [
+            {"group": "", "kind": "Service", "name": owner.name, "port": SERVICE_PORT, "weight": 1}
+        ],
+    }
+    if route.path != "/":
+        rule["filters"] = [
+            {
+                "type": "URLRewrite",
+                "urlRewrite": {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}},
+            }
+        ]
+    spec = {"parentRefs": [parent], "hostnames": [route.host], "rules": [rule]}
+    return manifest(apis.HTTP_ROUTE, owner, {"spec": spec}, annotations=route.annotations)
+
+
+def _egress(network: NetworkSpec, targets: Sequence[Target]) -> list[dict[str, Any]]:
+    egress: list[dict[str, Any]] = [{"ports": DNS_PORTS}]
+    named = sorted({target.ports for target in targets if not target.is_address})
+    if named:
+        egress.append({"ports": _ports(named)} if EVERY_PORT not in named else {})
+    egress += [
+        {"to": [{"ipBlock": {"cidr": target.host}}], "ports": _ports([target.ports])}
+        for target in targets
+        if target.is_address
+    ]
+    for destination in network.allow_to:
+        rule: dict[str, Any] = {"to": [_peer(destination.to)]}
+        if destination.ports:
+            rule["ports"] = [{"protocol": "TCP", "port": port} for port in destination.ports]
+        egress.append(rule)
+    return egress
+
+
+def _peer(peer: Peer) -> dict[str, Any]:
+    if peer.cidr is not None:
+        return {"ipBlock": {"cidr": peer.cidr}}
+    selectors: dict[str, Any] = {}
+    if peer.namespace_labels:
+        selectors["namespaceSelector"] = {"matchLabels": dict(peer.namespace_labels)}
+    if peer.pod_labels or not peer.namespace_labels:
+        # An empty pod selector alone means every pod of the app's namespace.
+        selectors["podSelector"] = {"matchLabels": dict(peer.pod_labels)} if peer.pod_labels else {}
+    return selectors
+
+
+def _cilium_peer(peer: Peer, namespace: str) -> dict[str, Any]:
+    if peer.cidr is not None:
+        return {"toCIDR": [peer.cidr]}
+    labels = {f"k8s:{name}": value for name, value in peer.pod_labels.items()}
+    if peer.namespace_labels:
+        prefix = "k8s:io.cilium.k8s.namespace.labels."
+        labels |= {f"{prefix}{name}": value for name, value in peer.namespace_labels.items()}
+    else:
+        labels["k8s:io.kubernetes.pod.namespace"] = namespace
+    return {"toEndpoints": [{"matchLabels": labels}]}
+
+
+def _ports(ranges: Iterable[tuple[int, int]]) -> list[dict[str, Any]]:
+    ports = []
+    for first, last in ranges:
+        port: dict[str, Any] = {"protocol": "TCP", "port": first}
+        if last != first:
+            port["endPort"] = last
+        ports.append(port)
+    return ports
+
+
+def _cilium_port(ports: tuple[int, int]) -> dict[str, Any]:
+    first, last = ports
+    port: dict[str, Any] = {"port": str(first), "protocol": "TCP"}
+    if last != first:
+        port["endPort"] = last
+    return port
