@@ -8,7 +8,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$here"
 
-kubernetes=$(sed -n 's/^\tk8s.io\/kubernetes \(v[0-9.]*\)$/\1/p' go.mod)
+kubernetes=$(go list -m -f "{{.Version}}" k8s.io/kubernetes)
 key=$(cat go.mod go.sum build.sh <(go env GOVERSION GOARCH) | sha256sum | cut -c1-16)
 out="${XDG_CACHE_HOME:-$HOME/.cache}/ftl-operator/controlplane/$key"
 

@@ -1,0 +1,53 @@
+"""`python -m e2e up`: a cluster with SpinKube and a registry that stays until Ctrl-C."""
+
+import argparse
+import sys
+import threading
+from pathlib import Path
+
+from e2e.cluster import Cluster
+from e2e.process import HarnessError
+from e2e.registry import PASSWORD, USER
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m e2e",
+        description="Run a real Kubernetes control plane with SpinKube, a registry and a node here.",
+    )
+    commands = parser.add_subparsers(dest="command", required=True)
+    up = commands.add_parser(
+        "up",
+        help="start a cluster and keep it until Ctrl-C",
+        description="Start a cluster, print its KUBECONFIG, keep it until Ctrl-C, then remove it. The first "
+        "start on a machine builds the control plane (about ten minutes), later ones take seconds. It needs "
+        "root, etcd and Go.",
+    )
+    up.add_argument(
+        "--folder", type=Path, help="where its files and logs go (default: a new temporary folder)"
+    )
+    up.add_argument("--namespace", default="demo", help="a namespace to prepare for SpinApps (default: demo)")
+    arguments = parser.parse_args()
+    cluster = Cluster(arguments.folder)
+    try:
+        cluster.start()
+        cluster.namespace(arguments.namespace)
+    except HarnessError as error:
+        print(f"e2e: {error}\nlogs: {cluster.logs}", file=sys.stderr)
+        return 1
+    print(f"export KUBECONFIG={cluster.admin}")
+    print(f"export PATH={cluster.bin}:$PATH")
+    print(f"# registry {cluster.registry.address}, user {USER}, password {PASSWORD}; pull secret: registry")
+    print(f"# namespace {arguments.namespace}; logs {cluster.logs}; Services and pods answer on this machine")
+    sys.stdout.flush()
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        print("stopping", file=sys.stderr)
+    finally:
+        cluster.stop()
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
