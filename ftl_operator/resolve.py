@@ -1,12 +1,15 @@
 """Every tool reference pinned to the bytes it means right now. Pure: the registry supplies the answers."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ftl_operator.errors import Reason, SpecError
 from ftl_operator.model import FtlApp, ToolSpec
-from ftl_operator.refs import Digest, FileReference, Reference, parse_reference, parse_source
+from ftl_operator.refs import Digest, FileReference, Reference, Repository, parse_reference, parse_source
+
+WASM_LAYER = "application/vnd.wasm.content.layer.v1+wasm"
+"""The media type of a component's layer in a Spin application."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,15 @@ class LocalArtifact:
 
 
 @dataclass(frozen=True, slots=True)
+class Layer:
+    """A layer of the published image, and where its bytes are: in a repository, in a local file, or both."""
+
+    descriptor: Descriptor
+    source: Repository | None = None
+    path: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ResolvedTool:
     """A tool of the spec and the bytes it stands for."""
 
@@ -68,10 +80,17 @@ class ResolvedTool:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedApp:
-    """An FtlApp all of whose tools are pinned, in the spec's order."""
+    """An FtlApp all of whose tools are pinned, in the spec's order.
+
+    Args:
+        app: The app.
+        tools: Its tools.
+        gateway: What `gateway.image` stands for; None means the operator's own gateway.
+    """
 
     app: FtlApp
     tools: tuple[ResolvedTool, ...]
+    gateway: Artifact | LocalArtifact | None = None
 
 
 def sources(app: FtlApp, directory: Path | None = None) -> dict[str, Reference | FileReference]:
@@ -88,34 +107,49 @@ def sources(app: FtlApp, directory: Path | None = None) -> dict[str, Reference |
         SpecError: A reference is not usable; names its field.
     """
     found: dict[str, Reference | FileReference] = {}
-    for index, tool in enumerate(app.spec.tools):
-        field = f"spec.tools[{index}].image"
-        found[tool.source] = (
-            parse_reference(tool.image, field)
-            if directory is None
-            else parse_source(tool.image, directory, field)
-        )
+    for field, image, source in _images(app):
+        if directory is None:
+            found[source] = parse_reference(image, field)
+        else:
+            found[source] = parse_source(image, directory, field)
     return found
 
 
 def resolve(app: FtlApp, artifacts: Mapping[str, Artifact | LocalArtifact]) -> ResolvedApp:
-    """Pin every tool.
+    """Pin every tool, and the gateway if the spec names one.
 
     Args:
         app: The app.
-        artifacts: For each `ToolSpec.source` what it was found to be.
+        artifacts: For each key of `sources` what it was found to be.
 
     Raises:
-        SpecError: A tool's source is not among the artifacts; names its field.
+        SpecError: A source is not among the artifacts; names its field.
     """
-    tools = []
+    for field, _, source in _images(app):
+        if source not in artifacts:
+            raise SpecError(f"{source!r} was not found", reason=Reason.REFERENCE_NOT_FOUND, field=field)
+    gateway = app.spec.gateway.image
+    return ResolvedApp(
+        app,
+        tuple(ResolvedTool(tool, artifacts[tool.source]) for tool in app.spec.tools),
+        None if gateway is None else artifacts[gateway],
+    )
+
+
+def layer_of(source: Artifact | LocalArtifact) -> Layer:
+    """A resolved component as a layer of the image to be published: only its media type changes.
+
+    The nodes' shim takes a layer of another media type in an image of several layers as an error.
+    """
+    descriptor = replace(source.layer, media_type=WASM_LAYER)
+    if isinstance(source, LocalArtifact):
+        return Layer(descriptor, path=source.path)
+    return Layer(descriptor, source=source.reference.repository)
+
+
+def _images(app: FtlApp) -> Iterator[tuple[str, str, str]]:
+    """The field, text and key of every reference in the spec."""
     for index, tool in enumerate(app.spec.tools):
-        source = artifacts.get(tool.source)
-        if source is None:
-            raise SpecError(
-                f"{tool.source!r} was not found",
-                reason=Reason.REFERENCE_NOT_FOUND,
-                field=f"spec.tools[{index}].image",
-            )
-        tools.append(ResolvedTool(tool, source))
-    return ResolvedApp(app, tuple(tools))
+        yield f"spec.tools[{index}].image", tool.image, tool.source
+    if app.spec.gateway.image is not None:
+        yield "spec.gateway.image", app.spec.gateway.image, app.spec.gateway.image

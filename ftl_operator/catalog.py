@@ -1,0 +1,282 @@
+"""Which tools clients see, and the texts from which the gateway answers without asking any tool. Pure.
+
+The gateway's cost per request must not grow with the number of tools, so a list is baked as the finished
+list and a call finds everything about its one tool in one variable:
+
+| component variable | content |
+|---|---|
+| `tools_list` | the tools of all components, under their full names `NAME__TOOL` |
+| `tools_index` | parallel to it, what a filter needs: `name`, `component`, `tool`, `readOnly`, `scopes` |
+| `tools_list_COMPONENT` | one component's tools, names without prefix |
+| `tool_HEX` | one tool; HEX is its full name in hexadecimal UTF-8 |
+| `components` | each component's `id`, exposed `tools`, and whether it is `dynamic` |
+
+A component that could not be asked (`dynamic`) has no tools in any list; its entry in `components` carries
+what the gateway needs to treat them as the spec says once it has asked: `include`, `exclude`, `rename`,
+`scopes` and `timeoutMs`.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from ftl_operator.errors import ComponentError, Reason, SpecError
+from ftl_operator.image import canonical, sha256
+from ftl_operator.inspect import Component, Tool
+from ftl_operator.model import MAX_TOOL_NAME, ToolSpec
+from ftl_operator.model_fields import Part
+from ftl_operator.refs import Digest
+
+SEPARATOR = "__"
+"""Between a component's name and a tool's. No component's name has an underscore, so it can be told apart."""
+HEADER_MARK = "x-mcp-header"
+"""The keyword by which a parameter is repeated in a header (Model Context Protocol 2026-07-28)."""
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
+_MAX_NAMED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class ExposedTool:
+    """A tool as clients see it.
+
+    Args:
+        component: The component's name.
+        tool: The component's own name for it.
+        name: The name that clients see, without the component's prefix.
+        definition: The tool as `tools/list` shows it at the component's own path.
+        scopes: The scopes that a call needs besides the app's, sorted.
+        headers: Header names and the JSON pointers of the arguments that they repeat.
+        timeout_ms: How long a call may take, in milliseconds.
+    """
+
+    component: str
+    tool: str
+    name: str
+    definition: Mapping[str, Any]
+    scopes: tuple[str, ...]
+    headers: Mapping[str, str]
+    timeout_ms: int
+
+    @property
+    def full_name(self) -> str:
+        """The name under which the whole app lists it."""
+        return f"{self.component}{SEPARATOR}{self.name}"
+
+    @property
+    def title(self) -> str:
+        """Its title, or nothing."""
+        return str(self.definition.get("title", ""))
+
+    @property
+    def read_only(self) -> bool:
+        """Whether it says that it changes nothing."""
+        annotations = self.definition.get("annotations") or {}
+        return annotations.get("readOnlyHint") is True
+
+    @property
+    def schema_digest(self) -> Digest:
+        """The digest of what a client is told about it; changes when its contract does."""
+        return sha256(canonical({**self.definition, "name": self.full_name}).encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A component of the app with its exposed tools; None if they are asked for at run time."""
+
+    spec: ToolSpec
+    tools: tuple[ExposedTool, ...] | None
+    timeout_ms: int
+
+
+def expose(spec: ToolSpec, field: str, component: Component, default_timeout: int) -> Listing:
+    """Apply `include`, `exclude`, `rename`, `scopes` and `timeoutSeconds` to a component's tools.
+
+    Args:
+        spec: The entry of the spec.
+        field: Its path, for messages.
+        component: What was found in it.
+        default_timeout: How long a call may take unless the entry says otherwise, in seconds.
+
+    Raises:
+        SpecError: A pattern or name matches nothing, nothing is left, or a name is too long or there twice.
+        ComponentError: A tool marks its parameters for headers against the protocol's rules.
+    """
+    timeout_ms = 1000 * (default_timeout if spec.timeout_seconds is None else spec.timeout_seconds)
+    if component.tools is None:
+        return Listing(spec, None, timeout_ms)
+    names = [tool.name for tool in component.tools]
+    _check_patterns(spec.include, names, f"{field}.include")
+    _check_patterns(spec.exclude, names, f"{field}.exclude")
+    renames = {rename.from_: rename for rename in spec.rename}
+    for index, old in enumerate(renames):
+        if old not in names:
+            raise _no_match(old, names, f"{field}.rename[{index}].from")
+    tools = []
+    for tool in component.tools:
+        if not (_matches(spec.include or ("*",), tool.name) and not _matches(spec.exclude, tool.name)):
+            continue
+        rename = renames.get(tool.name)
+        name = rename.to if rename and rename.to else tool.name
+        description = rename.description if rename and rename.description is not None else tool.description
+        scopes = {scope for entry in spec.scopes if _matches(entry.tools, name) for scope in entry.require}
+        tools.append(
+            ExposedTool(
+                component=spec.name,
+                tool=tool.name,
+                name=name,
+                definition=_definition(tool, name, description, f"tool {tool.name!r} of {spec.name!r}"),
+                scopes=tuple(sorted(scopes)),
+                headers=_headers(spec.name, tool),
+                timeout_ms=timeout_ms,
+            )
+        )
+    _check_names(spec, field, tools)
+    return Listing(spec, tuple(tools), timeout_ms)
+
+
+def variables(listings: Sequence[Listing]) -> dict[str, str]:
+    """The gateway's component variables for these tools, by name."""
+    tools = [tool for listing in listings for tool in listing.tools or ()]
+    baked = {
+        "tools_list": canonical([{**tool.definition, "name": tool.full_name} for tool in tools]),
+        "tools_index": canonical([_index(tool) for tool in tools]),
+        "components": canonical([_entry(listing) for listing in listings]),
+    }
+    for listing in listings:
+        known = [tool.definition for tool in listing.tools or ()]
+        baked[f"tools_list_{listing.spec.name.replace('-', '_')}"] = canonical(known)
+    for tool in tools:
+        baked[f"tool_{tool.full_name.encode().hex()}"] = canonical(_call(tool))
+    return baked
+
+
+def _definition(tool: Tool, name: str, description: str, where: str) -> dict[str, Any]:
+    given = {**tool.document(), "name": name, "description": description}
+    definition = {key: value for key, value in given.items() if key != "description" or value}
+    try:
+        canonical(definition)
+    except ValueError:
+        # A number such as 1e999 is JSON and not a number that anyone could write back.
+        raise ComponentError(
+            f"{where}: its metadata holds a number that is out of range", reason=Reason.INVALID_TOOL
+        ) from None
+    return definition
+
+
+def _index(tool: ExposedTool) -> dict[str, Any]:
+    return {
+        "name": tool.full_name,
+        "component": tool.component,
+        "tool": tool.name,
+        "readOnly": tool.read_only,
+        "scopes": list(tool.scopes),
+    }
+
+
+def _call(tool: ExposedTool) -> dict[str, Any]:
+    return {
+        "component": tool.component,
+        "tool": tool.tool,
+        "name": tool.name,
+        "readOnly": tool.read_only,
+        "scopes": list(tool.scopes),
+        "timeoutMs": tool.timeout_ms,
+        "headers": dict(tool.headers),
+        "input": tool.definition["inputSchema"],
+        "output": tool.definition.get("outputSchema"),
+    }
+
+
+def _entry(listing: Listing) -> dict[str, Any]:
+    spec = listing.spec
+    if listing.tools is not None:
+        return {"id": spec.name, "tools": [tool.name for tool in listing.tools], "dynamic": False}
+    return {
+        "id": spec.name,
+        "tools": [],
+        "dynamic": True,
+        "include": list(spec.include),
+        "exclude": list(spec.exclude),
+        "rename": [_plain(rename) for rename in spec.rename],
+        "scopes": [_plain(scopes) for scopes in spec.scopes],
+        "timeoutMs": listing.timeout_ms,
+    }
+
+
+def _plain(part: Part) -> dict[str, Any]:
+    return part.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def _check_names(spec: ToolSpec, field: str, tools: Sequence[ExposedTool]) -> None:
+    if not tools:
+        raise SpecError("include and exclude leave none of the component's tools", field=field)
+    seen: dict[str, str] = {}
+    for tool in tools:
+        if tool.name in seen:
+            raise SpecError(
+                f"{seen[tool.name]!r} and {tool.tool!r} would both be {tool.full_name!r}; rename one of them",
+                reason=Reason.DUPLICATE_TOOL,
+                field=f"{field}.rename" if spec.rename else field,
+            )
+        seen[tool.name] = tool.tool
+        if len(tool.full_name) > MAX_TOOL_NAME:
+            raise SpecError(
+                f"{tool.full_name!r} has {len(tool.full_name)} characters, and clients take {MAX_TOOL_NAME}; "
+                "shorten the component's name or rename the tool",
+                reason=Reason.INVALID_TOOL,
+                field=field,
+            )
+    for index, entry in enumerate(spec.scopes):
+        _check_patterns(entry.tools, list(seen), f"{field}.scopes[{index}].tools")
+
+
+def _check_patterns(patterns: Sequence[str], names: Sequence[str], field: str) -> None:
+    """A pattern that matches nothing is a slip, and one in `exclude` or `scopes` would open a tool to all."""
+    for index, pattern in enumerate(patterns):
+        if not any(_matches((pattern,), name) for name in names):
+            raise _no_match(pattern, names, f"{field}[{index}]")
+
+
+def _no_match(wanted: str, names: Sequence[str], field: str) -> SpecError:
+    shown = ", ".join(names[:_MAX_NAMED]) + (", …" if len(names) > _MAX_NAMED else "")
+    return SpecError(f"{wanted!r} fits none of the component's tools: {shown or 'it has none'}", field=field)
+
+
+def _matches(patterns: Iterable[str], name: str) -> bool:
+    # Brackets have no meaning here, so they are the characters they are.
+    return any(fnmatchcase(name, pattern.replace("[", "[[]")) for pattern in patterns)
+
+
+def _headers(component: str, tool: Tool) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    seen: set[str] = set()
+    for pointer, schema in _parameters(tool.input_schema, ""):
+        mark = schema.get(HEADER_MARK)
+        if mark is None:
+            continue
+        where = f"tool {tool.name!r} of {component!r}, parameter {pointer}"
+        if not isinstance(mark, str) or not _HEADER_NAME.fullmatch(mark):
+            raise _bad_header(where, f"{HEADER_MARK} is not a header's name")
+        if schema.get("type") not in ("string", "number", "integer", "boolean"):
+            raise _bad_header(where, f"{HEADER_MARK} is for strings, numbers and booleans only")
+        if mark.lower() in seen:
+            raise _bad_header(where, f"{HEADER_MARK} {mark!r} is there twice")
+        seen.add(mark.lower())
+        headers[f"Mcp-Param-{mark}"] = pointer
+    return headers
+
+
+def _parameters(schema: Mapping[str, Any], at: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every parameter that is reached by names alone, with its JSON pointer in the arguments (RFC 6901)."""
+    properties = schema.get("properties")
+    for name, inner in properties.items() if isinstance(properties, Mapping) else ():
+        if isinstance(inner, Mapping):
+            pointer = f"{at}/{name.replace('~', '~0').replace('/', '~1')}"
+            yield pointer, inner
+            yield from _parameters(inner, pointer)
+
+
+def _bad_header(where: str, why: str) -> ComponentError:
+    return ComponentError(f"{where}: {why}", reason=Reason.INVALID_TOOL)
