@@ -15,8 +15,9 @@ from wasmtime import component as wc
 
 from ftl_operator.refs import Digest
 
-from . import capi, spin, wasi_filesystem, wasi_http  # noqa: F401 - these declare the host's functions
+from . import capi, denied, spin, sqlite, wasi_filesystem, wasi_http  # noqa: F401 - they declare functions
 from .engine import Code, Engine, ticks
+from .files import Directory
 from .guest import Guest, Outcome, TimeLimitError
 from .http_types import IncomingRequest, ResponseOutparam, Send
 from .interface import Trap
@@ -24,6 +25,7 @@ from .limits import Limits
 from .linker import GUESTS, link
 from .logs import Log
 from .outbound import AllowedHosts
+from .sqlite import Database
 from .stores import Store
 from .values import codec
 from .variables import ComponentVariables
@@ -60,7 +62,9 @@ class Component:
     limits: Limits
     variables: ComponentVariables
     environment: Mapping[str, str]
+    files: Directory | None
     stores: Mapping[str, Store]
+    databases: Mapping[str, Database]
     allowed: AllowedHosts
     send: Send
     log: Log

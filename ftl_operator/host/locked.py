@@ -8,8 +8,10 @@ from ftl_operator.errors import SpecError
 from ftl_operator.refs import Digest, parse_digest
 
 from .component import Component
+from .files import tree
 from .outbound import AllowedHosts, HostRuleError, parse_rule
 from .routes import Route, parse_route
+from .sqlite import Database
 from .stores import Store
 from .variables import ComponentVariables, VariableError, application_variables, expand
 
@@ -26,7 +28,7 @@ def components_of(
     given: Mapping[str, str],
     state_dir: Path | None,
     build: Build,
-) -> tuple[dict[str, Component], list[Store]]:
+) -> tuple[dict[str, Component], list[Store | Database]]:
     """Make every component. Raises SpecError with the place in the document that cannot be used."""
     if document.get("spin_lock_version") not in LOCK_VERSIONS:
         raise SpecError(
@@ -41,10 +43,12 @@ def components_of(
         raise SpecError(f"no value is given for the required variable {', '.join(required)}")
     entries = document.get("components", [])
     ids = [entry["id"] for entry in entries]
-    labels = sorted(
-        {label for entry in entries for label in entry.get("metadata", {}).get("key_value_stores", [])}
-    )
-    stores = {label: _store(label, state_dir) for label in labels}
+    stores = {
+        label: Store(_file(state_dir, "key-value", label)) for label in _labels(entries, "key_value_stores")
+    }
+    databases = {
+        label: Database(_file(state_dir, "sqlite", label)) for label in _labels(entries, "databases")
+    }
     components = {}
     for entry in entries:
         metadata = entry.get("metadata", {})
@@ -56,10 +60,12 @@ def components_of(
             digest=digest,
             variables=ComponentVariables(entry.get("config", {}), values),
             environment=dict(entry.get("env", {})),
+            files=tree(entry.get("files", []), blob, entry["id"]),
+            databases={label: databases[label] for label in metadata.get("databases", [])},
             stores={label: stores[label] for label in metadata.get("key_value_stores", [])},
             allowed=_allowed(entry["id"], metadata.get("allowed_outbound_hosts", []), values, ids),
         )
-    return components, list(stores.values())
+    return components, [*stores.values(), *databases.values()]
 
 
 def routes_of(document: Mapping[str, Any]) -> list[Route]:
@@ -96,10 +102,14 @@ def _allowed(
     return AllowedHosts(rules, ids)
 
 
-def _store(label: str, state_dir: Path | None) -> Store:
+def _labels(entries: list[Mapping[str, Any]], key: str) -> list[str]:
+    return sorted({label for entry in entries for label in entry.get("metadata", {}).get(key, [])})
+
+
+def _file(state_dir: Path | None, kind: str, label: str) -> Path | None:
     if state_dir is None:
-        return Store(None)
-    directory = state_dir / "key-value"
+        return None
+    directory = state_dir / kind
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     # A label may be any text; hexadecimal digits make it a file name.
-    return Store(directory / f"{label.encode().hex()}.sqlite")
+    return directory / f"{label.encode().hex()}.sqlite"
