@@ -1,0 +1,197 @@
+//! Keywords of arrays.
+
+use crate::equal::first_duplicate;
+use crate::evaluated::Evaluated;
+use crate::evaluator::{Evaluator, Keyword, Spot, DETAIL};
+use crate::report::{expectation, show, Path};
+use crate::resource::Dialect;
+use crate::scalar::count;
+use serde_json::Value;
+
+impl<'s> Evaluator<'s> {
+    pub(crate) fn array_keyword<'i>(
+        &mut self,
+        keyword: Keyword<'s>,
+        items: &'i [Value],
+        path: &Path<'_>,
+        seen: Option<&mut Evaluated<'i>>,
+    ) -> bool {
+        let newer = keyword.dialect == Dialect::Draft202012;
+        match (keyword.name, keyword.value) {
+            ("items", Value::Array(schemas)) => self.by_position(keyword, schemas, items, path, seen),
+            ("prefixItems", Value::Array(schemas)) if newer => {
+                self.by_position(keyword, schemas, items, path, seen)
+            }
+            ("prefixItems", _) if newer => self.unusable(keyword, path, "a list of schemas"),
+            ("items", schema) => {
+                let prefix = keyword.siblings.get("prefixItems").and_then(Value::as_array).filter(|_| newer);
+                self.items_from(keyword, schema, (prefix.map_or(0, Vec::len), items), path, seen)
+            }
+            ("additionalItems", schema) => match keyword.siblings.get("items") {
+                Some(Value::Array(prefix)) => {
+                    self.items_from(keyword, schema, (prefix.len(), items), path, seen)
+                }
+                _ => true,
+            },
+            ("contains", schema) => self.contains(keyword, schema, items, path, seen),
+            ("minItems" | "maxItems", bound) => match count(bound) {
+                None => self.unusable(keyword, path, "a whole number that is not negative"),
+                Some(bound) => {
+                    self.amount(path, (keyword.name == "minItems", bound), items.len() as u64, "items")
+                }
+            },
+            ("uniqueItems", Value::Bool(true)) => self.unique(items, path),
+            ("uniqueItems", Value::Bool(false)) => true,
+            ("uniqueItems", _) => self.unusable(keyword, path, "true or false"),
+            _ => true,
+        }
+    }
+
+    /// A number of items or properties against a bound: (whether it is the least number, the bound).
+    pub(crate) fn amount(&mut self, path: &Path<'_>, bound: (bool, u64), given: u64, what: &str) -> bool {
+        let (least, bound) = bound;
+        let fits = if least { given >= bound } else { given <= bound };
+        fits || self.fail(path, DETAIL, || {
+            format!("expected at {} {bound} {what}, got {given}", if least { "least" } else { "most" })
+        })
+    }
+
+    fn by_position<'i>(
+        &mut self,
+        keyword: Keyword<'s>,
+        schemas: &'s [Value],
+        items: &'i [Value],
+        path: &Path<'_>,
+        seen: Option<&mut Evaluated<'i>>,
+    ) -> bool {
+        if let Some(seen) = seen {
+            seen.items_before = seen.items_before.max(schemas.len());
+        }
+        let mut fits = true;
+        for (index, (schema, item)) in schemas.iter().zip(items).enumerate() {
+            fits &= self.apply(keyword.node(schema), Spot { instance: item, path: &path.index(index) }, None);
+            if !fits && self.is_done() {
+                break;
+            }
+        }
+        fits
+    }
+
+    fn items_from<'i>(
+        &mut self,
+        keyword: Keyword<'s>,
+        schema: &'s Value,
+        (start, items): (usize, &'i [Value]),
+        path: &Path<'_>,
+        seen: Option<&mut Evaluated<'i>>,
+    ) -> bool {
+        if let Some(seen) = seen {
+            seen.items_before = usize::MAX;
+        }
+        let mut fits = true;
+        for (index, item) in items.iter().enumerate().skip(start) {
+            fits &= self.item(keyword, schema, start, Spot { instance: item, path: &path.index(index) });
+            if !fits && self.is_done() {
+                break;
+            }
+        }
+        fits
+    }
+
+    fn item(&mut self, keyword: Keyword<'s>, schema: &'s Value, allowed: usize, spot: Spot<'_, '_>) -> bool {
+        if *schema == Value::Bool(false) {
+            let got = spot.instance;
+            return self.fail(spot.path, DETAIL, || {
+                format!("unexpected item, at most {allowed} are allowed; got {}", show(got))
+            });
+        }
+        self.apply(keyword.node(schema), spot, None)
+    }
+
+    fn contains<'i>(
+        &mut self,
+        keyword: Keyword<'s>,
+        schema: &'s Value,
+        items: &'i [Value],
+        path: &Path<'_>,
+        mut seen: Option<&mut Evaluated<'i>>,
+    ) -> bool {
+        let newer = keyword.dialect == Dialect::Draft202012;
+        let bound = |name| keyword.siblings.get(name).filter(|_| newer).map(count);
+        let (least, most) = match (bound("minContains"), bound("maxContains")) {
+            (Some(None), _) | (_, Some(None)) => {
+                return self.halt(
+                    path,
+                    "the schema is not usable: minContains and maxContains must be whole numbers".to_owned(),
+                );
+            }
+            (least, most) => (least.flatten().unwrap_or(1), most.flatten()),
+        };
+        let mut found = 0;
+        for (index, item) in items.iter().enumerate() {
+            if found >= least && most.is_none() && seen.is_none() {
+                return true;
+            }
+            if self.fits(keyword, schema, Spot { instance: item, path: &path.index(index) }, None) {
+                found += 1;
+                if let Some(seen) = seen.as_deref_mut() {
+                    seen.items.push(index);
+                }
+            }
+        }
+        let wanted = || {
+            expectation(schema)
+                .map_or_else(|| "that fit \"contains\"".to_owned(), |text| format!("that are {text}"))
+        };
+        if found < least {
+            return self
+                .fail(path, DETAIL, || format!("expected at least {least} items {}, got {found}", wanted()));
+        }
+        match most {
+            Some(most) if found > most => {
+                self.fail(path, DETAIL, || format!("expected at most {most} items {}, got {found}", wanted()))
+            }
+            _ => true,
+        }
+    }
+
+    fn unique(&mut self, items: &[Value], path: &Path<'_>) -> bool {
+        let duplicate = first_duplicate(items, &mut self.budget);
+        self.pay(0, path)
+            && match duplicate {
+                None => true,
+                Some((first, second)) => self.fail(path, DETAIL, || {
+                    format!(
+                        "expected no two equal items, but items {first} and {second} are both {}",
+                        show(&items[first])
+                    )
+                }),
+            }
+    }
+
+    pub(crate) fn unevaluated_items<'i>(
+        &mut self,
+        keyword: Keyword<'s>,
+        items: &'i [Value],
+        path: &Path<'_>,
+        seen: &mut Evaluated<'i>,
+    ) -> bool {
+        seen.sort();
+        let mut fits = true;
+        for (index, item) in items.iter().enumerate() {
+            if !seen.has_item(index) {
+                fits &= self.item(
+                    keyword,
+                    keyword.value,
+                    seen.items_before,
+                    Spot { instance: item, path: &path.index(index) },
+                );
+                if !fits && self.is_done() {
+                    break;
+                }
+            }
+        }
+        seen.items_before = usize::MAX;
+        fits
+    }
+}

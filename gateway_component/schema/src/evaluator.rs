@@ -1,0 +1,269 @@
+//! The walk over schema and value: one method applies a schema, one finds the meaning of a keyword.
+
+use crate::equal::Budget;
+use crate::evaluated::Evaluated;
+use crate::pattern::Program;
+use crate::report::{given, shorten, show, Path, Violation};
+use crate::resource::{Dialect, Node, Resources};
+use crate::{Limits, Validator};
+use serde_json::{Map, Value};
+
+/// Distances of [`Violation::distance`]: another kind of value was meant, another constant was meant, or a detail.
+pub(crate) const WRONG_TYPE: u32 = 3;
+pub(crate) const WRONG_CONSTANT: u32 = 6;
+pub(crate) const DETAIL: u32 = 1;
+
+/// A value to check and where it lies.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Spot<'p, 'i> {
+    pub(crate) instance: &'i Value,
+    pub(crate) path: &'p Path<'p>,
+}
+
+/// A keyword of a schema with what it may need to know of that schema.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Keyword<'s> {
+    pub(crate) name: &'s str,
+    pub(crate) value: &'s Value,
+    pub(crate) siblings: &'s Map<String, Value>,
+    pub(crate) resource: usize,
+    pub(crate) dialect: Dialect,
+}
+
+impl<'s> Keyword<'s> {
+    pub(crate) fn node(&self, schema: &'s Value) -> Node<'s> {
+        Node { schema, resource: self.resource }
+    }
+}
+
+pub(crate) struct Evaluator<'s> {
+    pub(crate) resources: Resources<'s>,
+    /// The resources entered on the way here, for `$dynamicRef`.
+    pub(crate) scope: Vec<usize>,
+    pub(crate) budget: Budget,
+    pub(crate) found: Vec<Violation>,
+    /// Above zero while only the answer counts: nothing is reported, and the first violation ends the work.
+    pub(crate) quiet: usize,
+    /// Why the validation cannot go on; that is then its whole result.
+    halted: Option<Violation>,
+    limits: Limits,
+    depth: usize,
+    patterns: Vec<(&'s str, Program)>,
+}
+
+impl<'s> Evaluator<'s> {
+    pub(crate) fn new(validator: &Validator<'s>, schema: &'s Value) -> Self {
+        Evaluator {
+            resources: Resources::new(schema, validator.documents, validator.dialect),
+            scope: Vec::new(),
+            budget: Budget::new(validator.limits.steps.max(1)),
+            found: Vec::new(),
+            quiet: 0,
+            halted: None,
+            limits: validator.limits,
+            depth: 0,
+            patterns: Vec::new(),
+        }
+    }
+
+    pub(crate) fn run(mut self, schema: &'s Value, instance: &Value) -> Result<(), Vec<Violation>> {
+        let valid = self.apply(Node { schema, resource: 0 }, Spot { instance, path: &Path::ROOT }, None);
+        match self.halted {
+            Some(violation) => Err(vec![violation]),
+            None if valid => Ok(()),
+            None => Err(self.found),
+        }
+    }
+
+    /// Whether the value fits the schema. Its annotations go to `seen`, which is meaningless if it does not fit.
+    pub(crate) fn apply<'i>(
+        &mut self,
+        node: Node<'s>,
+        spot: Spot<'_, 'i>,
+        seen: Option<&mut Evaluated<'i>>,
+    ) -> bool {
+        if self.halted.is_some() || !self.pay(1, spot.path) {
+            return false;
+        }
+        match node.schema {
+            Value::Bool(true) => true,
+            Value::Bool(false) => self.fail(spot.path, WRONG_TYPE, || {
+                format!("nothing is allowed here, got {}", given(spot.instance))
+            }),
+            Value::Object(map) => {
+                if self.depth >= self.limits.depth {
+                    return self
+                        .halt(spot.path, "schema and value are nested too deeply to be checked".to_owned());
+                }
+                self.depth += 1;
+                let resource = self.resources.enter(map, node);
+                let entered = self.scope.last() != Some(&resource);
+                if entered {
+                    self.scope.push(resource);
+                }
+                let fits = self.apply_object(map, resource, spot, seen);
+                if entered {
+                    self.scope.pop();
+                }
+                self.depth -= 1;
+                fits
+            }
+            other => self.halt(spot.path, format!("the schema is not usable: {} is no schema", show(other))),
+        }
+    }
+
+    fn apply_object<'i>(
+        &mut self,
+        map: &'s Map<String, Value>,
+        resource: usize,
+        spot: Spot<'_, 'i>,
+        seen: Option<&mut Evaluated<'i>>,
+    ) -> bool {
+        let dialect = self.resources.dialect(resource);
+        if dialect == Dialect::Draft7 {
+            // draft-07 core §8.3: all other properties beside `$ref` are ignored.
+            if let Some(Value::String(reference)) = map.get("$ref") {
+                return self.reference(reference, resource, spot, seen);
+            }
+            return self.keywords(map, resource, spot, None);
+        }
+        let unevaluated = match spot.instance {
+            Value::Object(_) => map.get_key_value("unevaluatedProperties"),
+            Value::Array(_) => map.get_key_value("unevaluatedItems"),
+            _ => None,
+        };
+        let Some((name, value)) = unevaluated else {
+            return self.keywords(map, resource, spot, seen);
+        };
+        let mut own = Evaluated::default();
+        if !self.keywords(map, resource, spot, Some(&mut own)) {
+            return false;
+        }
+        let keyword = Keyword { name, value, siblings: map, resource, dialect };
+        let fits = match spot.instance {
+            Value::Object(members) => self.unevaluated_properties(keyword, members, spot.path, &mut own),
+            Value::Array(items) => self.unevaluated_items(keyword, items, spot.path, &mut own),
+            _ => true,
+        };
+        if let Some(seen) = seen {
+            seen.merge(own);
+        }
+        fits
+    }
+
+    fn keywords<'i>(
+        &mut self,
+        map: &'s Map<String, Value>,
+        resource: usize,
+        spot: Spot<'_, 'i>,
+        mut seen: Option<&mut Evaluated<'i>>,
+    ) -> bool {
+        let dialect = self.resources.dialect(resource);
+        let mut fits = true;
+        for (name, value) in map {
+            let keyword = Keyword { name, value, siblings: map, resource, dialect };
+            if !self.keyword(keyword, spot, seen.as_deref_mut()) {
+                fits = false;
+                if self.is_done() {
+                    break;
+                }
+            }
+        }
+        fits
+    }
+
+    fn keyword<'i>(
+        &mut self,
+        keyword: Keyword<'s>,
+        spot: Spot<'_, 'i>,
+        seen: Option<&mut Evaluated<'i>>,
+    ) -> bool {
+        match keyword.name {
+            "type" => self.has_type(keyword, spot),
+            "const" => self.is_constant(keyword, spot),
+            "enum" => self.is_one_of(keyword, spot),
+            "$ref" | "$dynamicRef" | "allOf" | "anyOf" | "oneOf" | "not" | "if" => {
+                self.applicator(keyword, spot, seen)
+            }
+            _ => match spot.instance {
+                Value::Number(number) => self.number_keyword(keyword, number, spot.path),
+                Value::String(text) => self.string_keyword(keyword, text, spot),
+                Value::Array(items) => self.array_keyword(keyword, items, spot.path, seen),
+                Value::Object(members) => self.object_keyword(keyword, members, spot, seen),
+                Value::Null | Value::Bool(_) => true,
+            },
+        }
+    }
+
+    /// Whether a pattern matches; `None` if that cannot be told, which ends the validation.
+    pub(crate) fn matches(&mut self, pattern: &'s str, text: &str, path: &Path<'_>) -> Option<bool> {
+        let known = self.patterns.iter().position(|(known, _)| *known == pattern);
+        let index = match known {
+            Some(index) => index,
+            None => match Program::compile(pattern) {
+                Ok(program) => {
+                    self.patterns.push((pattern, program));
+                    self.patterns.len() - 1
+                }
+                Err(refusal) => {
+                    self.halt(
+                        path,
+                        format!("the schema is not usable: the pattern {} {refusal}", shorten(pattern)),
+                    );
+                    return None;
+                }
+            },
+        };
+        let answer = self.patterns[index].1.matches(text, &mut self.budget).ok();
+        if answer.is_none() {
+            self.too_much(path);
+        }
+        answer
+    }
+
+    /// Notes a violation; always false, so that a check can end with it.
+    pub(crate) fn fail(&mut self, path: &Path<'_>, distance: u32, message: impl FnOnce() -> String) -> bool {
+        if self.quiet == 0 && self.found.len() < self.limits.violations.max(1) {
+            self.found.push(Violation { path: path.to_pointer(), message: message(), distance });
+        }
+        false
+    }
+
+    /// Whether a further violation would be of no use.
+    pub(crate) fn is_done(&self) -> bool {
+        self.quiet > 0 || self.halted.is_some() || self.found.len() >= self.limits.violations
+    }
+
+    /// Ends the validation because a keyword's own value cannot be used; always false.
+    pub(crate) fn unusable(&mut self, keyword: Keyword<'s>, path: &Path<'_>, expected: &str) -> bool {
+        self.halt(
+            path,
+            format!(
+                "the schema is not usable: \"{}\" must be {expected}, it is {}",
+                keyword.name,
+                show(keyword.value)
+            ),
+        )
+    }
+
+    /// Ends the validation with this as its whole result; always false.
+    #[cold]
+    pub(crate) fn halt(&mut self, path: &Path<'_>, message: String) -> bool {
+        self.halted.get_or_insert_with(|| Violation {
+            path: path.to_pointer(),
+            message,
+            distance: WRONG_TYPE,
+        });
+        false
+    }
+
+    /// Pays for work; once the budget is used up, the validation ends.
+    pub(crate) fn pay(&mut self, steps: u64, path: &Path<'_>) -> bool {
+        self.budget.pay(steps) || self.too_much(path)
+    }
+
+    #[cold]
+    fn too_much(&mut self, path: &Path<'_>) -> bool {
+        self.halt(path, "checking this against its schema takes too much work".to_owned())
+    }
+}

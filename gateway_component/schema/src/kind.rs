@@ -1,0 +1,66 @@
+//! Keywords of any value: `type`, `const`, `enum`.
+
+use crate::equal::equal;
+use crate::evaluator::{Evaluator, Keyword, Spot, WRONG_CONSTANT, WRONG_TYPE};
+use crate::number;
+use crate::report::{given, one_of, show};
+use serde_json::Value;
+
+impl<'s> Evaluator<'s> {
+    pub(crate) fn has_type(&mut self, keyword: Keyword<'s>, spot: Spot<'_, '_>) -> bool {
+        let instance = spot.instance;
+        let (fits, expected) = match keyword.value {
+            Value::String(name) => (is_type(name, instance), name.clone()),
+            Value::Array(names) if names.iter().all(Value::is_string) => {
+                let mut names = names.iter().filter_map(Value::as_str);
+                (names.clone().try_fold(false, |fits, name| Some(fits || is_type(name, instance)?)), {
+                    let first = names.next().unwrap_or_default().to_owned();
+                    names.fold(first, |text, name| text + " or " + name)
+                })
+            }
+            _ => (None, String::new()),
+        };
+        match fits {
+            Some(true) => true,
+            Some(false) => {
+                self.fail(spot.path, WRONG_TYPE, || format!("expected {expected}, got {}", given(instance)))
+            }
+            None => self.unusable(keyword, spot.path, "a name of a JSON type or a list of such names"),
+        }
+    }
+
+    pub(crate) fn is_constant(&mut self, keyword: Keyword<'s>, spot: Spot<'_, '_>) -> bool {
+        let fits = equal(keyword.value, spot.instance, &mut self.budget);
+        self.pay(0, spot.path)
+            && (fits
+                || self.fail(spot.path, WRONG_CONSTANT, || {
+                    format!("expected {}, got {}", show(keyword.value), show(spot.instance))
+                }))
+    }
+
+    pub(crate) fn is_one_of(&mut self, keyword: Keyword<'s>, spot: Spot<'_, '_>) -> bool {
+        let Value::Array(constants) = keyword.value else {
+            return self.unusable(keyword, spot.path, "a list");
+        };
+        let fits = constants.iter().any(|constant| equal(constant, spot.instance, &mut self.budget));
+        self.pay(0, spot.path)
+            && (fits
+                || self.fail(spot.path, WRONG_CONSTANT, || {
+                    format!("expected {}, got {}", one_of(constants), show(spot.instance))
+                }))
+    }
+}
+
+/// Whether the value has the type; `None` if there is no such type.
+fn is_type(name: &str, instance: &Value) -> Option<bool> {
+    Some(match name {
+        "string" => instance.is_string(),
+        "object" => instance.is_object(),
+        "array" => instance.is_array(),
+        "boolean" => instance.is_boolean(),
+        "null" => instance.is_null(),
+        "number" => instance.is_number(),
+        "integer" => matches!(instance, Value::Number(number) if number::is_integer(number)),
+        _ => return None,
+    })
+}

@@ -1,0 +1,278 @@
+//! Keywords of objects.
+
+use crate::evaluated::Evaluated;
+use crate::evaluator::{Evaluator, Keyword, Spot, DETAIL};
+use crate::report::{expectation, list, shorten, show, Path};
+use crate::resource::Dialect;
+use crate::scalar::count;
+use serde_json::{Map, Value};
+
+type Members = Map<String, Value>;
+
+impl<'s> Evaluator<'s> {
+    pub(crate) fn object_keyword<'i>(
+        &mut self,
+        keyword: Keyword<'s>,
+        members: &'i Members,
+        spot: Spot<'_, 'i>,
+        seen: Option<&mut Evaluated<'i>>,
+    ) -> bool {
+        let newer = keyword.dialect == Dialect::Draft202012;
+        match (keyword.name, keyword.value) {
+            ("properties", Value::Object(schemas)) => {
+                self.properties(keyword, schemas, members, spot.path, seen)
+            }
+            ("patternProperties", Value::Object(schemas)) => {
+                self.pattern_properties(keyword, schemas, members, spot.path, seen)
+            }
+            ("additionalProperties", _) => self.additional_properties(keyword, members, spot.path, seen),
+            ("required", Value::Array(names)) => self.required(keyword, names, members, spot.path),
+            ("propertyNames", schema) => self.property_names(keyword, schema, members, spot.path),
+            ("minProperties" | "maxProperties", bound) => match count(bound) {
+                None => self.unusable(keyword, spot.path, "a whole number that is not negative"),
+                Some(bound) => {
+                    let least = keyword.name == "minProperties";
+                    self.amount(spot.path, (least, bound), members.len() as u64, "properties")
+                }
+            },
+            ("dependencies", Value::Object(rules)) => self.dependencies(keyword, rules, members, spot, seen),
+            ("dependentRequired" | "dependentSchemas", Value::Object(rules)) if newer => {
+                self.dependencies(keyword, rules, members, spot, seen)
+            }
+            ("properties" | "patternProperties" | "dependencies", _) => {
+                self.unusable(keyword, spot.path, "an object")
+            }
+            ("dependentRequired" | "dependentSchemas", _) if newer => {
+                self.unusable(keyword, spot.path, "an object")
+            }
+            ("required", _) => self.unusable(keyword, spot.path, "a list of names"),
+            _ => true,
+        }
+    }
+
+    fn properties<'i>(
+        &mut self,
+        keyword: Keyword<'s>,
+        schemas: &'s Members,
+        members: &'i Members,
+        path: &Path<'_>,
+        mut seen: Option<&mut Evaluated<'i>>,
+    ) -> bool {
+        let mut fits = true;
+        for (name, member) in members {
+            let Some(schema) = schemas.get(name) else {
+                continue;
+            };
+            if let Some(seen) = seen.as_deref_mut() {
+                seen.members.push(name);
+            }
+            fits &= self.apply(keyword.node(schema), Spot { instance: member, path: &path.key(name) }, None);
+            if !fits && self.is_done() {
+                break;
+            }
+        }
+        fits
+    }
+
+    fn pattern_properties<'i>(
+        &mut self,
+        keyword: Keyword<'s>,
+        schemas: &'s Members,
+        members: &'i Members,
+        path: &Path<'_>,
+        mut seen: Option<&mut Evaluated<'i>>,
+    ) -> bool {
+        let mut fits = true;
+        for (pattern, schema) in schemas {
+            for (name, member) in members {
+                match self.matches(pattern, name, path) {
+                    None => return false,
+                    Some(false) => continue,
+                    Some(true) => {}
+                }
+                if let Some(seen) = seen.as_deref_mut() {
+                    seen.members.push(name);
+                }
+                fits &=
+                    self.apply(keyword.node(schema), Spot { instance: member, path: &path.key(name) }, None);
+                if !fits && self.is_done() {
+                    return false;
+                }
+            }
+        }
+        fits
+    }
+
+    fn additional_properties<'i>(
+        &mut self,
+        keyword: Keyword<'s>,
+        members: &'i Members,
+        path: &Path<'_>,
+        seen: Option<&mut Evaluated<'i>>,
+    ) -> bool {
+        if let Some(seen) = seen {
+            seen.all_members = true;
+        }
+        let named = keyword.siblings.get("properties").and_then(Value::as_object);
+        let patterns = keyword.siblings.get("patternProperties").and_then(Value::as_object);
+        let mut fits = *keyword.value == Value::Bool(true);
+        if fits {
+            return true;
+        }
+        fits = true;
+        'members: for (name, member) in members {
+            if named.is_some_and(|named| named.contains_key(name)) {
+                continue;
+            }
+            for pattern in patterns.into_iter().flat_map(Map::keys) {
+                match self.matches(pattern, name, path) {
+                    None => return false,
+                    Some(true) => continue 'members,
+                    Some(false) => {}
+                }
+            }
+            fits &= self.extra_member(keyword, Spot { instance: member, path: &path.key(name) });
+            if !fits && self.is_done() {
+                break;
+            }
+        }
+        fits
+    }
+
+    /// A member that no other keyword knows, against `additionalProperties` or `unevaluatedProperties`.
+    fn extra_member(&mut self, keyword: Keyword<'s>, spot: Spot<'_, '_>) -> bool {
+        if *keyword.value != Value::Bool(false) {
+            return self.apply(keyword.node(keyword.value), spot, None);
+        }
+        self.fail(spot.path, DETAIL, || match keyword.siblings.get("properties").and_then(Value::as_object) {
+            Some(named) if !named.is_empty() => {
+                format!("unexpected property; the known ones are {}", list(named.keys().map(String::as_str)))
+            }
+            _ => "unexpected property".to_owned(),
+        })
+    }
+
+    fn required(
+        &mut self,
+        keyword: Keyword<'s>,
+        names: &'s [Value],
+        members: &Members,
+        path: &Path<'_>,
+    ) -> bool {
+        let mut fits = true;
+        for name in names {
+            let Value::String(name) = name else {
+                return self.unusable(keyword, path, "a list of names");
+            };
+            if members.contains_key(name) {
+                continue;
+            }
+            fits = false;
+            if self.is_done() {
+                break;
+            }
+            let schema = keyword.siblings.get("properties").and_then(|named| named.get(name));
+            self.fail(path, DETAIL, || match schema.and_then(expectation) {
+                Some(expected) => format!("missing required property \"{}\" ({expected})", shorten(name)),
+                None => format!("missing required property \"{}\"", shorten(name)),
+            });
+        }
+        self.pay(names.len() as u64 / 8, path) && fits
+    }
+
+    fn property_names(
+        &mut self,
+        keyword: Keyword<'s>,
+        schema: &'s Value,
+        members: &Members,
+        path: &Path<'_>,
+    ) -> bool {
+        for name in members.keys() {
+            let instance = Value::String(name.clone());
+            if self.fits(keyword, schema, Spot { instance: &instance, path }, None) {
+                continue;
+            }
+            return self.fail(path, DETAIL, || match (expectation(schema), schema.get("pattern")) {
+                (Some(expected), _) if expected != "string" => {
+                    format!("property name \"{}\" is not allowed; expected {expected}", shorten(name))
+                }
+                (_, Some(pattern)) => {
+                    format!("property name \"{}\" does not match {}", shorten(name), show(pattern))
+                }
+                _ => format!("property name \"{}\" is not allowed", shorten(name)),
+            });
+        }
+        true
+    }
+
+    /// `dependentRequired`, `dependentSchemas` and their ancestor `dependencies`, which has both kinds of rules.
+    fn dependencies<'i>(
+        &mut self,
+        keyword: Keyword<'s>,
+        rules: &'s Members,
+        members: &Members,
+        spot: Spot<'_, 'i>,
+        mut seen: Option<&mut Evaluated<'i>>,
+    ) -> bool {
+        let mut fits = true;
+        for (name, rule) in rules.iter().filter(|(name, _)| members.contains_key(*name)) {
+            fits &= match rule {
+                Value::Array(needed) if keyword.name != "dependentSchemas" => {
+                    self.needed(keyword, name, needed, members, spot.path)
+                }
+                schema => self.apply(keyword.node(schema), spot, seen.as_deref_mut()),
+            };
+            if !fits && self.is_done() {
+                break;
+            }
+        }
+        fits
+    }
+
+    fn needed(
+        &mut self,
+        keyword: Keyword<'s>,
+        name: &str,
+        needed: &'s [Value],
+        members: &Members,
+        path: &Path<'_>,
+    ) -> bool {
+        let mut fits = true;
+        for other in needed {
+            let Value::String(other) = other else {
+                return self.unusable(keyword, path, "lists of names");
+            };
+            if !members.contains_key(other) {
+                fits = self.fail(path, DETAIL, || {
+                    format!(
+                        "missing property \"{}\", which is required beside \"{}\"",
+                        shorten(other),
+                        shorten(name)
+                    )
+                });
+            }
+        }
+        fits
+    }
+
+    pub(crate) fn unevaluated_properties<'i>(
+        &mut self,
+        keyword: Keyword<'s>,
+        members: &'i Members,
+        path: &Path<'_>,
+        seen: &mut Evaluated<'i>,
+    ) -> bool {
+        seen.sort();
+        let mut fits = true;
+        for (name, member) in members {
+            if !seen.has_member(name) {
+                fits &= self.extra_member(keyword, Spot { instance: member, path: &path.key(name) });
+                if !fits && self.is_done() {
+                    break;
+                }
+            }
+        }
+        seen.all_members = true;
+        fits
+    }
+}

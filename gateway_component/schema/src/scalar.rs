@@ -1,0 +1,93 @@
+//! Keywords of numbers and strings.
+
+use crate::evaluator::{Evaluator, Keyword, Spot, DETAIL};
+use crate::number::{compare, is_multiple, value, Value as Exact};
+use crate::report::{shorten, show, Path};
+use serde_json::{Number, Value};
+use std::cmp::Ordering;
+
+/// The value of a keyword that counts something: a whole number that is not negative, such as `2` or `2.0`.
+pub(crate) fn count(value_of_keyword: &Value) -> Option<u64> {
+    match value(value_of_keyword.as_number()?) {
+        Exact::Integer(count) => u64::try_from(count).ok(),
+        Exact::Float(large) => (large.fract() == 0.0 && large > 0.0).then_some(u64::MAX),
+    }
+}
+
+impl<'s> Evaluator<'s> {
+    pub(crate) fn number_keyword(&mut self, keyword: Keyword<'s>, given: &Number, path: &Path<'_>) -> bool {
+        let expected = match keyword.name {
+            "minimum" if is_true(keyword, "exclusiveMinimum") => "more than",
+            "minimum" => "at least",
+            "maximum" if is_true(keyword, "exclusiveMaximum") => "less than",
+            "maximum" => "at most",
+            // draft-04 has a flag beside the bound instead, which is read there.
+            "exclusiveMinimum" | "exclusiveMaximum" if keyword.value.is_boolean() => return true,
+            "exclusiveMinimum" => "more than",
+            "exclusiveMaximum" => "less than",
+            "multipleOf" => "a multiple of",
+            _ => return true,
+        };
+        let Value::Number(bound) = keyword.value else {
+            return self.unusable(keyword, path, "a number");
+        };
+        let order = compare(given, bound);
+        let fits = match expected {
+            "at least" => order != Ordering::Less,
+            "at most" => order != Ordering::Greater,
+            "more than" => order == Ordering::Greater,
+            "less than" => order == Ordering::Less,
+            _ => match is_multiple(given, bound) {
+                Some(fits) => fits,
+                None => return self.unusable(keyword, path, "above 0"),
+            },
+        };
+        fits || self.fail(path, DETAIL, || format!("expected {expected} {bound}, got {given}"))
+    }
+
+    pub(crate) fn string_keyword(&mut self, keyword: Keyword<'s>, text: &str, spot: Spot<'_, '_>) -> bool {
+        match keyword.name {
+            "minLength" | "maxLength" => self.length(keyword, text, spot),
+            "pattern" => {
+                let Value::String(pattern) = keyword.value else {
+                    return self.unusable(keyword, spot.path, "a regular expression");
+                };
+                self.matches(pattern, text, spot.path).is_some_and(|fits| {
+                    fits || self.fail(spot.path, DETAIL, || {
+                        format!(
+                            "expected a string matching {}, got {}",
+                            shorten(pattern),
+                            show(spot.instance)
+                        )
+                    })
+                })
+            }
+            _ => true,
+        }
+    }
+
+    fn length(&mut self, keyword: Keyword<'s>, text: &str, spot: Spot<'_, '_>) -> bool {
+        let Some(bound) = count(keyword.value) else {
+            return self.unusable(keyword, spot.path, "a whole number that is not negative");
+        };
+        let bytes = text.len() as u64;
+        let least = keyword.name == "minLength";
+        // A character has at most four bytes, so the number of bytes often decides.
+        if if least { bytes >= bound.saturating_mul(4) } else { bytes <= bound } {
+            return true;
+        }
+        if !self.pay(bytes / 64, spot.path) {
+            return false;
+        }
+        let length = text.chars().count() as u64;
+        let fits = if least { length >= bound } else { length <= bound };
+        fits || self.fail(spot.path, DETAIL, || {
+            let side = if least { "at least" } else { "at most" };
+            format!("expected {side} {bound} characters, got {length}: {}", show(spot.instance))
+        })
+    }
+}
+
+fn is_true(keyword: Keyword<'_>, sibling: &str) -> bool {
+    keyword.siblings.get(sibling) == Some(&Value::Bool(true))
+}

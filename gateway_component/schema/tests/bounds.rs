@@ -1,0 +1,129 @@
+//! Hostile schemas and values end in a violation, and soon.
+
+use schema::{Limits, Validator};
+use serde_json::{json, Value};
+use std::fmt::Write;
+
+fn only(schema: &Value, instance: &Value) -> String {
+    let violations = schema::validate(schema, instance).expect_err("a violation");
+    assert_eq!(violations.len(), 1, "{violations:?}");
+    violations[0].to_string()
+}
+
+/// `{"a":{"a":…}}`, as deep as serde_json reads it.
+fn nested(depth: usize, open: &str, inner: &str, close: &str) -> Value {
+    serde_json::from_str(&(open.repeat(depth) + inner + &close.repeat(depth))).expect("JSON")
+}
+
+#[test]
+fn references_that_never_end() {
+    let deep = "schema and value are nested too deeply to be checked";
+    assert_eq!(only(&json!({"$ref": "#"}), &json!(1)), deep);
+    assert_eq!(
+        only(
+            &json!({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}}),
+            &json!(1)
+        ),
+        deep
+    );
+    assert_eq!(only(&json!({"not": {"$ref": "#"}}), &json!(1)), deep);
+    assert_eq!(only(&json!({"$dynamicRef": "#x", "$dynamicAnchor": "x"}), &json!(1)), deep);
+}
+
+#[test]
+fn the_deepest_value_that_can_be_read_is_checked() {
+    let tree = json!({"$ref": "#/$defs/t", "$defs": {"t": {"type": "object", "additionalProperties": {"$ref": "#/$defs/t"}}}});
+    assert!(schema::validate(&tree, &nested(126, "{\"a\":", "{}", "}")).is_ok());
+    let lists = nested(126, "{\"items\":", "{\"type\":\"string\"}", "}");
+    assert!(schema::validate(&lists, &nested(126, "[", "\"x\"", "]")).is_ok());
+    let wrong = only(&lists, &nested(126, "[", "1", "]"));
+    assert!(wrong.ends_with("/0: expected string, got number 1"), "{wrong}");
+}
+
+#[test]
+fn schemas_that_double_their_work() {
+    let mut levels = String::from("\"l0\":{\"type\":\"string\"}");
+    for level in 1..40 {
+        write!(
+            levels,
+            ",\"l{level}\":{{\"allOf\":[{{\"$ref\":\"#/$defs/l{0}\"}},{{\"$ref\":\"#/$defs/l{0}\"}}]}}",
+            level - 1
+        )
+        .expect("written");
+    }
+    let schema: Value =
+        serde_json::from_str(&format!("{{\"$ref\":\"#/$defs/l39\",\"$defs\":{{{levels}}}}}")).expect("JSON");
+    assert_eq!(only(&schema, &json!("x")), "checking this against its schema takes too much work");
+    let any: Value = serde_json::from_str(&schema.to_string().replace("allOf", "anyOf")).expect("JSON");
+    assert_eq!(only(&any, &json!(1)), "checking this against its schema takes too much work");
+}
+
+#[test]
+fn a_large_value_is_no_hostile_one() {
+    let schema = json!({
+        "type": "array", "uniqueItems": true,
+        "items": {"type": "object", "properties": {"id": {"type": "integer"}, "name": {"pattern": "^[a-z0-9 ]+$"}}},
+    });
+    let rows: Vec<Value> = (0..20_000).map(|n| json!({"id": n, "name": format!("row number {n}")})).collect();
+    assert_eq!(schema::validate(&schema, &Value::Array(rows)), Ok(()));
+    let text = "QUJD".repeat(250_000);
+    assert_eq!(
+        schema::validate(&json!({"pattern": "^[A-Za-z0-9+/]*={0,2}$", "maxLength": 1_000_000}), &json!(text)),
+        Ok(())
+    );
+}
+
+#[test]
+fn values_made_to_be_compared() {
+    let row: Vec<u32> = (0..1000).collect();
+    let rows: Vec<Value> = (0..1000)
+        .map(|n| {
+            let mut row = row.clone();
+            row.push(n);
+            json!(row)
+        })
+        .collect();
+    let schema = json!({"uniqueItems": true});
+    assert_eq!(schema::validate(&schema, &json!(rows)), Ok(()));
+    let constants = json!({ "enum": rows });
+    let mut given = row;
+    given.push(5000);
+    assert!(schema::validate(&constants, &json!(given)).is_err());
+    let limits = Limits { steps: 1000, ..Limits::default() };
+    let found = Validator { limits, ..Validator::default() }
+        .validate(&schema, &json!(rows))
+        .map_err(|found| found[0].to_string());
+    assert_eq!(found, Err("checking this against its schema takes too much work".to_owned()));
+}
+
+#[test]
+fn a_schema_that_is_not_usable_says_where() {
+    for (schema, instance, expected) in [
+        (json!(5), json!(1), "the schema is not usable: 5 is no schema"),
+        (json!({"type": "strin"}), json!(1), "the schema is not usable: \"type\" must be a name of a JSON type or a list of such names, it is \"strin\""),
+        (json!({"properties": {"a": {"required": true}}}), json!({"a": {}}), "/a: the schema is not usable: \"required\" must be a list of names, it is true"),
+        (json!({"minimum": "1"}), json!(1), "the schema is not usable: \"minimum\" must be a number, it is \"1\""),
+        (json!({"multipleOf": 0}), json!(1), "the schema is not usable: \"multipleOf\" must be above 0, it is 0"),
+        (json!({"maxItems": -1}), json!([]), "the schema is not usable: \"maxItems\" must be a whole number that is not negative, it is -1"),
+        (json!({"anyOf": []}), json!([]), "the schema is not usable: \"anyOf\" must be a list that is not empty, it is []"),
+        (json!({"pattern": "(a)\\1"}), json!("aa"), "the schema is not usable: the pattern (a)\\1 uses a backreference, which cannot be matched in bounded time"),
+        (json!({"$ref": "#/$defs/a"}), json!(1), "the schema is not usable: its reference \"#/$defs/a\" leads to nothing in the schema"),
+        (json!({"$ref": "#a"}), json!(1), "the schema is not usable: its reference \"#a\" names an anchor that the schema does not have"),
+        (json!({"not": {"$ref": "https://example.org/s.json"}}), json!(1), "the schema is not usable: its reference \"https://example.org/s.json\" leads outside the schema; other documents are never fetched"),
+    ] {
+        assert_eq!(only(&schema, &instance), expected);
+    }
+}
+
+#[test]
+fn the_dialect_is_the_one_that_the_schema_names() {
+    let beside = |dialect: &str| json!({"$schema": dialect, "$ref": "#/definitions/any", "type": "string", "definitions": {"any": true}});
+    assert!(schema::validate(&beside("http://json-schema.org/draft-07/schema#"), &json!(1)).is_ok());
+    assert!(schema::validate(&beside("https://json-schema.org/draft/2020-12/schema"), &json!(1)).is_err());
+    let tuple = json!({"items": [{"type": "string"}], "additionalItems": false});
+    assert!(schema::validate(&tuple, &json!(["a"])).is_ok());
+    assert!(schema::validate(&tuple, &json!(["a", 1])).is_err());
+    let strict =
+        json!({"$schema": "http://json-schema.org/draft-04/schema#", "minimum": 1, "exclusiveMinimum": true});
+    assert!(schema::validate(&strict, &json!(1)).is_err());
+}
