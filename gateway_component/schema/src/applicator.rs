@@ -11,6 +11,7 @@ const EXPLAINED: usize = 16;
 const OTHER_KIND: u32 = 1000;
 
 impl<'s> Evaluator<'s> {
+    #[inline(never)]
     pub(crate) fn applicator<'i>(
         &mut self,
         keyword: Keyword<'s>,
@@ -48,6 +49,7 @@ impl<'s> Evaluator<'s> {
         }
     }
 
+    #[inline(never)]
     fn dangling(&mut self, reference: &str, dangling: &str, spot: Spot<'_, '_>) -> bool {
         self.halt(
             spot.path,
@@ -55,6 +57,7 @@ impl<'s> Evaluator<'s> {
         )
     }
 
+    #[inline(never)]
     fn not(&mut self, keyword: Keyword<'s>, schema: &'s Value, spot: Spot<'_, '_>) -> bool {
         !self.fits(keyword, schema, spot, None)
             || self.fail(spot.path, DETAIL, || match expectation(schema) {
@@ -63,6 +66,7 @@ impl<'s> Evaluator<'s> {
             })
     }
 
+    #[inline(never)]
     fn condition<'i>(
         &mut self,
         keyword: Keyword<'s>,
@@ -77,6 +81,7 @@ impl<'s> Evaluator<'s> {
         }
     }
 
+    #[inline(never)]
     fn all_of<'i>(
         &mut self,
         keyword: Keyword<'s>,
@@ -94,6 +99,7 @@ impl<'s> Evaluator<'s> {
         fits
     }
 
+    #[inline(never)]
     fn any_of<'i>(
         &mut self,
         keyword: Keyword<'s>,
@@ -112,6 +118,7 @@ impl<'s> Evaluator<'s> {
         fits || self.explain(keyword, branches, spot)
     }
 
+    #[inline(never)]
     fn one_of<'i>(
         &mut self,
         keyword: Keyword<'s>,

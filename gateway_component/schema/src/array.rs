@@ -9,6 +9,7 @@ use crate::scalar::count;
 use serde_json::Value;
 
 impl<'s> Evaluator<'s> {
+    #[inline(never)]
     pub(crate) fn array_keyword<'i>(
         &mut self,
         keyword: Keyword<'s>,
@@ -56,6 +57,7 @@ impl<'s> Evaluator<'s> {
         })
     }
 
+    #[inline(never)]
     fn by_position<'i>(
         &mut self,
         keyword: Keyword<'s>,
@@ -77,6 +79,7 @@ impl<'s> Evaluator<'s> {
         fits
     }
 
+    #[inline(never)]
     fn items_from<'i>(
         &mut self,
         keyword: Keyword<'s>,
@@ -108,6 +111,7 @@ impl<'s> Evaluator<'s> {
         self.apply(keyword.node(schema), spot, None)
     }
 
+    #[inline(never)]
     fn contains<'i>(
         &mut self,
         keyword: Keyword<'s>,
@@ -155,6 +159,7 @@ impl<'s> Evaluator<'s> {
         }
     }
 
+    #[inline(never)]
     fn unique(&mut self, items: &[Value], path: &Path<'_>) -> bool {
         let duplicate = first_duplicate(items, &mut self.budget);
         self.pay(0, path)

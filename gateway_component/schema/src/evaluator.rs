@@ -1,4 +1,7 @@
 //! The walk over schema and value: one method applies a schema, one finds the meaning of a keyword.
+//!
+//! What is not needed on every level of depth is kept out of line (`inline(never)`): the frames of the callers are
+//! repeated on every level, and all of them must fit the 512 KiB of stack that a component has.
 
 use crate::equal::Budget;
 use crate::evaluated::Evaluated;
@@ -196,6 +199,7 @@ impl<'s> Evaluator<'s> {
     }
 
     /// Whether a pattern matches; `None` if that cannot be told, which ends the validation.
+    #[inline(never)]
     pub(crate) fn matches(&mut self, pattern: &'s str, text: &str, path: &Path<'_>) -> Option<bool> {
         let known = self.patterns.iter().position(|(known, _)| *known == pattern);
         let index = match known {
@@ -222,6 +226,8 @@ impl<'s> Evaluator<'s> {
     }
 
     /// Notes a violation; always false, so that a check can end with it.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn fail(&mut self, path: &Path<'_>, distance: u32, message: impl FnOnce() -> String) -> bool {
         if self.quiet == 0 && self.found.len() < self.limits.violations.max(1) {
             self.found.push(Violation { path: path.to_pointer(), message: message(), distance });
@@ -235,6 +241,8 @@ impl<'s> Evaluator<'s> {
     }
 
     /// Ends the validation because a keyword's own value cannot be used; always false.
+    #[cold]
+    #[inline(never)]
     pub(crate) fn unusable(&mut self, keyword: Keyword<'s>, path: &Path<'_>, expected: &str) -> bool {
         self.halt(
             path,
@@ -248,6 +256,7 @@ impl<'s> Evaluator<'s> {
 
     /// Ends the validation with this as its whole result; always false.
     #[cold]
+    #[inline(never)]
     pub(crate) fn halt(&mut self, path: &Path<'_>, message: String) -> bool {
         self.halted.get_or_insert_with(|| Violation {
             path: path.to_pointer(),
@@ -263,6 +272,7 @@ impl<'s> Evaluator<'s> {
     }
 
     #[cold]
+    #[inline(never)]
     fn too_much(&mut self, path: &Path<'_>) -> bool {
         self.halt(path, "checking this against its schema takes too much work".to_owned())
     }

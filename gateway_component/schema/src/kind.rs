@@ -7,6 +7,7 @@ use crate::report::{given, one_of, show};
 use serde_json::Value;
 
 impl<'s> Evaluator<'s> {
+    #[inline(never)]
     pub(crate) fn has_type(&mut self, keyword: Keyword<'s>, spot: Spot<'_, '_>) -> bool {
         let instance = spot.instance;
         let (fits, expected) = match keyword.value {
@@ -29,6 +30,7 @@ impl<'s> Evaluator<'s> {
         }
     }
 
+    #[inline(never)]
     pub(crate) fn is_constant(&mut self, keyword: Keyword<'s>, spot: Spot<'_, '_>) -> bool {
         let fits = equal(keyword.value, spot.instance, &mut self.budget);
         self.pay(0, spot.path)
@@ -38,6 +40,7 @@ impl<'s> Evaluator<'s> {
                 }))
     }
 
+    #[inline(never)]
     pub(crate) fn is_one_of(&mut self, keyword: Keyword<'s>, spot: Spot<'_, '_>) -> bool {
         let Value::Array(constants) = keyword.value else {
             return self.unusable(keyword, spot.path, "a list");

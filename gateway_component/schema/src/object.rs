@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 type Members = Map<String, Value>;
 
 impl<'s> Evaluator<'s> {
+    #[inline(never)]
     pub(crate) fn object_keyword<'i>(
         &mut self,
         keyword: Keyword<'s>,
@@ -50,6 +51,7 @@ impl<'s> Evaluator<'s> {
         }
     }
 
+    #[inline(never)]
     fn properties<'i>(
         &mut self,
         keyword: Keyword<'s>,
@@ -74,6 +76,7 @@ impl<'s> Evaluator<'s> {
         fits
     }
 
+    #[inline(never)]
     fn pattern_properties<'i>(
         &mut self,
         keyword: Keyword<'s>,
@@ -103,6 +106,7 @@ impl<'s> Evaluator<'s> {
         fits
     }
 
+    #[inline(never)]
     fn additional_properties<'i>(
         &mut self,
         keyword: Keyword<'s>,
@@ -152,6 +156,7 @@ impl<'s> Evaluator<'s> {
         })
     }
 
+    #[inline(never)]
     fn required(
         &mut self,
         keyword: Keyword<'s>,
@@ -180,6 +185,7 @@ impl<'s> Evaluator<'s> {
         self.pay(names.len() as u64 / 8, path) && fits
     }
 
+    #[inline(never)]
     fn property_names(
         &mut self,
         keyword: Keyword<'s>,
@@ -206,6 +212,7 @@ impl<'s> Evaluator<'s> {
     }
 
     /// `dependentRequired`, `dependentSchemas` and their ancestor `dependencies`, which has both kinds of rules.
+    #[inline(never)]
     fn dependencies<'i>(
         &mut self,
         keyword: Keyword<'s>,

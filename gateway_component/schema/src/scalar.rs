@@ -15,6 +15,7 @@ pub(crate) fn count(value_of_keyword: &Value) -> Option<u64> {
 }
 
 impl<'s> Evaluator<'s> {
+    #[inline(never)]
     pub(crate) fn number_keyword(&mut self, keyword: Keyword<'s>, given: &Number, path: &Path<'_>) -> bool {
         let expected = match keyword.name {
             "minimum" if is_true(keyword, "exclusiveMinimum") => "more than",
@@ -45,6 +46,7 @@ impl<'s> Evaluator<'s> {
         fits || self.fail(path, DETAIL, || format!("expected {expected} {bound}, got {given}"))
     }
 
+    #[inline(never)]
     pub(crate) fn string_keyword(&mut self, keyword: Keyword<'s>, text: &str, spot: Spot<'_, '_>) -> bool {
         match keyword.name {
             "minLength" | "maxLength" => self.length(keyword, text, spot),
