@@ -13,6 +13,7 @@ import wasmtime
 from wasmtime import _ffi as ffi
 from wasmtime import component as wc
 
+from ftl_operator.errors import ComponentError
 from ftl_operator.refs import Digest
 
 from . import capi, denied, spin, sqlite, wasi_filesystem, wasi_http  # noqa: F401 - they declare functions
@@ -82,7 +83,7 @@ class Component:
         try:
             component = self.engine.load(self.wasm, self.digest)
             linker = link(self.engine, component)
-        except (wasmtime.WasmtimeError, TypeError) as error:
+        except (wasmtime.WasmtimeError, ComponentError, TypeError) as error:
             raise GuestError(f"component {self.id!r} cannot be loaded: {error}") from error
         names = component.type.exports(self.engine.raw)
         export = next((name for name in names if name.partition("@")[0] == HANDLER), None)

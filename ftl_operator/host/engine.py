@@ -71,10 +71,11 @@ class Engine:
 
         Raises:
             wasmtime.WasmtimeError: The bytes are no component that wasmtime runs.
+            ComponentError: They are a core module that cannot become a component.
             PermissionError: Others may write to the cache.
         """
         if self._cache is None:
-            return wc.Component(self.raw, wasm.read_bytes())
+            return wc.Component(self.raw, _component(wasm))
         self._cache.mkdir(parents=True, exist_ok=True, mode=0o700)
         status = self._cache.stat()
         if status.st_uid != os.getuid() or status.st_mode & 0o022:
@@ -86,7 +87,7 @@ class Engine:
             except wasmtime.WasmtimeError:
                 # Another processor's code, or a file that was cut off: compile it again.
                 entry.unlink(missing_ok=True)
-        compiled = wc.Component(self.raw, wasm.read_bytes())
+        compiled = wc.Component(self.raw, _component(wasm))
         self._keep(entry, compiled.serialize())
         return compiled
 
@@ -99,6 +100,15 @@ class Engine:
                 Path(file.name).unlink(missing_ok=True)
                 return
         Path(file.name).rename(entry)
+
+
+def _component(wasm: Path) -> bytes:
+    """A file's component; a core module is turned into one, as Spin does when it loads it."""
+    # Only here, for the sandbox that does it has an engine of its own.
+    from .componentize import componentize, is_core_module
+
+    binary = wasm.read_bytes()
+    return componentize(binary) if is_core_module(binary) else binary
 
 
 def digest_of(wasm: Path) -> Digest:

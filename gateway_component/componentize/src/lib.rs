@@ -30,7 +30,9 @@ fn run() -> Result<(), String> {
     let mut module = Vec::new();
     io::stdin().lock().read_to_end(&mut module).map_err(|error| error.to_string())?;
     let component = componentize(&module)?;
-    io::stdout().lock().write_all(&component).map_err(|error| error.to_string())
+    // Flushed by hand: nothing runs after this function that would do it.
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(&component).and_then(|()| stdout.flush()).map_err(|error| error.to_string())
 }
 
 struct Componentize;
