@@ -56,14 +56,6 @@ PIPELINE = (
 """The conditions of the stages before the cluster, in order."""
 
 
-class Result(StrEnum):
-    """What became of a version in `status.history`."""
-
-    ROLLING_OUT = "RollingOut"
-    SUCCEEDED = "Succeeded"
-    FAILED = "Failed"
-
-
 @dataclass(frozen=True, slots=True)
 class Finding:
     """The status, reason and message of one condition."""
@@ -145,7 +137,8 @@ def status_after(old: Mapping[str, Any], outcome: Outcome, observed: Observed, n
     findings = _findings(old, outcome, observed)
     status["conditions"] = _conditions(old.get("conditions") or (), findings, outcome.generation, now)
     if observed.rollout is not None:
-        status["replicas"] = observed.rollout.ready
+        status["replicas"] = observed.rollout.total
+        status["readyReplicas"] = observed.rollout.ready
     return {name: value for name, value in status.items() if value not in (None, "", [], {})}
 
 

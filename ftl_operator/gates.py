@@ -1,0 +1,103 @@
+"""Keeps one slow or dead registry from holding the workers that other apps need.
+
+A gate per registry lets in a few at once and asks the others to come back, instead of letting them wait;
+and after a failure it stays shut for a while, so that a hundred apps of a dead registry cost one timeout
+and not a hundred.
+"""
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from ftl_operator.errors import FtlError, Reason, RegistryError
+
+FIRST_PAUSE = 5.0
+"""Seconds a gate stays shut after the first failure; doubled by each further one."""
+LONGEST_PAUSE = 60.0
+"""The most seconds it stays shut."""
+COME_BACK = 0.5
+"""Seconds after which one who found a gate full may come back."""
+
+
+class WaitingError(Exception):
+    """Nothing is wrong: the look at an app goes on later.
+
+    Args:
+        message: What is waited for.
+        seconds: After how long to look again; None if somebody will say when.
+    """
+
+    def __init__(self, message: str, seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.seconds = seconds
+
+
+@dataclass(slots=True)
+class _Gate:
+    inside: int = 0
+    failures: int = 0
+    shut_until: float = 0.0
+    error: RegistryError | None = None
+
+
+class Gates:
+    """A gate for every registry that was spoken to.
+
+    Args:
+        width: How many may be inside one gate at once.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, width: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._width = width
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._gates: dict[str, _Gate] = {}
+
+    @contextlib.contextmanager
+    def enter(self, registry: str) -> Iterator[None]:
+        """Go through a registry's gate, do something, and come out.
+
+        Raises:
+            WaitingError: The gate is full.
+            RegistryError: The gate is shut; the error that shut it, saying when it opens.
+        """
+        self._in(registry)
+        failure: RegistryError | None = None
+        try:
+            yield
+        except RegistryError as error:
+            # Only a registry that does not answer shuts its gate; a refusal is an answer.
+            failure = error if error.reason is Reason.REGISTRY_UNAVAILABLE else None
+            raise
+        except FtlError:
+            raise
+        finally:
+            self._out(registry, failure)
+
+    def _in(self, registry: str) -> None:
+        with self._lock:
+            gate = self._gates.setdefault(registry, _Gate())
+            left = gate.shut_until - self._clock()
+            if left > 0 and gate.error is not None:
+                raise RegistryError(gate.error.message, reason=gate.error.reason, retry_after=left)
+            # After a pause one goes first; the others follow when it came out well.
+            width = 1 if gate.failures else self._width
+            if gate.inside >= width:
+                raise WaitingError(f"{registry} is busy", COME_BACK)
+            gate.inside += 1
+
+    def _out(self, registry: str, failure: RegistryError | None) -> None:
+        with self._lock:
+            gate = self._gates[registry]
+            gate.inside -= 1
+            if failure is None:
+                gate.failures, gate.error, gate.shut_until = 0, None, 0.0
+                return
+            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0**gate.failures)
+            gate.failures += 1
+            gate.error = failure
+            gate.shut_until = self._clock() + max(pause, failure.retry_after or 0.0)
