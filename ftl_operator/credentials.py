@@ -13,6 +13,7 @@ import binascii
 import json
 import os
 import re
+import signal
 import subprocess
 import threading
 import time
@@ -175,22 +176,31 @@ class _Source:
 def _run_helper(helper: str, key: str) -> Login | None:
     program = f"docker-credential-{helper}"
     try:
-        done = subprocess.run(
-            [program, "get"], input=key.encode(), capture_output=True, timeout=HELPER_TIMEOUT, check=False
+        process = subprocess.Popen(
+            [program, "get"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
         )
     except FileNotFoundError:
         raise _unusable(program, "docker's configuration names it and it is not on PATH") from None
-    except subprocess.TimeoutExpired:
-        # The exception holds what the helper printed, so it is not chained.
-        raise _unusable(program, f"it gave no answer within {HELPER_TIMEOUT:g} s") from None
     except OSError as error:
         raise _unusable(program, error.strerror or "it cannot be started") from None
-    if done.returncode != 0:
-        if b"not found" in done.stdout.lower() + done.stderr.lower():
+    with process:
+        try:
+            output, errors = process.communicate(key.encode(), timeout=HELPER_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            # The whole group, for what a helper has started would keep its pipes open. The exception is not
+            # chained: it holds what the helper printed.
+            os.killpg(process.pid, signal.SIGKILL)
+            raise _unusable(program, f"it gave no answer within {HELPER_TIMEOUT:g} s") from None
+    if process.returncode != 0:
+        if b"not found" in output.lower() + errors.lower():
             return None
-        raise _unusable(program, f"it ended with status {done.returncode}")
+        raise _unusable(program, f"it ended with status {process.returncode}")
     try:
-        answer = json.loads(done.stdout)
+        answer = json.loads(output)
         username, secret = str(answer["Username"]), str(answer["Secret"])
     except (ValueError, KeyError, TypeError):
         raise _unusable(program, "its answer is not the JSON of the helper protocol") from None
