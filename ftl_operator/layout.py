@@ -1,7 +1,7 @@
 """The edge to the local disk: an application as an OCI image layout, which `up` publishes to and serves from.
 
-Source: OCI image specification 1.1, "Image Layout". Any tool that reads such a folder (`oras`, `crane`, `skopeo`)
-can push it to a registry, with the same digest.
+Source: OCI image specification 1.1, "Image Layout". Any tool that reads such a folder (`oras`, `crane`,
+`skopeo`) can push it to a registry, with the same digest.
 """
 
 import contextlib
