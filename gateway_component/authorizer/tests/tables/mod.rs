@@ -1,0 +1,4 @@
+pub mod claims;
+pub mod form;
+pub mod keys;
+pub mod rules;
