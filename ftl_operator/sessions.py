@@ -1,5 +1,6 @@
 """The HTTP session under the registry client: trust, proxies, pools, and words for what fails in it."""
 
+import os
 import socket
 import ssl
 import time
@@ -91,13 +92,8 @@ class Deadlined:
         self._file = file
         self._deadline = time.monotonic() + seconds
 
-    def fileno(self) -> int:
-        """For requests, which takes the length from the file's status."""
-        return self._file.fileno()
-
-    def tell(self) -> int:
-        """For requests, which counts from the position."""
-        return self._file.tell()
+    def __len__(self) -> int:
+        return os.fstat(self._file.fileno()).st_size
 
     def __iter__(self) -> Iterator[bytes]:
         while chunk := self.read(CHUNK):
