@@ -9,12 +9,22 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
+from pydantic_core import ErrorDetails
 
 from ftl_operator.errors import Reason, SpecError
 from ftl_operator.model_auth import Access, AuthSpec
-from ftl_operator.model_fields import HOST_PORT, ORIGIN, LongText, ObjectReference, Part, Text
+from ftl_operator.model_fields import (
+    HOST_PORT,
+    IN_WORDS,
+    ORIGIN,
+    Keyed,
+    LongText,
+    ObjectReference,
+    Part,
+    Text,
+)
 from ftl_operator.model_network import NetworkSpec, RouteSpec, TelemetrySpec
 from ftl_operator.model_runtime import RuntimeSpec
 from ftl_operator.model_tools import (
@@ -27,7 +37,6 @@ from ftl_operator.model_tools import (
     ToolScopes,
     ToolSpec,
     Variable,
-    distinct,
 )
 from ftl_operator.refs import MAX_REFERENCE_LENGTH
 
@@ -137,7 +146,7 @@ class FtlAppSpec(Part):
     """What the app is for."""
     suspend: bool = False
     """Whether to stop reconciling and run no pods."""
-    tools: Annotated[tuple[ToolSpec, ...], Field(min_length=1, max_length=64)]
+    tools: Annotated[tuple[ToolSpec, ...], Field(min_length=1, max_length=64), Keyed()]
     """The components with the tools."""
     access: Access
     """Who may call the tools."""
@@ -147,7 +156,7 @@ class FtlAppSpec(Part):
     """How the gateway presents the app and guards its tools."""
     publish: PublishSpec = PublishSpec()
     """Where the composed application is pushed."""
-    image_pull_secrets: Annotated[tuple[ObjectReference, ...], Field(max_length=16)] = ()
+    image_pull_secrets: Annotated[tuple[ObjectReference, ...], Field(max_length=16), Keyed()] = ()
     """Secrets with the credentials to pull the tools, and for the nodes to pull the composed application."""
     runtime: RuntimeSpec = RuntimeSpec()
     """How the app's pods run."""
@@ -162,12 +171,6 @@ class FtlAppSpec(Part):
     interval_seconds: Annotated[int | None, Field(ge=30, le=86400)] = None
     """Seconds between two reconciles without any change; default: the operator's setting."""
 
-    @field_validator("tools")
-    @classmethod
-    def _have_distinct_names(cls, value: tuple[ToolSpec, ...]) -> tuple[ToolSpec, ...]:
-        distinct([tool.name for tool in value])
-        return value
-
     @model_validator(mode="after")
     def _someone_may_call(self) -> Self:
         if self.access is Access.PUBLIC:
@@ -176,7 +179,7 @@ class FtlAppSpec(Part):
             if any(tool.scopes for tool in self.tools):
                 raise ValueError("access: public checks no token, so tools cannot ask for scopes")
         elif self.auth is None:
-            raise _NoUsableRuleError(f"access: {self.access} needs auth")
+            raise _NoUsableRuleError("access other than public needs auth")
         elif self.access is Access.PRIVATE and not self.auth.allowed_subjects and self.auth.policy is None:
             raise _NoUsableRuleError("access: private needs auth.allowedSubjects: nobody could call")
         elif self.access is Access.ORG and self.auth.organization is None:
@@ -186,6 +189,9 @@ class FtlAppSpec(Part):
         return self
 
 
+_APP_NAME = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
+
+
 class Metadata(BaseModel):
     """The part of an object's metadata that the operator looks at."""
 
@@ -193,7 +199,7 @@ class Metadata(BaseModel):
         frozen=True, extra="ignore", alias_generator=to_camel, hide_input_in_errors=True
     )
 
-    name: Annotated[str, Field(max_length=MAX_APP_NAME, pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$")]
+    name: Annotated[str, Field(max_length=MAX_APP_NAME, pattern=_APP_NAME)]
     namespace: str = "default"
     uid: str = ""
     generation: int = 0
@@ -236,9 +242,11 @@ class _NoUsableRuleError(ValueError):
 
 def _spec_error(error: ValidationError) -> SpecError:
     problems = error.errors(include_url=False, include_input=False)
+    # An item that is not usable counts as none, so its list is called too short as well.
+    problems = [item for item in problems if item["type"] != "too_short" or not _has_inner(item, problems)]
     causes = [item.get("ctx", {}).get("error") for item in problems]
     reason = Reason.NO_USABLE_RULE if isinstance(causes[0], _NoUsableRuleError) else Reason.INVALID_SPEC
-    said = [(_path(item["loc"]), _words(item["type"], item["msg"])) for item in problems[:5]]
+    said = [(_path(item["loc"]), _words(item)) for item in problems[:5]]
     (field, message), *others = said
     message += "".join(f"; {path}: {words}" for path, words in others)
     if len(problems) > len(said):
@@ -255,9 +263,18 @@ def _path(location: tuple[int | str, ...]) -> str:
     return path.removeprefix(".")
 
 
-def _words(kind: str, message: str) -> str:
-    if kind == "missing":
-        return "this is required"
-    if kind == "extra_forbidden":
-        return "there is no such field"
-    return message.removeprefix("Value error, ")
+def _has_inner(problem: ErrorDetails, problems: list[ErrorDetails]) -> bool:
+    at = problem["loc"]
+    return any(len(item["loc"]) > len(at) and item["loc"][: len(at)] == at for item in problems)
+
+
+def _words(problem: ErrorDetails) -> str:
+    match problem["type"]:
+        case "missing":
+            return "this is required"
+        case "extra_forbidden":
+            return "there is no such field"
+        case "string_pattern_mismatch":
+            pattern = problem["ctx"]["pattern"]
+            return f"write {IN_WORDS[pattern]}" if pattern in IN_WORDS else f"this does not match {pattern}"
+    return problem["msg"].removeprefix("Value error, ").replace("Tuple", "List").replace("tuple", "list")

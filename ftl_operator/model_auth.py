@@ -6,7 +6,16 @@ from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from ftl_operator.model_fields import IssuerUrl, KeyReference, Label, LongText, Part, Scope, exactly_one
+from ftl_operator.model_fields import (
+    IssuerUrl,
+    Keyed,
+    KeyReference,
+    Label,
+    LongText,
+    Part,
+    Scope,
+    exactly_one,
+)
 
 Subject = Annotated[str, Field(min_length=1, max_length=256)]
 Audience = Annotated[str, Field(min_length=1, max_length=512)]
@@ -125,7 +134,7 @@ class AuthSpec(Part):
     """The policy that decides, for `access: custom`. With other kinds of access it must allow too."""
     policy_data: PolicyData | None = None
     """The policy's `data`."""
-    policy_tests: Annotated[tuple[PolicyTest, ...], Field(max_length=64)] = ()
+    policy_tests: Annotated[tuple[PolicyTest, ...], Field(max_length=64), Keyed()] = ()
     """Cases that must hold before anything is deployed."""
     leeway_seconds: Annotated[int, Field(ge=0, le=300)] = 60
     """By how much clocks may differ when `exp`, `nbf` and `iat` are checked, in seconds."""

@@ -4,10 +4,22 @@ Everything has a bound, for the API server estimates the cost of every rule from
 schema whose estimate is too high.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
+from pydantic_core import CoreSchema, core_schema
 
 
 class Part(BaseModel):
@@ -24,6 +36,37 @@ class Part(BaseModel):
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Keyed:
+    """Marks a list whose items are told apart by one field, as a map would: no two may have the same.
+
+    Args:
+        key: The field's name outside.
+        attribute: Its name in Python, if that is another one.
+    """
+
+    key: str = "name"
+    attribute: str = ""
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        kind = {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [self.key]}
+        return {**handler(schema), **kind}
+
+    def _check(self, items: Sequence[Part]) -> Sequence[Part]:
+        seen = set()
+        for item in items:
+            key = getattr(item, self.attribute or self.key)
+            if key in seen:
+                raise ValueError(f"{key!r} is there twice")
+            seen.add(key)
+        return items
+
+
 def _quantity(value: object) -> object:
     """A number is written as its text, as the API server does with quantities."""
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
@@ -34,11 +77,22 @@ SNAKE = r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$"
 KEBAB = r"^[a-z][a-z0-9]*(-[a-z][a-z0-9]*)*$"
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 DNS_NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
-HTTPS_URL = r"^https://[^\s/?#@]+(/[^\s?#]*)?$"
 # Plain HTTP is for a development issuer on this machine; whether it may be used is the operator's setting.
 ISSUER_URL = r"^https?://[^\s/?#@]+(/[^\s?#]*)?$"
 ORIGIN = r"^[a-z][a-z0-9+.-]*://[^\s/?#@]+$"
 HOST_PORT = r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9*]([A-Za-z0-9.*-]*[A-Za-z0-9])?)(:[0-9]{1,5})?$"
+
+IN_WORDS = {
+    _QUANTITY: "an amount such as 500m, 128Mi or 2",
+    SNAKE: "lower-case letters and digits, words joined by one underscore, the first letter no digit",
+    KEBAB: "lower-case words joined by hyphens, each starting with a letter",
+    DNS_LABEL: "lower-case letters, digits and inner hyphens",
+    DNS_NAME: "lower-case letters, digits, inner hyphens and dots, as in a host's name",
+    ISSUER_URL: "a URL with https:// and no query",
+    ORIGIN: "an origin such as https://app.acme.dev",
+    HOST_PORT: "a host with an optional port",
+}
+"""Patterns as people say them, for messages."""
 
 Text = Annotated[str, Field(max_length=1024)]
 LongText = Annotated[str, Field(max_length=8192)]

@@ -12,6 +12,7 @@ from ftl_operator.model_fields import (
     DNS_LABEL,
     DNS_NAME,
     Annotations,
+    Keyed,
     Label,
     Labels,
     ObjectName,
@@ -107,7 +108,7 @@ class BackendConfig(Part):
     """The name that tools use."""
     type: Label
     """The kind of backend, for example `redis`, `azure_cosmos`, `libsql`."""
-    options: Annotated[tuple[Value, ...], Field(max_length=16)] = ()
+    options: Annotated[tuple[Value, ...], Field(max_length=16), Keyed()] = ()
     """The backend's options, for example `url`."""
 
 
@@ -116,7 +117,7 @@ class ComputeConfig(Part):
 
     type: Label
     """The kind of compute, for example `remote_http`."""
-    options: Annotated[tuple[Value, ...], Field(max_length=16)] = ()
+    options: Annotated[tuple[Value, ...], Field(max_length=16), Keyed()] = ()
     """Its options."""
 
 
@@ -125,9 +126,9 @@ class RuntimeConfig(Part):
 
     load_from_secret: ObjectName | None = None
     """A Secret with a whole `runtime-config.toml`; the other fields are then ignored."""
-    key_value_stores: Annotated[tuple[BackendConfig, ...], Field(max_length=16)] = ()
+    key_value_stores: Annotated[tuple[BackendConfig, ...], Field(max_length=16), Keyed()] = ()
     """Backends of key-value stores. Without one, each pod has a store of its own that ends with it."""
-    sqlite_databases: Annotated[tuple[BackendConfig, ...], Field(max_length=16)] = ()
+    sqlite_databases: Annotated[tuple[BackendConfig, ...], Field(max_length=16), Keyed()] = ()
     """Backends of SQLite databases."""
     llm_compute: ComputeConfig | None = None
     """Where AI models run."""
@@ -233,9 +234,11 @@ class RuntimeSpec(Part):
     """Annotations of the Deployment."""
     runtime_config: RuntimeConfig = RuntimeConfig()
     """What stands behind the names of stores, databases and models."""
-    volumes: Annotated[tuple[Volume, ...], Field(max_length=16)] = ()
+    volumes: Annotated[tuple[Volume, ...], Field(max_length=16), Keyed()] = ()
     """Volumes of the pods."""
-    volume_mounts: Annotated[tuple[VolumeMount, ...], Field(max_length=16)] = ()
+    volume_mounts: Annotated[
+        tuple[VolumeMount, ...], Field(max_length=16), Keyed("mountPath", "mount_path")
+    ] = ()
     """Where the volumes appear."""
     invocation_limits: Annotated[
         dict[Annotated[str, Field(max_length=63)], Annotated[str, Field(max_length=32)]], Field(max_length=8)

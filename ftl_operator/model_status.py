@@ -1,42 +1,16 @@
 """`status` of an FtlApp: what was observed. Written by the operator only, read leniently."""
 
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
-from ftl_operator.model_fields import Part
+from ftl_operator.model_fields import Keyed, Part
 
 Short = Annotated[str, Field(max_length=253)]
 Reference = Annotated[str, Field(max_length=1024)]
 Time = Annotated[str, Field(max_length=32, json_schema_extra={"format": "date-time"})]
-
-
-class ConditionType(StrEnum):
-    """What a condition is about. True is the good state for all but `Reconciling` and `Stalled`."""
-
-    RESOLVED = "Resolved"
-    """Every tool reference is pinned to a digest."""
-    INSPECTED = "Inspected"
-    """Every component was read, and its tools are known or left to run time."""
-    AUTH_READY = "AuthReady"
-    """The issuer's keys fit, the policy compiles and its tests hold; or access is public."""
-    COMPOSED = "Composed"
-    """The Spin application is put together, and its digest is known."""
-    PUBLISHED = "Published"
-    """The registry has the application."""
-    AVAILABLE = "Available"
-    """Enough pods serve."""
-    VERIFIED = "Verified"
-    """The running app lists every expected tool."""
-    READY = "Ready"
-    """The app serves what the spec asks for, or serves the last good version through an outage."""
-    RECONCILING = "Reconciling"
-    """Work is under way. There only while true."""
-    STALLED = "Stalled"
-    """Nothing more happens until someone acts. There only while true."""
 
 
 class Condition(Part):
@@ -88,19 +62,6 @@ class ToolStatus(Part):
     """The digest of its name, description and schemas: it changes when the tool's contract does."""
 
 
-class HistoryState(StrEnum):
-    """What became of a published version."""
-
-    ROLLING_OUT = "RollingOut"
-    """Its pods are starting."""
-    SERVING = "Serving"
-    """It serves."""
-    SUPERSEDED = "Superseded"
-    """A later one took its place."""
-    ROLLED_BACK = "RolledBack"
-    """It missed its deadline, and an earlier one was brought back."""
-
-
 class HistoryEntry(Part):
     """A published version."""
 
@@ -110,7 +71,7 @@ class HistoryEntry(Part):
     """The generation of the spec that it came from."""
     time: Time
     """When it was applied."""
-    state: HistoryState
+    result: Short
     """What became of it."""
     inputs: Annotated[str, Field(max_length=71)] = ""
     """The digest of everything that it was made from."""
@@ -126,7 +87,7 @@ class FtlAppStatus(Part):
 
     observed_generation: Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})] = 0
     """The generation of the spec that this status is about."""
-    conditions: Annotated[tuple[Condition, ...], Field(max_length=16)] = ()
+    conditions: Annotated[tuple[Condition, ...], Field(max_length=16), Keyed("type")] = ()
     """Where the app stands."""
     image: Reference = ""
     """The published application by digest."""
@@ -140,9 +101,9 @@ class FtlAppStatus(Part):
     """The number of pods that serve."""
     tool_count: Annotated[int, Field(ge=0, json_schema_extra={"format": "int32"})] = 0
     """The number of tools known before run time."""
-    components: Annotated[tuple[ComponentStatus, ...], Field(max_length=64)] = ()
+    components: Annotated[tuple[ComponentStatus, ...], Field(max_length=64), Keyed()] = ()
     """The components, in the spec's order."""
-    tools: Annotated[tuple[ToolStatus, ...], Field(max_length=1024)] = ()
+    tools: Annotated[tuple[ToolStatus, ...], Field(max_length=1024), Keyed()] = ()
     """The tools, in the order in which clients see them."""
     last_handled_reconcile_at: Short = ""
     """The value of the annotation `ftl.tools/reconcile` that was handled last."""

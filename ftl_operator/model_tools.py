@@ -1,10 +1,22 @@
 """`spec.tools`: components, what they may do, and which of their tools are shown to whom."""
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from ftl_operator.model_fields import SNAKE, Kebab, Label, LongText, Part, Pattern, Scope, Text, Value
+from ftl_operator.model_fields import (
+    IN_WORDS,
+    SNAKE,
+    Kebab,
+    Keyed,
+    Label,
+    LongText,
+    Part,
+    Pattern,
+    Scope,
+    Text,
+    Value,
+)
 from ftl_operator.refs import MAX_REFERENCE_LENGTH
 
 GATEWAY = "gateway"
@@ -17,6 +29,7 @@ OUTBOUND_HOST = (
     r"(\*|self|(\*\.)?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\]|[0-9A-Fa-f:.]+/[0-9]{1,3})"
     r"(:(\*|[0-9]{1,5}(\.\.[0-9]{1,5})?))?$"
 )
+IN_WORDS[OUTBOUND_HOST] = "scheme://host[:port] without a path, for example https://api.acme.dev"
 _KNOWN_PORTS = ("http", "https", "postgres", "mysql", "redis", "mqtt")
 
 Timeout = Annotated[int, Field(ge=1, le=600)]
@@ -82,9 +95,9 @@ class ToolSpec(Part):
     digest."""
     allowed_outbound_hosts: Annotated[tuple[OutboundHost, ...], Field(max_length=32)] = ()
     """Where the tools may connect to: `scheme://host[:port]`, with Spin's wildcards. Empty means nowhere."""
-    variables: Annotated[tuple[Variable, ...], Field(max_length=64)] = ()
+    variables: Annotated[tuple[Variable, ...], Field(max_length=64), Keyed()] = ()
     """Variables that the tools read."""
-    environment: Annotated[tuple[EnvironmentVariable, ...], Field(max_length=32)] = ()
+    environment: Annotated[tuple[EnvironmentVariable, ...], Field(max_length=32), Keyed()] = ()
     """Environment variables of the component."""
     key_value_stores: Annotated[tuple[Label, ...], Field(max_length=16)] = ()
     """Key-value stores that the tools may open, for example `default`."""
@@ -99,7 +112,7 @@ class ToolSpec(Part):
     file names. Empty means all."""
     exclude: Annotated[tuple[Pattern, ...], Field(max_length=64)] = ()
     """Which of them are not exposed; stronger than `include`."""
-    rename: Annotated[tuple[Rename, ...], Field(max_length=64)] = ()
+    rename: Annotated[tuple[Rename, ...], Field(max_length=64), Keyed("from", "from_")] = ()
     """Other names or descriptions for some of them."""
     scopes: Annotated[tuple[ToolScopes, ...], Field(max_length=32)] = ()
     """Scopes that a token must have to call some of them. A tool that several entries match needs all their
@@ -125,25 +138,13 @@ class ToolSpec(Part):
         for host in value:
             scheme, _, rest = host.partition("://")
             if not _has_port(rest) and scheme not in _KNOWN_PORTS:
-                raise ValueError(f"{host!r} needs a port, for example {scheme}://{rest}:*")
+                raise ValueError(
+                    f"{host!r}: an outbound host needs a port unless its scheme implies one, "
+                    "for example *://*:*"
+                )
             if rest.partition(":")[0] == f"{GATEWAY}.spin.internal":
                 raise ValueError("a tool must not call the gateway: its calls would come back to it")
         return value
-
-    @field_validator("variables", "environment", "rename")
-    @classmethod
-    def _aredistinct(cls, value: tuple[Any, ...]) -> tuple[Any, ...]:
-        distinct([item.from_ if isinstance(item, Rename) else item.name for item in value])
-        return value
-
-
-def distinct(names: list[str]) -> None:
-    """Check that no name is there twice. Raises ValueError naming the first that is."""
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise ValueError(f"{name!r} is there twice")
-        seen.add(name)
 
 
 def _has_port(rest: str) -> bool:
