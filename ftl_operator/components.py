@@ -88,6 +88,10 @@ class Inspector:
             self._save(component)
             return component
 
+    def known(self, layer: Descriptor) -> Component | None:
+        """What an earlier inspection found, if it is still in the cache."""
+        return self._load(layer)
+
     def _fetch(self, source: Artifact) -> Path:
         return self._registry.blob(source.reference.repository, source.layer)
 

@@ -6,9 +6,10 @@ needs it. Nothing here decides anything: `see_…` answer only *which* apps some
 """
 
 import json
+import sys
 import threading
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,7 @@ from ftl_operator import apis
 from ftl_operator.apis import Api
 from ftl_operator.drift import DIGEST_ANNOTATION
 from ftl_operator.rollout import Rollout, rollout_of
+from ftl_operator.sources import SeenSource, Source, seen_source, sources_of
 from ftl_operator.workqueue import Key
 
 TRIGGER_ANNOTATION = "ftl.tools/reconcile"
@@ -23,8 +25,6 @@ TRIGGER_ANNOTATION = "ftl.tools/reconcile"
 
 Json = dict[str, Any]
 Body = Mapping[str, Any]
-Source = tuple[str, str]
-"""Kind (`Secret` or `ConfigMap`) and name of something an app reads from its namespace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +37,8 @@ class SeenApp:
     resource_version: str
     deleting: bool
     sources: frozenset[Source]
+    conditions: tuple[tuple[str, str, str], ...]
+    tool_count: int
     packed: bytes
 
     def read(self) -> Json:
@@ -53,6 +55,7 @@ class SeenOwned:
     uid: str
     owner: Key
     owner_uid: str
+    version: int
     packed: bytes
 
     def read(self) -> Json:
@@ -70,7 +73,7 @@ class View:
         self._owner: dict[tuple[Api, str, str], Key] = {}
         self._rollouts: dict[Key, Rollout] = {}
         self._executors: set[Key] = set()
-        self._sources: dict[tuple[str, str, str], str] = {}
+        self._sources: dict[tuple[str, str, str], SeenSource] = {}
 
     # What a worker asks
 
@@ -98,9 +101,9 @@ class View:
         """Whether the namespace has such a SpinAppExecutor."""
         return Key(namespace, name) in self._executors
 
-    def version(self, kind: str, namespace: str, name: str) -> str:
-        """The resourceVersion of a Secret or ConfigMap; empty if it does not exist."""
-        return self._sources.get((kind, namespace, name), "")
+    def source(self, kind: str, namespace: str, name: str) -> SeenSource | None:
+        """What is known of a Secret or ConfigMap, if it exists."""
+        return self._sources.get((kind, namespace, name))
 
     def has_seen(self, api: Api, namespace: str, name: str) -> bool:
         """Whether an object was seen; used once, to know that the first listing is complete."""
@@ -135,6 +138,8 @@ class View:
             return [key] if self._apps.pop(key, None) else []
         metadata = body["metadata"]
         old = self._apps.get(key)
+        if old is not None and old.uid == metadata["uid"] and int(old.resource_version or 0) > _version(body):
+            return []
         seen = SeenApp(
             uid=metadata["uid"],
             generation=int(metadata.get("generation", 0)),
@@ -142,6 +147,8 @@ class View:
             resource_version=metadata.get("resourceVersion", ""),
             deleting="deletionTimestamp" in metadata,
             sources=frozenset(sources_of(body.get("spec") or {})),
+            conditions=_conditions(body.get("status") or {}),
+            tool_count=int((body.get("status") or {}).get("toolCount", 0)),
             packed=_pack(body, ()),
         )
         self._apps[key] = seen
@@ -156,6 +163,9 @@ class View:
 
     def _see_owned(self, api: Api, key: Key, body: Body, *, gone: bool) -> list[Key]:
         place = (api, key.namespace, key.name)
+        version = _version(body)
+        if not gone and self._is_newer(place, version):
+            return []
         before = self._owner.pop(place, None)
         old = self._owned.get(before, {}).pop((api, key.name), None) if before else None
         if before and not self._owned[before]:
@@ -163,10 +173,18 @@ class View:
         owner = None if gone else owner_of(key.namespace, body["metadata"])
         if owner is None:
             return [before] if before else []
-        seen = SeenOwned(api, key.name, body["metadata"]["uid"], owner[0], owner[1], _pack(body, ("status",)))
+        uid = body["metadata"]["uid"]
+        seen = SeenOwned(api, key.name, uid, owner[0], owner[1], version, _pack(body, ("status",)))
         self._owner[place] = seen.owner
         self._owned.setdefault(seen.owner, {})[api, key.name] = seen
-        return [] if seen == old else [seen.owner]
+        same = old is not None and (old.owner, old.packed) == (seen.owner, seen.packed)
+        return [] if same else [seen.owner]
+
+    def _is_newer(self, place: tuple[Api, str, str], version: int) -> bool:
+        """Whether a newer state was seen: a worker's own write and the watch's news of it may cross."""
+        owner = self._owner.get(place)
+        seen = self._owned.get(owner, {}).get((place[0], place[2])) if owner else None
+        return seen is not None and seen.version > version
 
     def _see_rollout(self, key: Key, body: Body, *, gone: bool) -> list[Key]:
         # spin-operator gives a Deployment the name of its SpinApp, and the operator that of the FtlApp.
@@ -188,10 +206,10 @@ class View:
     def _see_source(self, api: Api, key: Key, body: Body, *, gone: bool) -> list[Key]:
         place = (api.kind, key.namespace, key.name)
         old = self._sources.pop(place, None)
-        version = "" if gone else str(body["metadata"].get("resourceVersion", ""))
-        if version:
-            self._sources[place] = version
-        if old == version:
+        new = None if gone else seen_source(body)
+        if new is not None:
+            self._sources[place] = new
+        if old == new:
             return []
         named = (api.kind, key.name)
         return [
@@ -223,24 +241,18 @@ def owner_of(namespace: str, metadata: Body) -> tuple[Key, str] | None:
     return None
 
 
-def sources_of(spec: object) -> Iterator[Source]:
-    """Every Secret and ConfigMap that a spec names, wherever in it, by the field names Kubernetes uses."""
-    if isinstance(spec, Mapping):
-        for field, value in spec.items():
-            if field in ("secretKeyRef", "secretRef", "secret") and isinstance(value, Mapping):
-                yield "Secret", str(value.get("name", ""))
-            elif field in ("configMapKeyRef", "configMap") and isinstance(value, Mapping):
-                yield "ConfigMap", str(value.get("name", ""))
-            elif field == "loadFromSecret" and value:
-                yield "Secret", str(value)
-            elif field == "imagePullSecrets" and isinstance(value, list):
-                for item in value:
-                    yield "Secret", str(item.get("name", "") if isinstance(item, Mapping) else item)
-            else:
-                yield from sources_of(value)
-    elif isinstance(spec, list):
-        for value in spec:
-            yield from sources_of(value)
+def _version(body: Body) -> int:
+    # Opaque by the API's rules of old, an increasing number in every API server (and by rule since 1.35).
+    text = str(body["metadata"].get("resourceVersion", ""))
+    return int(text) if text.isdecimal() else 0
+
+
+def _conditions(status: Body) -> tuple[tuple[str, str, str], ...]:
+    # Interned, for a thousand apps say the same few words.
+    return tuple(
+        (sys.intern(item["type"]), sys.intern(item["status"]), sys.intern(item["reason"]))
+        for item in status.get("conditions") or ()
+    )
 
 
 def _pack(body: Body, without: tuple[str, ...]) -> bytes:

@@ -2,7 +2,8 @@ import pytest
 
 from ftl_operator import apis
 from ftl_operator.drift import DIGEST_ANNOTATION
-from ftl_operator.view import TRIGGER_ANNOTATION, View, owner_of, sources_of
+from ftl_operator.sources import sources_of
+from ftl_operator.view import TRIGGER_ANNOTATION, View, owner_of
 from ftl_operator.workqueue import Key
 
 A = Key("ns", "a")
@@ -50,8 +51,9 @@ def test_only_what_others_decide_about_an_app_is_worth_a_look():
     assert view.see(apis.FTL_APP, app()) == [A]
     assert view.see(apis.FTL_APP, app(resourceVersion="2")) == []
     assert view.see(apis.FTL_APP, app(resourceVersion="3", generation=2)) == [A]
-    assert view.see(apis.FTL_APP, app(generation=2, annotations={TRIGGER_ANNOTATION: "now"})) == [A]
-    assert view.see(apis.FTL_APP, app(generation=2, annotations={TRIGGER_ANNOTATION: "now"})) == []
+    asked = app(generation=2, annotations={TRIGGER_ANNOTATION: "now"}, resourceVersion="4")
+    assert view.see(apis.FTL_APP, asked) == [A]
+    assert view.see(apis.FTL_APP, asked) == []
     assert view.see(apis.FTL_APP, app(), gone=True) == [A]
     assert view.see(apis.FTL_APP, app(), gone=True) == []
     assert view.app(A) is None
@@ -102,11 +104,28 @@ def test_an_object_that_changes_its_owner_leaves_the_first():
     assert view.owned(A, "uid-a") == {}
 
 
-def secret(version="1", name="weather", namespace="ns"):
-    return {
-        "metadata": {"namespace": namespace, "name": name, "resourceVersion": version},
-        "data": {"k": "c2"},
-    }
+def secret(version="1", name="weather", namespace="ns", data=None):
+    metadata = {"namespace": namespace, "name": name, "resourceVersion": version, "uid": f"uid-{name}"}
+    return {"metadata": metadata, "data": data or {"k": "c2VjcmV0"}}
+
+
+def test_a_digest_of_a_source_is_not_the_values_and_differs_between_objects():
+    view = View()
+    view.see(apis.SECRET, secret())
+    view.see(apis.SECRET, secret(name="copy"))
+    one, other = view.source("Secret", "ns", "weather"), view.source("Secret", "ns", "copy")
+    assert one.digest != other.digest
+    assert len(one.digest) == 16
+
+
+def test_older_news_does_not_undo_what_a_worker_wrote():
+    view = View()
+    view.see(apis.SPIN_APP, owned(version="7", value=2))
+    assert view.see(apis.SPIN_APP, owned(version="5", value=1)) == []
+    assert view.owned(A, "uid-a")[apis.SPIN_APP, "a"].read()["spec"] == {"value": 2}
+    view.see(apis.FTL_APP, app(resourceVersion="9", generation=2))
+    assert view.see(apis.FTL_APP, app(resourceVersion="8", generation=1)) == []
+    assert view.app(A).generation == 2
 
 
 def test_a_secret_wakes_exactly_the_apps_that_name_it():
@@ -116,12 +135,13 @@ def test_a_secret_wakes_exactly_the_apps_that_name_it():
     view.see(apis.FTL_APP, app("b"))
     assert view.see(apis.SECRET, secret()) == [A]
     assert view.see(apis.SECRET, secret()) == []
-    assert view.see(apis.SECRET, secret("2")) == [A]
+    assert view.see(apis.SECRET, secret("2")) == []
+    assert view.see(apis.SECRET, secret("3", data={"k": "Yw=="})) == [A]
     assert view.see(apis.SECRET, secret(name="other")) == []
     assert view.see(apis.SECRET, secret(namespace="elsewhere")) == []
-    assert view.version("Secret", "ns", "weather") == "2"
+    assert view.source("Secret", "ns", "weather").keys == ("k",)
     assert view.see(apis.SECRET, secret(), gone=True) == [A]
-    assert view.version("Secret", "ns", "weather") == ""
+    assert view.source("Secret", "ns", "weather") is None
 
 
 def test_an_executor_wakes_its_namespace_once():
