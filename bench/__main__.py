@@ -1,0 +1,138 @@
+"""`python -m bench`: measure, print a table or JSON, and fail if a repeatable target is missed."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from bench import apps, guests, measure, report
+from bench.apps import App
+from bench.hosts import Ask, embedded, spin
+from bench.report import Figure
+from bench.requests import LEGACY, call, direct, listing
+from bench.tokens import ALGORITHMS, Issuer
+from ftl_operator.host import Request
+from ftl_operator.inspect import Component
+
+COUNTS = {1: "forecast_07", 10: "forecast_0?", 100: "*"}
+"""Numbers of tools, and the pattern that exposes so many of the component's hundred."""
+TOOL = "forecast_07"
+NAME = f"{apps.TOOLS}__{TOOL}"
+RS256 = "RS256"
+
+
+def main() -> int:
+    """Run everything. Returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument(
+        "--host", choices=("embedded", "spin"), default="embedded", help="what times are taken on"
+    )
+    parser.add_argument("--rounds", type=int, default=200, help="timed requests of each case")
+    parser.add_argument("--gateway", type=Path, default=guests.GATEWAY, help="another gateway.wasm")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    options = parser.parse_args()
+    built = guests.build()
+    bench = Bench(built, options.gateway, _inspected(built.tool))
+    host = spin if options.host == "spin" else embedded
+    figures = [*bench.fuel(), *bench.sizes(), *bench.times(host, options.rounds)]
+    found = report.targets(figures, sorted(COUNTS))
+    if options.json:
+        json.dump(report.document(figures, found), sys.stdout, indent=2)
+        print()
+    else:
+        print(report.table(figures, found))
+    return 0 if all(target.holds for target in found if target.repeatable) else 1
+
+
+def _inspected(tool: Path) -> Component:
+    with embedded(apps.plain(tool)) as ask:
+        return apps.inspect(tool, ask(Request("GET", "/", (("host", b"localhost"),))).body)
+
+
+class Bench:
+    """The cases over one set of files.
+
+    Args:
+        built: The components to compare with.
+        gateway: The gateway's file.
+        tool: What was found in the tool component.
+    """
+
+    def __init__(self, built: guests.Guests, gateway: Path, tool: Component) -> None:
+        self._files = built
+        self._gateway = gateway
+        self._tool = (built.tool, tool)
+
+    def fuel(self) -> Iterator[Figure]:
+        """Instructions, counted by wasmtime: the same in every run."""
+        forwarded, _ = measure.fuel(self._forwarder(), direct(TOOL))
+        tool, _ = measure.fuel(apps.plain(self._files.tool), direct(TOOL))
+        yield _instructions("fuel: the tool itself", tool)
+        yield _instructions("fuel: forwarder", forwarded)
+        for count in COUNTS:
+            yield _instructions(report.fuel_of_call(count), self._fuel(call(NAME), count))
+        yield _instructions(
+            "fuel: gateway, call without validation",
+            measure.fuel(self._app(10, validate=False), call(NAME))[0],
+        )
+        yield _instructions(
+            "fuel: gateway, validated call of 2025-11-25", self._fuel(call(NAME, version=LEGACY), 10)
+        )
+        for count in COUNTS:
+            yield _instructions(report.fuel_of_list(count), self._fuel(listing(), count))
+        issuer = Issuer.new(RS256)
+        app = apps.gatewayed(self._gateway, self._tool, auth=issuer.auth)
+        warm, _ = measure.fuel(app, call(NAME, token=issuer.token()))
+        yield _instructions("fuel: gateway, call with a known RS256 token", warm)
+
+    def sizes(self) -> Iterator[Figure]:
+        """Bytes of components and answers."""
+        yield Figure(report.GATEWAY_BYTES, self._gateway.stat().st_size, "bytes")
+        yield Figure("size: empty component", self._files.empty.stat().st_size, "bytes")
+        for count in COUNTS:
+            yield Figure(report.bytes_of_list(count), measure.size(self._app(count), listing()), "bytes")
+
+    def times(self, host: Callable[[App], AbstractContextManager[Ask]], rounds: int) -> Iterator[Figure]:
+        """Medians, comparable with each other only."""
+        started = measure.instantiation({"gateway": self._gateway, "empty": self._files.empty}, rounds)
+        yield _time(report.EMPTY_START, started["empty"])
+        yield _time(report.GATEWAY_START, started["gateway"])
+        plain = [call(NAME)]
+        cases: dict[str, tuple[App, list[Request]]] = {
+            "time: the tool itself": (apps.plain(self._files.tool), [direct(TOOL)]),
+            report.FORWARDED_TIME: (self._forwarder(), [direct(TOOL)]),
+            "time: call without validation": (self._app(10, validate=False), plain),
+            report.CALL_TIME: (self._app(10), plain),
+            **{f"time: list of {count} tools": (self._app(count), [listing()]) for count in COUNTS},
+        }
+        for algorithm in ALGORITHMS:
+            issuer = Issuer.new(algorithm)
+            app = apps.gatewayed(self._gateway, self._tool, include=COUNTS[10], auth=issuer.auth)
+            fresh = [call(NAME, token=issuer.token(number)) for number in range(measure.WARM_UP + rounds)]
+            cases[f"time: call with a new {algorithm} token"] = (app, fresh)
+            cases[f"time: call with a known {algorithm} token"] = (app, [call(NAME, token=issuer.token())])
+        for name, seconds in measure.times(cases, host, rounds).items():
+            yield _time(name, seconds)
+
+    def _forwarder(self) -> App:
+        return apps.plain(self._files.forwarder, self._files.tool)
+
+    def _app(self, count: int, *, validate: bool = True) -> App:
+        return apps.gatewayed(self._gateway, self._tool, include=COUNTS[count], validate=validate)
+
+    def _fuel(self, request: Request, count: int) -> int:
+        return measure.fuel(self._app(count), request)[0]
+
+
+def _instructions(name: str, value: int) -> Figure:
+    return Figure(name, value, "instructions")
+
+
+def _time(name: str, seconds: float) -> Figure:
+    return Figure(name, seconds * 1e6, "µs")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

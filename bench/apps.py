@@ -1,0 +1,118 @@
+"""The applications that are compared. Those with a gateway go through the operator's own pure pipeline."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ftl_operator.compose import ComposeSettings, GatewayAuth, compose
+from ftl_operator.host.engine import digest_of
+from ftl_operator.inspect import Component, component_from
+from ftl_operator.model import FtlApp
+from ftl_operator.refs import Digest
+from ftl_operator.resolve import WASM_LAYER, Descriptor, Layer, LocalArtifact, ResolvedApp, ResolvedTool
+from ftl_operator.wasm import read_binary
+
+TOOLS = "tools"
+"""The component with the tools; the forwarder knows it under this name."""
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """A locked Spin application and the files of its layers."""
+
+    document: Mapping[str, Any] = field(repr=False)
+    files: Mapping[Digest, Path]
+
+    def blob(self, digest: Digest) -> Path:
+        """The file of a layer."""
+        return self.files[digest]
+
+
+def plain(front: Path, *behind: Path) -> App:
+    """One component behind the public route and, reachable from it alone, perhaps the component `tools`."""
+    names = {"front": front, **dict(zip([TOOLS], behind, strict=False))}
+    document = {
+        "spin_lock_version": 1,
+        "must_understand": ["component_host_requirements"],
+        "metadata": {
+            "name": "bench",
+            "version": "1.0.0",
+            "trigger": {"type": "http"},
+            "triggers": {"http": {}},
+        },
+        "variables": {},
+        "triggers": [
+            {
+                "id": f"trigger-{name}",
+                "trigger_type": "http",
+                "trigger_config": {
+                    "component": name,
+                    "route": "/..." if name == "front" else {"private": True},
+                },
+            }
+            for name in names
+        ],
+        "components": [
+            {
+                "id": name,
+                "metadata": {
+                    "allowed_outbound_hosts": [f"http://{TOOLS}.spin.internal"] if name == "front" else []
+                },
+                "source": {"content_type": "application/wasm", "digest": digest_of(path)},
+                "host_requirements": {"local_service_chaining": "required"} if name == "front" else {},
+            }
+            for name, path in names.items()
+        ],
+    }
+    return App(document, {digest_of(path): path for path in names.values()})
+
+
+def inspect(tool: Path, metadata: bytes) -> Component:
+    """The tool component, with what it said about its tools."""
+    return component_from(
+        _descriptor(tool), read_binary(tool.read_bytes()), metadata, "the tool of the bench"
+    )
+
+
+def gatewayed(
+    gateway: Path,
+    tool: tuple[Path, Component],
+    *,
+    include: str = "*",
+    validate: bool = True,
+    auth: tuple[Mapping[str, Any], GatewayAuth] | None = None,
+) -> App:
+    """The gateway in front of the tool component.
+
+    Args:
+        gateway: The gateway's file.
+        tool: The tool component's file and what was found in it.
+        include: Which of its tools are exposed.
+        validate: Whether arguments are checked.
+        auth: `spec.auth` and what was checked of it; None for a public app.
+    """
+    path, component = tool
+    app = FtlApp.parse(
+        {
+            "apiVersion": "ftl.tools/v1alpha1",
+            "kind": "FtlApp",
+            "metadata": {"name": "bench", "namespace": "bench"},
+            "spec": {
+                "tools": [{"name": TOOLS, "image": "file:tool.wasm", "include": [include]}],
+                "access": "private" if auth else "public",
+                **({"auth": dict(auth[0])} if auth else {}),
+                "gateway": {"validateArguments": validate},
+            },
+        }
+    )
+    resolved = ResolvedApp(app, (ResolvedTool(app.spec.tools[0], LocalArtifact(path, _descriptor(path))),))
+    settings = ComposeSettings(Layer(_descriptor(gateway), path=gateway))
+    locked = compose(resolved, {component.digest: component}, auth[1] if auth else None, settings)
+    return App(
+        locked.document, {layer.descriptor.digest: layer.path for layer in locked.layers if layer.path}
+    )
+
+
+def _descriptor(path: Path) -> Descriptor:
+    return Descriptor(WASM_LAYER, digest_of(path), path.stat().st_size)

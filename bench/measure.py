@@ -1,0 +1,79 @@
+"""Numbers: wasm instructions, which repeat, and times, which are only comparable within one run."""
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from pathlib import Path
+
+import wasmtime
+from wasmtime import component as wc
+
+from bench.apps import App
+from bench.hosts import Ask, embedded
+from bench.requests import check
+from ftl_operator.host import Code, Request
+
+WARM_UP = 3
+"""Requests before anything is counted: they fill the store of keys and tokens, and the caches of the host."""
+
+
+def fuel(app: App, request: Request) -> tuple[int, int]:
+    """Instructions of the front component and of all components together for one warm request."""
+    with embedded(app, Code.METERED) as ask:
+        for _ in range(WARM_UP):
+            answer = ask(request)
+            check(request, answer.status, answer.body)
+        return answer.fuel[-1], sum(answer.fuel)
+
+
+def size(app: App, request: Request) -> int:
+    """Bytes of the answer."""
+    with embedded(app) as ask:
+        return len(ask(request).body)
+
+
+def times(
+    cases: Mapping[str, tuple[App, Sequence[Request]]],
+    host: Callable[[App], AbstractContextManager[Ask]],
+    rounds: int,
+) -> dict[str, float]:
+    """Median seconds per request of each case, all cases taking turns so that a busy machine hits them alike.
+
+    Args:
+        cases: By name: an app, and the requests that it gets in turn.
+        host: Runs an app.
+        rounds: Measured requests of each case.
+    """
+    with ExitStack() as stack:
+        running: dict[str, Ask] = {name: stack.enter_context(host(app)) for name, (app, _) in cases.items()}
+        taken: dict[str, list[float]] = {name: [] for name in cases}
+        for turn in range(WARM_UP + rounds):
+            for name, (_, requests) in cases.items():
+                request = requests[turn % len(requests)]
+                start = time.perf_counter()
+                answer = running[name](request)
+                seconds = time.perf_counter() - start
+                check(request, answer.status, answer.body)
+                if turn >= WARM_UP:
+                    taken[name].append(seconds)
+    return {name: statistics.median(seconds) for name, seconds in taken.items()}
+
+
+def instantiation(files: Mapping[str, Path], rounds: int) -> dict[str, float]:
+    """Median seconds to instantiate each component, its imports linked to traps."""
+    engine = wasmtime.Engine()
+    linkers = {}
+    for name, path in files.items():
+        component = wc.Component(engine, path.read_bytes())
+        linker = wc.Linker(engine)
+        linker.define_unknown_imports_as_traps(component)
+        linkers[name] = (linker, component)
+    taken: dict[str, list[float]] = {name: [] for name in files}
+    for _ in range(rounds):
+        for name, (linker, component) in linkers.items():
+            with wasmtime.Store(engine) as store:
+                start = time.perf_counter()
+                linker.instantiate(store, component)
+                taken[name].append(time.perf_counter() - start)
+    return {name: statistics.median(seconds) for name, seconds in taken.items()}

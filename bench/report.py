@@ -1,0 +1,137 @@
+"""What was measured, against the targets of the design; pure."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+
+MAX_GATEWAY_BYTES = 2_500_000
+MAX_CALL_RATIO = 1.2
+MAX_TOKEN_RATIO = 1.5
+MAX_START_RATIO = 2.0
+MAX_SPREAD = 0.05
+MAX_PER_BYTE = 2.0
+"""Instructions for each further byte of a list: one call's copies of it, not a parser's work."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A measured number.
+
+    Args:
+        name: What was measured.
+        value: How much.
+        unit: `instructions`, `bytes` or `µs`.
+    """
+
+    name: str
+    value: float
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A target and whether it holds.
+
+    Args:
+        name: What it is about.
+        limit: The highest value.
+        value: The measured value.
+        repeatable: Whether the value does not depend on the machine; only such a target fails a run.
+    """
+
+    name: str
+    limit: float
+    value: float
+    repeatable: bool
+
+    @property
+    def holds(self) -> bool:
+        """Whether it holds."""
+        return self.value <= self.limit
+
+
+def targets(figures: Sequence[Figure], counts: Sequence[int]) -> list[Target]:
+    """Every target that the figures can tell about.
+
+    Args:
+        figures: What was measured, by the names that `names` of this module gives.
+        counts: Numbers of tools that were measured, ascending.
+    """
+    value = {figure.name: figure.value for figure in figures}
+    found = []
+    calls = [value[fuel_of_call(count)] for count in counts]
+    lists = [(value[bytes_of_list(count)], value[fuel_of_list(count)]) for count in counts]
+    (few_bytes, few_fuel), (many_bytes, many_fuel) = lists[0], lists[-1]
+    per_byte = (many_fuel - few_fuel) / (many_bytes - few_bytes)
+    spread = max(calls) / min(calls) - 1
+    found += [
+        Target(
+            f"a call costs the same with {counts[0]} and {counts[-1]} tools (spread)",
+            MAX_SPREAD,
+            spread,
+            True,
+        ),
+        Target("instructions for each further byte of a list", MAX_PER_BYTE, per_byte, True),
+        Target("size of gateway.wasm, MB", MAX_GATEWAY_BYTES / 1e6, value[GATEWAY_BYTES] / 1e6, True),
+        _ratio(
+            value,
+            "instantiation: gateway / empty component",
+            GATEWAY_START,
+            EMPTY_START,
+            MAX_START_RATIO,
+        ),
+        _ratio(value, "validated call / forwarded call", CALL_TIME, FORWARDED_TIME, MAX_CALL_RATIO),
+        _ratio(
+            value,
+            "call with a known token / forwarded call",
+            TOKEN_TIME,
+            FORWARDED_TIME,
+            MAX_TOKEN_RATIO,
+        ),
+    ]
+    return found
+
+
+FORWARDED_TIME = "time: forwarded call"
+CALL_TIME = "time: validated call"
+TOKEN_TIME = "time: call with a known RS256 token"
+GATEWAY_START = "time: instantiation of the gateway"
+EMPTY_START = "time: instantiation of an empty component"
+GATEWAY_BYTES = "size: gateway.wasm"
+
+
+def fuel_of_call(count: int) -> str:
+    """The figure's name."""
+    return f"fuel: gateway, validated call, {count} tools"
+
+
+def fuel_of_list(count: int) -> str:
+    """The figure's name."""
+    return f"fuel: gateway, list of {count} tools"
+
+
+def bytes_of_list(count: int) -> str:
+    """The figure's name."""
+    return f"size: list of {count} tools"
+
+
+def table(figures: Sequence[Figure], found: Sequence[Target]) -> str:
+    """Both as text for people."""
+    width = max(len(name) for name in (*(row.name for row in figures), *(row.name for row in found)))
+    lines = [f"{figure.name:<{width}}  {figure.value:>14,.0f} {figure.unit}" for figure in figures]
+    lines += ["", f"{'target':<{width}}  {'measured':>14} {'at most':>8}"]
+    for target in found:
+        verdict = "holds" if target.holds else "MISSED" if target.repeatable else "missed (a time)"
+        lines.append(f"{target.name:<{width}}  {target.value:>14.3f} {target.limit:>8} {verdict}")
+    return "\n".join(lines)
+
+
+def document(figures: Sequence[Figure], found: Sequence[Target]) -> dict[str, object]:
+    """Both as data."""
+    return {
+        "figures": [asdict(figure) for figure in figures],
+        "targets": [{**asdict(target), "holds": target.holds} for target in found],
+    }
+
+
+def _ratio(value: Mapping[str, float], name: str, above: str, below: str, limit: float) -> Target:
+    return Target(name, limit, value[above] / value[below], False)
