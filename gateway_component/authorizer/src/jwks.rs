@@ -102,11 +102,11 @@ impl<'a> Cache<'a> {
     }
 
     fn fetch(&self, env: &mut dyn Env, now: u64, pause: u64, others: Others) -> Option<KeySet> {
-        if let Some(tried) = get(self.seal, env, &self.tried_key) {
-            let tried = u64::from_be_bytes(tried.try_into().ok()?);
-            if tried <= now && now - tried < pause {
-                return None;
-            }
+        let tried = get(self.seal, env, &self.tried_key)
+            .and_then(|entry| entry.try_into().ok())
+            .map(u64::from_be_bytes);
+        if tried.is_some_and(|tried| tried <= now && now - tried < pause) {
+            return None;
         }
         if let Others::UseTheKept = others {
             set(self.seal, env, &self.tried_key, &now.to_be_bytes());

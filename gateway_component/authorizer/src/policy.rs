@@ -9,6 +9,7 @@ use serde_json::{json, Value};
 
 const RULE: &str = "data.mcp.authorization.allow";
 const PACKAGE: &str = "data.mcp.authorization";
+const FILE: &str = "policy.rego";
 const MAX_POLICY_BYTES: usize = 256 * 1024;
 const MAX_DATA_BYTES: usize = 1024 * 1024;
 const MAX_DEPTH: usize = 64;
@@ -30,6 +31,10 @@ impl Policy {
             let data = strict_json::parse(data.as_bytes(), MAX_DEPTH)
                 .filter(Value::is_object)
                 .ok_or("policyData is not a JSON object without duplicate members")?;
+            // The engine would let data stand in for rules of the same path.
+            if data.get("mcp").is_some_and(|mcp| !mcp.is_object() || mcp.get("authorization").is_some()) {
+                return Err("policyData has a member mcp.authorization, which is the policy's own".into());
+            }
             engine.add_data(Rego::from(data)).map_err(|error| error.to_string())?;
         }
         Ok(Policy { engine })
@@ -55,8 +60,13 @@ fn parse(rego: &str, now_ns: u64) -> Result<Engine, String> {
         engine.set_rego_v0(version_0);
         engine.set_strict_builtin_errors(true);
         add_time(&mut engine, now_ns).map_err(|error| error.to_string())?;
-        match engine.add_policy("policy.rego".into(), rego.into()) {
-            Ok(package) if package == PACKAGE => return Ok(engine),
+        match engine.add_policy(FILE.into(), rego.into()) {
+            Ok(package) if package == PACKAGE => {
+                return match engine.has_declared_rule_rooted_at(FILE, "allow") {
+                    Ok(true) => Ok(engine),
+                    _ => Err(format!("the policy has no rule {RULE}")),
+                };
+            }
             Ok(package) => return Err(format!("the package is {package}, not {PACKAGE}")),
             Err(error) if first_error.is_empty() => first_error = error.to_string(),
             Err(_) => {}

@@ -4,7 +4,7 @@
 pub mod issuer;
 
 use authorizer::{check, Caller, Config, Env, RequestView, Response, ToolCall, ToolIdentity, Verdict};
-pub use issuer::{base64url, jwk, jwks, sign, Signer};
+use issuer::{jwks, sign, Signer};
 use serde_json::{json, Value};
 use std::collections::HashMap;
 

@@ -18,7 +18,7 @@ fn set(case: &mut Case, claim: &str, value: Value) {
 fn raw_expiry(case: &mut Case, text: &str) {
     set(case, "exp", json!("EXP"));
     let claims = case.claims.to_string().replace("\"EXP\"", text);
-    case.token = Some(crate::common::sign(case.signer, &case.header, &claims));
+    case.token = Some(crate::common::issuer::sign(case.signer, &case.header, &claims));
 }
 
 fn two_audiences(case: &mut Case) {

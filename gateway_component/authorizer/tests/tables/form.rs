@@ -1,7 +1,7 @@
 //! Attacks on the form of a token and of the header that carries it.
 
-use crate::common::issuer::sign_text;
-use crate::common::{base64url, Case, Signer};
+use crate::common::issuer::{base64url, sign_text, Signer};
+use crate::common::Case;
 use crate::{Row, ABSENT, AMBIGUOUS, INVALID};
 use serde_json::json;
 

@@ -1,7 +1,7 @@
 //! Attacks on the choice of algorithm and key.
 
-use crate::common::issuer::hs256;
-use crate::common::{base64url, jwk, jwks, sign, Case, Signer};
+use crate::common::issuer::{base64url, hs256, jwk, jwks, sign, Signer};
+use crate::common::Case;
 use crate::{Row, INVALID, NO_KEYS};
 use serde_json::{json, Value};
 

@@ -1,0 +1,410 @@
+//! Fail closed: each input of the authorizer is broken in turn. Nothing of it ever allows, and what was good before an
+//! outage stays good for a bounded time only.
+
+mod common;
+
+use authorizer::{Config, Env};
+use common::issuer::{jwk, jwks, Signer};
+use common::{header, Call, Case, World, NOW};
+use serde_json::{json, Value};
+
+fn status(case: &mut Case) -> u16 {
+    match case.run() {
+        Ok(_) => 200,
+        Err(response) => response.status,
+    }
+}
+
+fn publish(case: &mut Case, signers: &[Signer]) {
+    case.world.jwks = Some(jwks(signers).to_string().into_bytes());
+}
+
+/// The issuer's P-256 `kid` now names a stranger's key.
+fn rotated_under_the_same_kid() -> Vec<u8> {
+    let mut key = jwk(Signer::StrangerP256);
+    key["kid"] = json!("p256");
+    json!({"keys": [key]}).to_string().into_bytes()
+}
+
+#[test]
+fn broken_key_sets_never_allow() {
+    let bodies: [(&str, Option<Vec<u8>>); 9] = [
+        ("down, or slower than the time limit", None),
+        ("empty", Some(Vec::new())),
+        ("no keys", Some(b"{\"keys\": []}".to_vec())),
+        ("HTML", Some(b"<!doctype html><title>Sign in</title>".to_vec())),
+        ("another JSON", Some(b"[]".to_vec())),
+        ("huge", Some(format!("{{\"keys\": [], \"x\": \"{}\"}}", "x".repeat(300_000)).into_bytes())),
+        ("deep", Some([b"[".repeat(10_000), b"]".repeat(10_000)].concat())),
+        ("a member twice", {
+            let set = jwks(&[Signer::P256]).to_string();
+            Some(set.replacen("{\"keys\":", "{\"keys\":[],\"keys\":", 1).into_bytes())
+        }),
+        ("cut off", {
+            let set = jwks(&[Signer::P256]).to_string();
+            Some(set.as_bytes()[..set.len() - 5].to_vec())
+        }),
+    ];
+    for (what, body) in bodies {
+        let mut case = Case::new();
+        case.world.jwks = body;
+        let response = case.run().err().unwrap_or_else(|| panic!("{what}: allowed"));
+        assert_eq!(response.status, 503, "{what}");
+        assert!(header(&response, "retry-after").is_some(), "{what}");
+        // The next request does not hammer the issuer; after a pause it is asked again and all is well.
+        assert_eq!(status(&mut case), 503, "{what}");
+        assert_eq!(case.world.fetched.len(), 1, "{what}");
+        publish(&mut case, &[Signer::P256]);
+        case.world.pass(10);
+        assert_eq!(status(&mut case), 200, "{what}");
+    }
+}
+
+#[test]
+fn the_last_good_keys_live_through_an_outage_for_an_hour() {
+    let mut case = Case::new();
+    assert_eq!(status(&mut case), 200);
+    case.world.jwks = None;
+    case.claims["exp"] = json!(NOW + 100_000);
+    for minutes in [4, 6, 30, 59] {
+        case.world.now_ns = (NOW + minutes * 60) * 1_000_000_000;
+        assert_eq!(status(&mut case), 200, "{minutes} minutes");
+    }
+    case.world.now_ns = (NOW + 3600) * 1_000_000_000;
+    assert_eq!(status(&mut case), 503);
+}
+
+#[test]
+fn an_outage_costs_the_issuer_one_request_in_ten_seconds() {
+    let mut case = Case::new();
+    assert_eq!(status(&mut case), 200);
+    case.world.jwks = None;
+    case.world.pass(400);
+    case.world.fetched.clear();
+    for number in 0..20 {
+        case.claims["jti"] = json!(number);
+        assert_eq!(status(&mut case), 200);
+        case.world.pass(1);
+    }
+    assert_eq!(case.world.fetched.len(), 2);
+}
+
+#[test]
+fn a_new_kid_is_fetched_once_and_then_known() {
+    let mut case = Case::new();
+    publish(&mut case, &[Signer::Rs256]);
+    case.signed_by(Signer::Rs256);
+    assert_eq!(status(&mut case), 200);
+    publish(&mut case, &[Signer::Rs256, Signer::P256]);
+    case.signed_by(Signer::P256);
+    assert_eq!(status(&mut case), 401, "too early to ask again");
+    case.world.pass(30);
+    assert_eq!(status(&mut case), 200);
+    assert_eq!(case.world.fetched.len(), 2);
+}
+
+#[test]
+fn a_new_key_under_the_same_kid_is_noticed() {
+    let mut case = Case::new();
+    assert_eq!(status(&mut case), 200);
+    case.world.jwks = Some(rotated_under_the_same_kid());
+    case.world.pass(30);
+    case.signer = Signer::StrangerP256;
+    assert_eq!(status(&mut case), 200, "the issuer's key is what it publishes now");
+    case.signer = Signer::P256;
+    case.claims["jti"] = json!("another token with the old key");
+    assert_eq!(status(&mut case), 401);
+}
+
+#[test]
+fn unknown_kids_cannot_flood_the_issuer() {
+    let mut case = Case::new();
+    assert_eq!(status(&mut case), 200);
+    case.world.fetched.clear();
+    for number in 0..60 {
+        case.world.pass(1);
+        case.header["kid"] = json!(format!("kid-{number}"));
+        assert_eq!(status(&mut case), 401);
+    }
+    assert_eq!(case.world.fetched.len(), 2, "once in thirty seconds");
+}
+
+#[test]
+fn a_token_with_bad_claims_provokes_no_fetch() {
+    let mut case = Case::new();
+    case.claims["aud"] = json!("https://other.example");
+    case.header["kid"] = json!("unknown");
+    assert_eq!(status(&mut case), 401);
+    assert!(case.world.fetched.is_empty());
+}
+
+#[test]
+fn a_verified_token_is_remembered_no_longer_than_the_keys() {
+    let mut case = Case::new();
+    assert_eq!(status(&mut case), 200);
+    let stored = case.world.store.len();
+    // The key set is gone and the issuer is down: only the memory can allow.
+    case.world.store.retain(|key, _| key.starts_with("ftl-auth-token-"));
+    assert!(case.world.store.len() < stored);
+    case.world.jwks = None;
+    case.world.pass(299);
+    assert_eq!(status(&mut case), 200);
+    case.world.pass(1);
+    assert_eq!(status(&mut case), 503);
+}
+
+#[test]
+fn a_remembered_token_still_expires() {
+    let mut case = Case::new();
+    case.claims["exp"] = json!(NOW + 10);
+    assert_eq!(status(&mut case), 200);
+    case.world.pass(69);
+    assert_eq!(status(&mut case), 200);
+    case.world.pass(1);
+    assert_eq!(status(&mut case), 401);
+}
+
+#[test]
+fn memory_is_bound_to_the_configuration() {
+    let changes: [fn(&mut Case); 3] = [
+        |case| case.auth("jwksUri", json!("https://login.acme.dev/other-keys")),
+        |case| case.auth("algorithms", json!(["ES256"])),
+        |case| case.config["resource"] = json!("https://tools.acme.dev/other/mcp"),
+    ];
+    for change in changes {
+        let mut case = Case::new();
+        assert_eq!(status(&mut case), 200);
+        case.world.store.retain(|key, _| key.starts_with("ftl-auth-token-"));
+        case.world.jwks = None;
+        change(&mut case);
+        assert_eq!(status(&mut case), 503);
+    }
+}
+
+#[test]
+fn memory_is_bounded() {
+    let mut case = Case::new();
+    case.auth("jwksUri", Value::Null);
+    case.auth("jwks", jwks(&[Signer::P256]));
+    for number in 0..300 {
+        case.claims["jti"] = json!(number);
+        assert_eq!(status(&mut case), 200);
+    }
+    let keys: Vec<&String> = case.world.store.keys().collect();
+    assert!(keys.iter().all(|key| key.starts_with("ftl-auth-token-") && key.len() == 19), "{keys:?}");
+    assert!(case.world.store.values().all(|value| value.len() <= 72));
+}
+
+#[test]
+fn what_another_component_wrote_into_the_store_is_worth_nothing() {
+    // A tool with the same store writes the memory and the key set of a gateway whose seal it does not know.
+    let mut victim = Case::new();
+    victim.secret = b"only this gateway knows".to_vec();
+    let mut attacker = Case::new();
+    attacker.secret = b"a guess".to_vec();
+    attacker.world.jwks = Some(rotated_under_the_same_kid());
+    attacker.signer = Signer::StrangerP256;
+    assert_eq!(status(&mut attacker), 200);
+    assert!(attacker.world.store.len() >= 3);
+    victim.signer = Signer::StrangerP256;
+    victim.world.store = attacker.world.store.clone();
+    assert_eq!(status(&mut victim), 401);
+
+    // Without a secret, the same is true where the configuration says that the store is shared.
+    let mut open = Case::new();
+    open.auth("storeShared", json!(true));
+    open.signer = Signer::StrangerP256;
+    attacker.secret = Vec::new();
+    attacker.world.store.clear();
+    assert_eq!(status(&mut attacker), 200);
+    open.world.store = attacker.world.store.clone();
+    assert_eq!(status(&mut open), 401);
+}
+
+#[test]
+fn an_entry_moved_to_another_slot_is_worth_nothing() {
+    let mut case = Case::new();
+    case.secret = b"secret".to_vec();
+    assert_eq!(status(&mut case), 200);
+    let entry = case
+        .world
+        .store
+        .iter()
+        .find(|(key, _)| key.starts_with("ftl-auth-token-"))
+        .map(|(_, value)| value.clone());
+    let entry = entry.expect("the token is remembered");
+    case.world.store.clear();
+    case.world.jwks = None;
+    for slot in 0..4096_u16 {
+        case.world.store.insert(format!("ftl-auth-token-{slot:04x}"), entry.clone());
+    }
+    assert_eq!(status(&mut case), 200, "in its own slot it counts");
+    case.claims["jti"] = json!("another");
+    assert_eq!(status(&mut case), 503);
+}
+
+#[test]
+fn garbage_in_the_store_is_ignored() {
+    for garbage in [&b""[..], b"x", &[0xff; 8], &[0xff; 40], &[0xff; 5000]] {
+        let mut case = Case::new();
+        assert_eq!(status(&mut case), 200);
+        let keys: Vec<String> = case.world.store.keys().cloned().collect();
+        for key in keys {
+            case.world.store.insert(key, garbage.to_vec());
+        }
+        case.world.pass(60);
+        assert_eq!(status(&mut case), 200, "{garbage:?}: fetched again");
+        case.signer = Signer::StrangerP256;
+        assert_eq!(status(&mut case), 401);
+    }
+}
+
+#[test]
+fn without_a_store_tokens_are_still_judged() {
+    let mut case = Case::new();
+    case.world.store_is_down = true;
+    assert_eq!(status(&mut case), 200);
+    case.signer = Signer::StrangerP256;
+    assert_eq!(status(&mut case), 401);
+    assert_eq!(case.world.fetched.len(), 2, "one fetch a request, none provoked on top");
+    case.world.jwks = None;
+    case.signer = Signer::P256;
+    assert_eq!(status(&mut case), 503);
+}
+
+#[test]
+fn a_clock_that_went_back_trusts_nothing_from_the_future() {
+    let mut case = Case::new();
+    case.claims["exp"] = json!(NOW + 600);
+    case.claims["nbf"] = json!(0);
+    case.claims["iat"] = json!(0);
+    assert_eq!(status(&mut case), 200);
+    case.world.now_ns = (NOW - 100_000) * 1_000_000_000;
+    case.world.jwks = None;
+    assert_eq!(status(&mut case), 503);
+}
+
+#[test]
+fn a_policy_that_cannot_be_had_denies() {
+    let texts: [(&str, Option<(&str, &str)>); 7] = [
+        ("the variable is missing", None),
+        ("empty", Some(("", ""))),
+        ("no Rego", Some(("allow everyone", ""))),
+        ("another package", Some(("package other\nallow := true", ""))),
+        ("data that is no JSON", Some(("package mcp.authorization\nallow := true", "{"))),
+        ("data that is a list", Some(("package mcp.authorization\nallow := true", "[]"))),
+        ("data that overwrites the rule", {
+            Some((
+                "package mcp.authorization\nallow := false",
+                r#"{"mcp": {"authorization": {"allow": true}}}"#,
+            ))
+        }),
+    ];
+    for (what, texts) in texts {
+        let mut case = Case::new();
+        case.with_policy("", "");
+        case.world.policy = texts.map(|(rego, data)| (rego.to_string(), data.to_string()));
+        case.call = Some(Call::new("mail", "send"));
+        assert_eq!(status(&mut case), 403, "{what}");
+        case.call = None;
+        assert!(case.list(&[("mail", "send")]).is_err(), "{what}");
+        assert!(case.other("initialize", &[("mail", "send")]).is_err(), "{what}");
+    }
+}
+
+#[test]
+fn a_configuration_that_is_not_whole_is_none() {
+    type Spoil = fn(&mut Value);
+    let breaks: &[(&str, Spoil)] = &[
+        ("no auth", |c| {
+            c.as_object_mut().unwrap().remove("auth");
+        }),
+        ("auth is false", |c| c["auth"] = json!(false)),
+        ("auth is empty", |c| c["auth"] = json!({})),
+        ("access is public", |c| c["auth"]["access"] = json!("public")),
+        ("access is unknown", |c| c["auth"]["access"] = json!("Private")),
+        ("no audience", |c| c["auth"]["audiences"] = json!([])),
+        ("audiences are a text", |c| c["auth"]["audiences"] = json!("a")),
+        ("an empty audience", |c| c["auth"]["audiences"] = json!([""])),
+        ("no algorithm", |c| c["auth"]["algorithms"] = json!([])),
+        ("none", |c| c["auth"]["algorithms"] = json!(["RS256", "none"])),
+        ("HS256", |c| c["auth"]["algorithms"] = json!(["HS256"])),
+        ("no keys", |c| c["auth"]["jwksUri"] = Value::Null),
+        ("two sources of keys", |c| c["auth"]["publicKey"] = json!("-----BEGIN PUBLIC KEY-----")),
+        ("keys over HTTP", |c| c["auth"]["jwksUri"] = json!("http://login.acme.dev/keys")),
+        ("keys over HTTP, disguised", |c| c["auth"]["jwksUri"] = json!("http://localhost.evil.example/keys")),
+        ("keys from a file", |c| c["auth"]["jwksUri"] = json!("file:///etc/keys")),
+        ("no subjects", |c| c["auth"]["allowedSubjects"] = json!([])),
+        ("an empty subject", |c| c["auth"]["allowedSubjects"] = json!([""])),
+        ("org without organization", |c| c["auth"]["access"] = json!("org")),
+        ("custom without policy", |c| c["auth"]["access"] = json!("custom")),
+        ("an organization without claim", |c| {
+            c["auth"]["organization"] = json!({"claim": "", "value": "org"});
+        }),
+        ("a leeway of a day", |c| c["auth"]["leewaySeconds"] = json!(86_400)),
+        ("a negative leeway", |c| c["auth"]["leewaySeconds"] = json!(-1)),
+        ("required scopes are a text", |c| c["auth"]["requiredScopes"] = json!("mcp:tools")),
+        ("hasPolicy is a text", |c| c["auth"]["hasPolicy"] = json!("true")),
+        ("a resource that is no URL", |c| c["resource"] = json!("tools.acme.dev")),
+        ("a resource with a query", |c| c["resource"] = json!("https://tools.acme.dev/mcp?x")),
+        ("not an object", |c| *c = json!([])),
+    ];
+    for (what, spoil) in breaks {
+        let mut config = Case::new().config;
+        assert!(matches!(Config::parse(&config, b""), Ok(Some(_))));
+        spoil(&mut config);
+        assert!(Config::parse(&config, b"").is_err(), "{what}");
+    }
+    let mut public = Case::new().config;
+    public["auth"] = Value::Null;
+    assert!(matches!(Config::parse(&public, b""), Ok(None)), "null is what access: public writes");
+}
+
+#[test]
+fn a_broken_static_key_denies() {
+    for pem in ["", "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----", Signer::Weak.pem()] {
+        let mut case = Case::new();
+        case.auth("jwksUri", Value::Null);
+        case.auth("publicKey", json!(pem));
+        if pem.is_empty() {
+            assert!(Config::parse(&case.config, b"").is_err());
+        } else {
+            assert_eq!(status(&mut case), 503);
+        }
+    }
+}
+
+#[test]
+fn a_development_issuer_on_this_machine_may_use_http() {
+    for url in ["http://127.0.0.1:4000/keys", "http://localhost:4000/keys", "http://[::1]:4000/keys"] {
+        let mut case = Case::new();
+        case.auth("jwksUri", json!(url));
+        assert_eq!(status(&mut case), 200);
+        assert_eq!(case.world.fetched, [url]);
+    }
+}
+
+#[test]
+fn every_supported_algorithm_works() {
+    let mut case = Case::new();
+    case.auth(
+        "algorithms",
+        json!(["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"]),
+    );
+    use Signer::{Ed25519, Ps256, Ps384, Ps512, Rs256, Rs384, Rs512, P256, P384};
+    for signer in [Rs256, Rs384, Rs512, Ps256, Ps384, Ps512, P256, P384, Ed25519] {
+        case.signed_by(signer);
+        assert_eq!(status(&mut case), 200, "{signer:?}");
+        case.header["alg"] = json!("RS256");
+        if signer != Rs256 {
+            assert_eq!(status(&mut case), 401, "{signer:?} called RS256");
+        }
+    }
+}
+
+#[test]
+fn the_world_of_these_tests_bounds_bodies_as_the_component_does() {
+    let mut world = World::new();
+    world.jwks = Some(vec![0; 11]);
+    assert!(world.fetch("https://x", 10).is_none());
+}
