@@ -1,6 +1,7 @@
 """`python -m e2e up`: a cluster with SpinKube and a registry that stays until Ctrl-C."""
 
 import argparse
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -40,12 +41,12 @@ def main() -> int:
     print(f"# registry {cluster.registry.address}, user {USER}, password {PASSWORD}; pull secret: registry")
     print(f"# namespace {arguments.namespace}; logs {cluster.logs}; Services and pods answer on this machine")
     sys.stdout.flush()
-    try:
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        print("stopping", file=sys.stderr)
-    finally:
-        cluster.stop()
+    ended = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda _number, _frame: ended.set())
+    ended.wait()
+    print("stopping", file=sys.stderr)
+    cluster.stop()
     return 0
 
 

@@ -1,12 +1,16 @@
 """Brings the cluster up and down: etcd, API server, controllers, scheduler, SpinKube, registry, node."""
 
 import base64
+import fcntl
 import json
 import os
 import shutil
+import signal
 import subprocess
+import sys
 import tempfile
 import threading
+import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +19,8 @@ import yaml
 
 from e2e import binaries
 from e2e.api import Api, Object, kubeconfig
-from e2e.network import Network, close_network, open_network
+from e2e.network import Network, free_range, open_network
+from e2e.node.pod import log_path, pid_path
 from e2e.pki import Authority, Pair
 from e2e.process import HarnessError, Process, free_port, python, wait_until
 from e2e.registry import Registry
@@ -24,6 +29,9 @@ SPIN = "core.spinkube.dev/v1alpha1"
 EXECUTOR = "containerd-shim-spin"
 RUNTIME_CLASS = "wasmtime-spin-v2"
 NODE = "e2e-node"
+WEBHOOK_PORT = 9443
+"""Fixed in spin-operator."""
+TURN_SECONDS = 1200
 SYSTEM_NAMESPACE = "ftl-system"
 """Where ftl-operator itself runs; the audit log notes every request of its service accounts."""
 
@@ -83,9 +91,10 @@ class Cluster:
         return self
 
     def _start(self) -> None:
+        self._wait_for_turn()
         self.bin = binaries.folder()
         crds = binaries.crds()
-        self.network = open_network()
+        self.network = self._open_network()
         self.ca = Authority(self.folder / "pki")
         self.server = f"https://127.0.0.1:{free_port()}"
         self.admin = self._client_config("admin", "system:masters")
@@ -102,6 +111,37 @@ class Cluster:
         self._start_node()
         self.namespace(SYSTEM_NAMESPACE)
 
+    def _wait_for_turn(self) -> None:
+        """One cluster at a time on a machine, for spin-operator's webhook port cannot be chosen."""
+        path = binaries.cache() / "e2e" / "lock"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Closed, and so released, when this process ends in whatever way; children do not inherit it.
+        self._lock = path.open("a+")
+        deadline = time.monotonic() + TURN_SECONDS
+        told = False
+        while True:
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise HarnessError("another cluster of this harness runs on this machine") from None
+            if not told:
+                print("waiting for another cluster of this harness to end", file=sys.stderr, flush=True)
+                told = True
+            time.sleep(1)
+
+    def _open_network(self) -> Network:
+        """Take a range; one that an earlier run could not give back, because it was killed, is freed."""
+        self._lock.seek(0)
+        if left := self._lock.read().strip():
+            free_range(left)
+        network = open_network()
+        self._lock.truncate(0)
+        self._lock.write(str(network.whole))
+        self._lock.flush()
+        return network
+
     def stop(self, *, keep_logs: bool = False) -> None:
         """Stop every process, free the addresses, remove the folder unless `keep_logs` or it was given."""
         for process in reversed(self.processes):
@@ -109,7 +149,9 @@ class Cluster:
         if hasattr(self, "registry"):
             self.registry.stop()
         if hasattr(self, "network"):
-            close_network(self.network)
+            free_range(str(self.network.whole))
+        if hasattr(self, "_lock"):
+            self._lock.close()
         if self._own_folder and not keep_logs:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -143,6 +185,8 @@ class Cluster:
         flags = {
             "etcd-servers": self._etcd,
             "bind-address": "127.0.0.1",
+            # Published nowhere; without it the server looks for a default route, which not every machine has.
+            "advertise-address": self.network.services[2],
             "secure-port": self.server.rpartition(":")[2],
             "tls-cert-file": serving.certificate,
             "tls-private-key-file": serving.key,
@@ -239,9 +283,8 @@ class Cluster:
         obj["metadata"] = {"name": "spin-operator"}
         for webhook in obj["webhooks"]:
             path = webhook["clientConfig"].pop("service")["path"]
-            # The port is fixed in spin-operator.
             webhook["clientConfig"] = {
-                "url": f"https://127.0.0.1:9443{path}",
+                "url": f"https://127.0.0.1:{WEBHOOK_PORT}{path}",
                 "caBundle": base64.b64encode(self.ca.pem).decode(),
             }
         return obj
@@ -328,6 +371,16 @@ class Cluster:
             text = (done.stderr or done.stdout).strip()
             raise HarnessError(f"{name} {' '.join(arguments)}: exit {done.returncode}: {text}")
         return done.stdout
+
+    def kill_pod(self, namespace: str, name: str) -> None:
+        """SIGKILL to the process of a pod's container, as the kernel would end it for lack of memory."""
+        path = pid_path(self.folder / "containers", f"{namespace}_{name}")
+        os.kill(int(path.read_text()), signal.SIGKILL)
+
+    def pod_log(self, namespace: str, name: str) -> str:
+        """Everything that a pod's containers have written."""
+        path = log_path(self.logs, f"{namespace}_{name}")
+        return path.read_text(errors="replace") if path.exists() else ""
 
     def resolv_conf(self) -> Path:
         """A resolver configuration that asks the cluster's DNS."""

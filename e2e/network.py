@@ -46,9 +46,10 @@ def open_network() -> Network:
     raise HarnessError("every range 10.64.0.0/16 to 10.254.0.0/16 that was tried is in use on this machine")
 
 
-def close_network(network: Network) -> None:
+def free_range(whole: str) -> None:
+    """Make a range's addresses foreign again; nothing happens if they are."""
     with contextlib.suppress(HarnessError):
-        _ip("route", "del", "local", str(network.whole), "dev", "lo")
+        _ip("route", "del", "local", whole, "dev", "lo")
 
 
 def _ip(*arguments: str) -> None:

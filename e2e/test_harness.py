@@ -1,8 +1,6 @@
 """The harness itself: what the other tests stand on is what a cluster with SpinKube does."""
 
 import json
-import os
-import signal
 import subprocess
 import threading
 import time
@@ -124,8 +122,7 @@ def test_a_container_that_ends_is_started_again(cluster: Cluster, namespace: str
     image = push_spin_app(cluster.registry, "spin/hello", "1", tool_component("greet"))
     cluster.api.apply(spin_app("app", namespace, image))
     wait_until("the app is ready", ready(cluster, namespace, "app"))
-    pattern = f"{namespace}_{pods(cluster, namespace)[0]['metadata']['name']}/container.json"
-    os.kill(int(subprocess.check_output(["pgrep", "--full", pattern])), signal.SIGKILL)
+    cluster.kill_pod(namespace, pods(cluster, namespace)[0]["metadata"]["name"])
 
     def restarted() -> bool:
         status = pods(cluster, namespace)[0]["status"]["containerStatuses"][0]

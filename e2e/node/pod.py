@@ -109,8 +109,10 @@ class Pod:
             command, env = self._spin_command(values), {"PYTHONPATH": sys.path[0]}
         else:
             command, env = self._program_command(), self._program_environment(values)
-        log = self._kubelet.settings.logs / f"pod_{self._file}.log"
-        return Process(self.name, command, log, env=env).start()
+        process = Process(self.name, command, log_path(self._kubelet.settings.logs, self._file), env=env)
+        process.start()
+        pid_path(self._kubelet.settings.folder, self._file).write_text(str(process.pid))
+        return process
 
     def _spin_command(self, values: dict[str, str]) -> list[str]:
         try:
@@ -143,7 +145,7 @@ class Pod:
         if program is None:
             raise NotStartedError("ErrImagePull", f"this node has no container runtime for {name}")
         command = self._container.get("command") or program
-        command = [*command, *self._container.get("args", [])]
+        command = [self._mounted(part) for part in [*command, *self._container.get("args", [])]]
         if command[0] in ("python", "python3"):
             command[0] = sys.executable
         # A mount namespace of its own gives the program the cluster's DNS.
@@ -180,9 +182,35 @@ class Pod:
             "HOSTNAME": meta["name"],
             "FTL_METRICS_ADDRESS": self._address,
             "PYTHONUNBUFFERED": "1",
-            **values,
+            **{name: self._mounted(value) for name, value in values.items()},
             "KUBECONFIG": str(config),
         }
+
+    def _mounted(self, text: str) -> str:
+        """The text with a volume's path replaced by where it lies here: a program has no root of its own."""
+        for mount in self._container.get("volumeMounts", []):
+            if text == mount["mountPath"] or text.startswith(mount["mountPath"].rstrip("/") + "/"):
+                return str(self._volume(mount["name"])) + text.removeprefix(mount["mountPath"].rstrip("/"))
+        return text
+
+    def _volume(self, name: str) -> Path:
+        """A folder with a volume's content: an emptyDir, or the keys of a Secret or ConfigMap."""
+        folder = self._state_folder / "volumes" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        volume = next(volume for volume in self._obj["spec"]["volumes"] if volume["name"] == name)
+        for source, kind, field in (("secret", "Secret", "secretName"), ("configMap", "ConfigMap", "name")):
+            if source not in volume:
+                continue
+            found = self._fetch(kind, volume[source][field])
+            if found is None:
+                raise NotStartedError("ContainerCreating", f"{kind} {volume[source][field]} not found")
+            data = found.get("data") or {}
+            items = volume[source].get("items") or [{"key": key, "path": key} for key in data]
+            for item in items:
+                text = data[item["key"]]
+                content = text.encode() if kind == "ConfigMap" else base64.b64decode(text)
+                (folder / item["path"]).write_bytes(content)
+        return folder
 
     def _serve(self, process: Process) -> bool:
         """Watch a running container; True if the pod is to end, False if the container has ended."""
@@ -272,7 +300,7 @@ class Pod:
             except (ApiError, urllib3.exceptions.HTTPError) as error:
                 raise PullError(f"cannot read the pull secret {name}: {error}") from error
             if secret and ".dockerconfigjson" in (secret.get("data") or {}):
-                found.append(json.loads(_decode(secret["data"][".dockerconfigjson"])))
+                found.append(json.loads(base64.b64decode(secret["data"][".dockerconfigjson"])))
         return found
 
     def _report(self, state: Object, *, ready: bool, phase: str, message: str = "") -> None:
@@ -338,10 +366,11 @@ def _now() -> str:
     return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def _decode(text: str) -> str:
-    return base64.b64decode(text).decode()
+def log_path(logs: Path, pod: str) -> Path:
+    """Where the output of a pod, `NAMESPACE_NAME`, is kept."""
+    return logs / f"pod_{pod}.log"
 
 
-def log_path(logs: Path, namespace: str, name: str) -> Path:
-    """Where a pod's output is kept."""
-    return logs / f"pod_{namespace}_{name}.log"
+def pid_path(folder: Path, pod: str) -> Path:
+    """Where the process id of a pod's container stands while the pod lives."""
+    return folder / pod / "pid"
