@@ -53,8 +53,9 @@ def test_an_early_end_is_told_with_the_log(tmp_path: Path) -> None:
 
 
 def test_stop_asks_first_and_then_kills(tmp_path: Path) -> None:
-    stubborn = "trap '' TERM; while true; do sleep 0.1; done"
+    stubborn = "trap '' TERM; echo deaf; while true; do sleep 0.1; done"
     process = Process("stubborn", ["sh", "-c", stubborn], tmp_path / "log").start()
+    process.wait_ready(lambda: "deaf" in process.log.read_text())
     process.stop(0.5)
     assert process.exit_code() == -signal.SIGKILL
 
