@@ -4,13 +4,19 @@ import contextlib
 import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
-from .app import HostApp
 from .messages import Request, Response
 from .pipe import PipeError
 
 _NO_BODY = (204, 304)
+
+
+class Application(Protocol):
+    """What can be served: a `HostApp`, or something that chooses one."""
+
+    def handle(self, request: Request) -> Response:
+        """Serve one request; never raises."""
 
 
 class Server:
@@ -38,7 +44,7 @@ class Server:
         self.stop()
 
 
-def serve(app: HostApp, address: str = "127.0.0.1", port: int = 3000) -> Server:
+def serve(app: Application, address: str = "127.0.0.1", port: int = 3000) -> Server:
     """Serve an application; port 0 takes a free one. Raises OSError if the address is taken."""
     handler = type("Handler", (_Handler,), {"app": app})
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
@@ -51,7 +57,7 @@ def serve(app: HostApp, address: str = "127.0.0.1", port: int = 3000) -> Server:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    app: HostApp
+    app: Application
     protocol_version = "HTTP/1.1"
     timeout = 75
     disable_nagle_algorithm = True

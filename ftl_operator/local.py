@@ -1,0 +1,205 @@
+"""One FtlApp in a file, without a cluster: what `up`, `render` and `publish` read, and the edges they use.
+
+The file may hold Secrets and ConfigMaps beside the FtlApp; what the app takes from them is then at hand. They
+are read for `up` only and appear in nothing that is printed or published.
+"""
+
+import base64
+import binascii
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ftl_operator.components import Inspector
+from ftl_operator.compose import GatewayAuth, LockedApp
+from ftl_operator.credentials import Credentials
+from ftl_operator.errors import Reason, SpecError
+from ftl_operator.host.componentize import componentize
+from ftl_operator.host.sandbox import ask_tools
+from ftl_operator.image import sha256
+from ftl_operator.inspect import Component
+from ftl_operator.model import FtlApp
+from ftl_operator.model_fields import ValueSource
+from ftl_operator.reconcile import Edges, Source
+from ftl_operator.refs import Digest
+from ftl_operator.registry import Registry, RegistrySettings
+from ftl_operator.resolve import WASM_LAYER, Descriptor, Layer
+
+GATEWAY_WASM = Path(__file__).parent / "gateway.wasm"
+MAX_FILE_BYTES = 4 << 20
+
+Texts = Mapping[str, str]
+Authorize = Callable[[FtlApp, Callable[[str, str], str]], GatewayAuth | None]
+"""Checks `spec.auth`, given how to read a key of a ConfigMap."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """An FtlApp file, read.
+
+    Args:
+        app: The FtlApp.
+        directory: What `file:` references in it are relative to.
+        objects: Keys and values of the Secrets and ConfigMaps beside it, by kind and name.
+    """
+
+    app: FtlApp
+    directory: Path
+    objects: Mapping[tuple[str, str], Texts] = field(repr=False)
+
+    def text(self, source: ValueSource) -> str | None:
+        """The value that a `valueFrom` names, if its object is in the file."""
+        key = source.secret_key_ref or source.config_map_key_ref
+        kind = "Secret" if source.secret_key_ref else "ConfigMap"
+        return None if key is None else self.objects.get((kind, key.name), {}).get(key.key)
+
+    def config(self, name: str, key: str) -> str:
+        """A key of a ConfigMap in the file. Raises SpecError if it is not there."""
+        try:
+            return self.objects["ConfigMap", name][key]
+        except KeyError:
+            raise SpecError(
+                f"the file has no ConfigMap {name!r} with the key {key!r}; add it as another document",
+                reason=Reason.SOURCE_NOT_FOUND,
+            ) from None
+
+
+def read_workspace(path: str) -> Workspace:
+    """Read a file with one FtlApp; `-` is standard input.
+
+    Raises:
+        SpecError: The file cannot be read, or does not hold exactly one usable FtlApp.
+    """
+    name = "standard input" if path == "-" else path
+    try:
+        if path == "-":
+            raw = sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
+        else:
+            with Path(path).open("rb") as file:
+                raw = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise SpecError(f"{name} cannot be read: {error.strerror}") from error
+    if len(raw) > MAX_FILE_BYTES:
+        raise SpecError(f"{name} is larger than {MAX_FILE_BYTES} bytes", reason=Reason.TOO_LARGE)
+    try:
+        documents = [document for document in yaml.safe_load_all(raw) if document is not None]
+    except yaml.YAMLError as error:
+        raise SpecError(f"{name} is not YAML: {error}") from error
+    kinds = [document.get("kind") if isinstance(document, dict) else None for document in documents]
+    if kinds.count("FtlApp") != 1:
+        found = ", ".join(str(kind) for kind in kinds) or "nothing"
+        raise SpecError(f"{name} must hold one FtlApp; it holds {found}")
+    app = FtlApp.parse(documents[kinds.index("FtlApp")])
+    directory = Path.cwd() if path == "-" else Path(path).resolve().parent
+    return Workspace(app, directory, dict(_objects(documents)))
+
+
+def _objects(documents: Sequence[Any]) -> Iterator[tuple[tuple[str, str], Texts]]:
+    for document in documents:
+        kind = document.get("kind") if isinstance(document, dict) else None
+        if kind not in ("Secret", "ConfigMap"):
+            continue
+        name = str((document.get("metadata") or {}).get("name"))
+        texts = {key: str(value) for key, value in (document.get("data") or {}).items()}
+        if kind == "Secret":
+            try:
+                texts = {key: base64.b64decode(value, validate=True).decode() for key, value in texts.items()}
+            except (binascii.Error, UnicodeDecodeError):
+                raise SpecError(f"Secret {name}: data must be base64 of text; use stringData") from None
+            texts |= {key: str(value) for key, value in (document.get("stringData") or {}).items()}
+        yield (kind, name), texts
+
+
+def cache_directory() -> Path:
+    """Where blobs, inspection results and local publications are kept."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ftl-operator"
+
+
+def open_registry(plain_http: Sequence[str], ca_file: Path | None) -> Registry:
+    """Registries with the logins of Docker's configuration."""
+    settings = RegistrySettings(cache_directory() / "blobs", plain_http=tuple(plain_http), ca_file=ca_file)
+    return Registry(settings, Credentials.from_environment())
+
+
+def open_inspector(registry: Registry) -> Inspector:
+    """Inspects components in the sandbox, each digest once on this machine."""
+    return Inspector(registry, cache_directory(), ask_tools, componentize)
+
+
+def own_gateway() -> Layer:
+    """The prebuilt gateway as a layer."""
+    content = GATEWAY_WASM.read_bytes()
+    return Layer(Descriptor(WASM_LAYER, sha256(content), len(content)), path=GATEWAY_WASM)
+
+
+def local_edges(
+    workspace: Workspace, registry: Registry, authorize: Authorize, say: Callable[[str], None]
+) -> Edges:
+    """The pipeline's edges on this machine.
+
+    Args:
+        workspace: The file, whose ConfigMaps the policy may come from.
+        registry: Where references are looked up.
+        authorize: Checks the app's issuer and policy.
+        say: Told what is being waited for.
+    """
+    inspector = open_inspector(registry)
+
+    def inspect(source: Source, where: str) -> Component:
+        say(f"inspecting {where}")
+        return inspector.inspect(source, where)
+
+    return Edges(registry.artifact, inspect, lambda app: authorize(app, workspace.config), own_gateway())
+
+
+def layer_files(layers: Sequence[Layer], registry: Registry) -> dict[Digest, Path]:
+    """A local file of every layer; what is not here yet is pulled."""
+    files = {}
+    for layer in layers:
+        path = layer.path
+        if path is None and layer.source is not None:
+            path = registry.blob(layer.source, layer.descriptor)
+        if path is None:
+            raise ValueError(f"the layer {layer.descriptor.digest} has neither a path nor a source")
+        files[layer.descriptor.digest] = path
+    return files
+
+
+def variables_of(locked: LockedApp, workspace: Workspace, given: Texts) -> dict[str, str]:
+    """Values for an application's variables: given ones first, then the environment's, then the file's.
+
+    Args:
+        locked: The application.
+        workspace: The file, with its Secrets and ConfigMaps.
+        given: Values by the name of the application's variable.
+
+    Raises:
+        SpecError: A variable has no value, or one is given that the application does not have.
+    """
+    known = locked.document["variables"]
+    for name in given:
+        if name not in known:
+            names = ", ".join(sorted(name for name in known if not name.startswith("gateway_")))
+            raise SpecError(f"the application has no variable {name!r}; it has: {names or 'none'}")
+    values = dict(given)
+    for name in known:
+        if name not in values and (value := os.environ.get(f"SPIN_VARIABLE_{name.upper()}")) is not None:
+            values[name] = value
+    for binding in locked.bindings:
+        if binding.name in values:
+            continue
+        text = workspace.text(binding.source)
+        if text is None:
+            raise SpecError(
+                f"{binding.tool} needs a value for its variable {binding.variable!r}: put the Secret or "
+                f"ConfigMap into the same file, set SPIN_VARIABLE_{binding.name.upper()}, or pass "
+                f"--variable {binding.name}=VALUE",
+                reason=Reason.SOURCE_NOT_FOUND,
+            )
+        values[binding.name] = text
+    return values
