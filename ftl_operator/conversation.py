@@ -19,7 +19,7 @@ from ftl_operator.credentials import Credentials
 from ftl_operator.errors import FtlError, Reason, SpecError
 from ftl_operator.refs import Repository
 from ftl_operator.tokens import Access, TokenStore, unauthorized
-from ftl_operator.transport import Call, RegistrySettings, TransientError, exchange
+from ftl_operator.transport import Call, Origin, RegistrySettings, TransientError, exchange
 
 T = TypeVar("T")
 
@@ -87,8 +87,9 @@ class Conversation:
         login = credentials.find(repository)
         access = Access(repository.registry, login, scopes)
         authorization = self._tokens.kept(access)
+        home = Origin.of_registry(repository.registry, self._settings)
         for answered in (False, True):
-            sent = replace(call, authorization=authorization)
+            sent = replace(call, authorization=authorization, home=home)
             with exchange(self._session, sent, self._settings, where) as response:
                 if response.status_code != 401:
                     yield response

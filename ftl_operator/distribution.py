@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from urllib.parse import urlencode, urljoin
+from urllib.parse import urlencode
 
 import requests
 
@@ -18,7 +18,7 @@ from ftl_operator.credentials import Credentials
 from ftl_operator.errors import Reason, RegistryError, SpecError
 from ftl_operator.refs import Digest, Repository, parse_digest
 from ftl_operator.resolve import Descriptor
-from ftl_operator.transport import Body, Call, RegistrySettings, check, chunks, read
+from ftl_operator.transport import Body, Call, RegistrySettings, check, chunks, join, read
 
 _ACCEPT = {"Accept": ", ".join(ACCEPTED)}
 _NO_HEAD = (400, 405, 501)
@@ -116,7 +116,7 @@ class Distribution:
             location = response.headers.get("Location", "")
         if not location:
             raise RegistryError(f"{where}: the registry opens an upload and does not say where")
-        url = urljoin(uploads, location)
+        url = join(uploads, location)
         url += ("&" if "?" in url else "?") + urlencode({"digest": descriptor.digest})
         headers = {"Content-Type": "application/octet-stream"}
         with self._ask(Call("PUT", url, headers, body), repository, _PUSH, where) as response:

@@ -43,6 +43,8 @@ def configure(
     session.mount("http://", _Adapter(connections, context))
     # Without this, requests would send the logins of ~/.netrc to any host named there.
     session.auth = _unchanged
+    # Even told not to follow redirects, requests would read the whole body of one and parse its target.
+    session.get_redirect_target = _no_target  # type: ignore[method-assign,assignment]
     session.headers.update({"User-Agent": "ftl-operator", "Accept-Encoding": "identity"})
     if proxies is not None:
         session.trust_env = False
@@ -83,6 +85,10 @@ def failure_text(error: BaseException) -> str:
 
 def _unchanged(request: requests.PreparedRequest) -> requests.PreparedRequest:
     return request
+
+
+def _no_target(response: requests.Response) -> None:
+    del response
 
 
 class Deadlined:

@@ -18,7 +18,7 @@ import requests
 
 from ftl_operator.credentials import Login
 from ftl_operator.errors import ComponentError, Reason, RegistryError
-from ftl_operator.transport import Call, RegistrySettings, check, exchange, read
+from ftl_operator.transport import Call, Origin, RegistrySettings, check, exchange, read
 
 MAX_TOKEN_BYTES = 64 * 1024
 DEFAULT_LIFETIME = 60.0
@@ -154,7 +154,7 @@ def _token_call(challenge: Challenge, access: Access, where: str) -> Call:
         return Call("POST", realm, headers, lambda: urlencode(form).encode())
     query = urlencode([("service", service)] * bool(service) + [("scope", scope) for scope in wanted])
     url = f"{realm}{'&' if '?' in realm else '?'}{query}"
-    return Call("GET", url, authorization=login.basic if login else None)
+    return Call("GET", url, authorization=login.basic if login else None, home=Origin.of_url(realm))
 
 
 def unauthorized(where: str, login: Login | None) -> RegistryError:

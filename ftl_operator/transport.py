@@ -122,13 +122,14 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request: what is asked of which URL. `authorization` goes to the URL's own origin only."""
+    """A request: what is asked of which URL. `authorization` goes to `home` only, wherever the URL leads."""
 
     method: str
     url: str
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Body | None = None
     authorization: str | None = field(default=None, repr=False)
+    home: Origin | None = None
 
 
 @contextlib.contextmanager
@@ -141,13 +142,13 @@ def exchange(
         TransientError: If there is no answer: connection, TLS, timeout.
         RegistryError: If a redirect leads to plain HTTP, in circles, or nowhere.
     """
-    home, url = Origin.of_url(call.url), call.url
+    url = call.url
     for _ in range(MAX_REDIRECTS + 1):
         origin = Origin.of_url(url)
         if not origin.is_allowed(settings):
             raise RegistryError(f"{where}: the registry leads to {origin}, which is not HTTPS")
         headers = dict(call.headers)
-        if call.authorization and origin == home:
+        if call.authorization and origin == call.home:
             headers["Authorization"] = call.authorization
         response = _send(session, call, url, headers, settings, where)
         location = response.headers.get("Location", "")
@@ -156,8 +157,16 @@ def exchange(
                 yield response
             return
         response.close()
-        url = urljoin(url, location)
+        url = join(url, location)
     raise RegistryError(f"{where}: the registry redirects more than {MAX_REDIRECTS} times")
+
+
+def join(url: str, location: str) -> str:
+    """A Location header's target; an empty text, which no request goes to, if it is not usable."""
+    try:
+        return urljoin(url, location)
+    except ValueError:
+        return ""
 
 
 def _send(
@@ -191,7 +200,8 @@ def chunks(response: requests.Response, settings: RegistrySettings, where: str) 
     """The answer's body as it arrives, undecoded. Raises TransientError if it breaks off or takes long."""
     deadline = time.monotonic() + settings.transfer_seconds
     try:
-        for chunk in response.raw.stream(CHUNK, decode_content=False):
+        # read1 gives what has come; read and stream would wait for a full chunk however slowly it drips.
+        while chunk := response.raw.read1(CHUNK, decode_content=False):
             if time.monotonic() > deadline:
                 too_long = f"the transfer took longer than {settings.transfer_seconds:g} s"
                 raise TransientError(f"{where}: {too_long}")

@@ -108,18 +108,22 @@ class LiveRegistry:
         }
         return self.put_manifest(repository, tag, document)
 
-    def requests_since(self, mark: int) -> list[tuple[str, str, int]]:
-        """Method, path and status of the requests that the registry logged from line `mark` on."""
-        found, end = [], secrets.token_hex(8)
+    def mark(self) -> int:
+        """A place in the log after which only later requests are."""
+        end = secrets.token_hex(8)
         requests.get(f"{self.scheme}://{self.host}/v2/?{end}", verify=self.verify, timeout=20)
         deadline = time.monotonic() + 20
-        while not any(end in line for line in self.log[mark:]):
+        while not any(end in line for line in self.log[-100:]):
             assert time.monotonic() < deadline, "the registry's log does not come"
             time.sleep(0.005)
-        for line in self.log[mark:]:
-            if end in line:
-                break
-            if match := re.search(r'"([A-Z]+) (/\S*) HTTP/1\.1" (\d{3})', line):
+        return len(self.log)
+
+    def requests_since(self, mark: int) -> list[tuple[str, str, int]]:
+        """Method, path and status of the requests of the client under test that were logged after `mark`."""
+        found = []
+        for line in self.log[mark : self.mark()]:
+            match = re.search(r'"([A-Z]+) (/\S*) HTTP/1\.1" (\d{3}) .*"ftl-operator"', line)
+            if match:
                 found.append((match[1], match[2], int(match[3])))
         return found
 

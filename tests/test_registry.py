@@ -110,7 +110,7 @@ def local_layer(path: Path, raw: bytes) -> Layer:
 
 def test_a_tag_is_resolved_by_one_head_request(live: LiveRegistry, settings) -> None:
     digest = live.put_artifact("acme/weather", "1", [(WASM_LAYER, WASM, "")])
-    registry, mark = Registry(settings(live.host)), len(live.log)
+    registry, mark = Registry(settings(live.host)), live.mark()
     assert registry.digest(reference(live, "acme/weather:1")) == digest
     assert registry.digest(reference(live, f"acme/weather@{digest}")) == digest
     assert live.requests_since(mark) == [
@@ -124,7 +124,7 @@ def test_a_tag_is_resolved_by_one_head_request(live: LiveRegistry, settings) -> 
 )
 def test_what_is_not_there_is_told_and_not_tried_again(live: LiveRegistry, settings, missing: str) -> None:
     live.put_artifact("acme/weather", "1", [(WASM_LAYER, WASM, "")])
-    mark = len(live.log)
+    mark = live.mark()
     with pytest.raises(RegistryError, match=missing.partition("@")[0]) as caught:
         Registry(settings(live.host)).digest(reference(live, missing))
     assert caught.value.reason is Reason.REFERENCE_NOT_FOUND
@@ -132,7 +132,7 @@ def test_what_is_not_there_is_told_and_not_tried_again(live: LiveRegistry, setti
 
 
 def test_a_registry_that_is_not_allowed_gets_no_request(live: LiveRegistry, settings) -> None:
-    registry, mark = Registry(settings(live.host, allowed=("ghcr.io", "*.example.dev"))), len(live.log)
+    registry, mark = Registry(settings(live.host, allowed=("ghcr.io", "*.example.dev"))), live.mark()
     with pytest.raises(SpecError, match="do not allow") as caught:
         registry.digest(reference(live, "acme/weather:1"))
     assert caught.value.reason is Reason.REGISTRY_NOT_ALLOWED
@@ -285,7 +285,7 @@ def test_manifests_and_blobs_come_from_the_cache_by_digest(live: LiveRegistry, s
     )
     first = Registry(settings(live.host))
     path = first.blob(pinned.repository, first.artifact(pinned).layer)
-    mark = len(live.log)
+    mark = live.mark()
     restarted = Registry(settings(live.host))
     assert restarted.blob(pinned.repository, restarted.artifact(pinned).layer) == path
     assert live.requests_since(mark) == []
@@ -297,7 +297,7 @@ def test_many_threads_download_a_blob_once(live: LiveRegistry, settings) -> None
         Digest(live.put_artifact("acme/weather", "1", [(WASM_LAYER, WASM, "")]))
     )
     registry = Registry(settings(live.host))
-    layer, mark = registry.artifact(pinned).layer, len(live.log)
+    layer, mark = registry.artifact(pinned).layer, live.mark()
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         paths = list(pool.map(lambda _: registry.blob(pinned.repository, layer), range(16)))
     assert len(set(paths)) == 1
@@ -322,7 +322,7 @@ def test_what_is_too_large_is_refused_before_it_is_downloaded(live: LiveRegistry
     pinned = reference(live, "acme/weather:1").pinned(
         Digest(live.put_artifact("acme/weather", "1", [(WASM_LAYER, WASM, "")]))
     )
-    registry, mark = Registry(settings(live.host, max_blob_bytes=1000)), len(live.log)
+    registry, mark = Registry(settings(live.host, max_blob_bytes=1000)), live.mark()
     with pytest.raises(ComponentError, match="more than the limit of 1000") as caught:
         registry.artifact(pinned)
     assert caught.value.reason is Reason.TOO_LARGE
@@ -337,7 +337,7 @@ def test_pushing_mounts_layers_and_pushing_again_is_one_request(live: LiveRegist
     registry = Registry(settings(live.host))
     artifact = registry.artifact(reference(live, "push/weather:1").pinned(Digest(digest)))
     target, app = reference(live, "push/app:v1"), image(layer_of(artifact))
-    mark = len(live.log)
+    mark = live.mark()
     published = registry.push(app, target)
     assert published.pushed
     assert published.reference == target.pinned(app.digest)
@@ -348,7 +348,7 @@ def test_pushing_mounts_layers_and_pushing_again_is_one_request(live: LiveRegist
     assert stored.content == app.manifest
     assert live.request("GET", "push/app", f"blobs/{digest_of(WASM)}").content == WASM
 
-    mark = len(live.log)
+    mark = live.mark()
     again = Registry(settings(live.host)).push(app, target)
     assert (again.pushed, again.uploaded_bytes, again.reference) == (False, 0, published.reference)
     assert live.requests_since(mark) == [("HEAD", "/v2/push/app/manifests/v1", 200)]
@@ -413,7 +413,7 @@ def test_basic_authentication_is_asked_for_once(basic: LiveRegistry, settings) -
     registry = Registry(settings(basic.host), Credentials.from_login(basic.host, Login(USER, PASSWORD)))
     artifact = registry.artifact(reference(basic, "acme/weather:1").pinned(Digest(digest)))
     registry.push(image(layer_of(artifact)), reference(basic, "push/app:1"))
-    mark = len(basic.log)
+    mark = basic.mark()
     registry.digest(reference(basic, "acme/weather:1"))
     registry.digest(reference(basic, "push/app:1"))
     assert [status for _, _, status in basic.requests_since(mark)] == [200, 200]
@@ -432,7 +432,7 @@ def test_refused_credentials_are_told_and_never_shown(
     basic, settings, login: Login | None, message: str
 ) -> None:
     credentials = Credentials.from_login(basic.host, login) if login else None
-    registry, mark = Registry(settings(basic.host), credentials), len(basic.log)
+    registry, mark = Registry(settings(basic.host), credentials), basic.mark()
     with pytest.raises(RegistryError, match=message) as caught:
         registry.digest(reference(basic, "acme/weather:1"))
     assert caught.value.reason is Reason.REGISTRY_UNAUTHORIZED
@@ -461,7 +461,7 @@ def test_tokens_are_scoped_and_kept(token: tuple[LiveRegistry, TokenServer], set
     scopes = {scope for _, _, asked in server.seen for scope in asked}
     assert "repository:push/app:pull,push" in scopes
     assert all("acme/weather:pull,push" not in scope for scope in scopes)
-    mark = len(live.log)
+    mark = live.mark()
     registry.push(image(layer_of(artifact)), reference(live, "push/app:1"))
     assert [status for _, _, status in live.requests_since(mark)] == [200]
 
