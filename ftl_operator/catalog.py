@@ -106,6 +106,8 @@ def expose(spec: ToolSpec, field: str, component: Component, default_timeout: in
     timeout_ms = 1000 * (default_timeout if spec.timeout_seconds is None else spec.timeout_seconds)
     if component.tools is None:
         return Listing(spec, None, timeout_ms)
+    if not component.tools:
+        raise _bad_tool(field, f"component {spec.name!r}", "it has no tools")
     names = [tool.name for tool in component.tools]
     _check_patterns(spec.include, names, f"{field}.include")
     _check_patterns(spec.exclude, names, f"{field}.exclude")
@@ -126,9 +128,9 @@ def expose(spec: ToolSpec, field: str, component: Component, default_timeout: in
                 component=spec.name,
                 tool=tool.name,
                 name=name,
-                definition=_definition(tool, name, description, f"tool {tool.name!r} of {spec.name!r}"),
+                definition=_definition(tool, name, description, field),
                 scopes=tuple(sorted(scopes)),
-                headers=_headers(spec.name, tool),
+                headers=_headers(spec.name, tool, field),
                 timeout_ms=timeout_ms,
             )
         )
@@ -152,15 +154,15 @@ def variables(listings: Sequence[Listing]) -> dict[str, str]:
     return baked
 
 
-def _definition(tool: Tool, name: str, description: str, where: str) -> dict[str, Any]:
+def _definition(tool: Tool, name: str, description: str, field: str) -> dict[str, Any]:
     given = {**tool.document(), "name": name, "description": description}
     definition = {key: value for key, value in given.items() if key != "description" or value}
     try:
         canonical(definition)
     except ValueError:
         # A number such as 1e999 is JSON and not a number that anyone could write back.
-        raise ComponentError(
-            f"{where}: its metadata holds a number that is out of range", reason=Reason.INVALID_TOOL
+        raise _bad_tool(
+            field, f"tool {tool.name!r}", "its metadata holds a number that is out of range"
         ) from None
     return definition
 
@@ -249,7 +251,7 @@ def _matches(patterns: Iterable[str], name: str) -> bool:
     return any(fnmatchcase(name, pattern.replace("[", "[[]")) for pattern in patterns)
 
 
-def _headers(component: str, tool: Tool) -> dict[str, str]:
+def _headers(component: str, tool: Tool, field: str) -> dict[str, str]:
     headers: dict[str, str] = {}
     seen: set[str] = set()
     for pointer, schema in _parameters(tool.input_schema, ""):
@@ -258,11 +260,11 @@ def _headers(component: str, tool: Tool) -> dict[str, str]:
             continue
         where = f"tool {tool.name!r} of {component!r}, parameter {pointer}"
         if not isinstance(mark, str) or not _HEADER_NAME.fullmatch(mark):
-            raise _bad_header(where, f"{HEADER_MARK} is not a header's name")
+            raise _bad_tool(field, where, f"{HEADER_MARK} is not a header's name")
         if schema.get("type") not in ("string", "number", "integer", "boolean"):
-            raise _bad_header(where, f"{HEADER_MARK} is for strings, numbers and booleans only")
+            raise _bad_tool(field, where, f"{HEADER_MARK} is for strings, numbers and booleans only")
         if mark.lower() in seen:
-            raise _bad_header(where, f"{HEADER_MARK} {mark!r} is there twice")
+            raise _bad_tool(field, where, f"{HEADER_MARK} {mark!r} is there twice")
         seen.add(mark.lower())
         headers[f"Mcp-Param-{mark}"] = pointer
     return headers
@@ -278,5 +280,5 @@ def _parameters(schema: Mapping[str, Any], at: str) -> Iterator[tuple[str, Mappi
             yield from _parameters(inner, pointer)
 
 
-def _bad_header(where: str, why: str) -> ComponentError:
-    return ComponentError(f"{where}: {why}", reason=Reason.INVALID_TOOL)
+def _bad_tool(field: str, where: str, why: str) -> ComponentError:
+    return ComponentError(f"{where}: {why}", reason=Reason.INVALID_TOOL, field=f"{field}.image")
