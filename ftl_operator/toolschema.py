@@ -23,6 +23,7 @@ _DIALECTS = {
     "json-schema.org/draft/2020-12/schema": _2020_12,
     "json-schema.org/draft-07/schema": (Draft7Validator, referencing.jsonschema.DRAFT7),
 }
+_DEFAULT = "https://json-schema.org/draft/2020-12/schema"
 _REFERENCES = ("$ref", "$dynamicRef")
 
 
@@ -39,8 +40,8 @@ def refusal(schema: object) -> str | None:
         return f"has {size} bytes, more than {MAX_SCHEMA_BYTES}"
     if schema.get("type") != "object":
         return 'must have "type": "object"'
-    dialect = schema.get("$schema", "https://json-schema.org/draft/2020-12/schema")
-    known = _DIALECTS.get(str(dialect).partition("://")[2].rstrip("#"))
+    dialect = schema.get("$schema", _DEFAULT)
+    known = _DIALECTS.get(_dialect(dialect))
     if known is None:
         return f"is of the dialect {str(dialect)[:100]!r}; use 2020-12 or draft-07"
     validator, specification = known
@@ -65,16 +66,23 @@ def too_deep(value: object) -> bool:
     return True
 
 
+def _dialect(uri: object) -> str:
+    return str(uri).partition("://")[2].rstrip("#")
+
+
 def _unresolved(schema: Mapping[str, Any], specification: referencing.Specification[Any]) -> str | None:
     root: referencing.Resource[Any] = specification.create_resource(schema)
     # A registry without a retrieval function: what is not inside the schema does not exist.
     resolver = referencing.Registry[Any]().resolver_with_root(root)
+    dialect = schema.get("$schema", _DEFAULT)
     pending = [(root, resolver)]
     while pending:
         resource, resolver = pending.pop()
         contents = resource.contents
         if not isinstance(contents, dict):
             continue
+        if _dialect(contents.get("$schema", dialect)) != _dialect(dialect):
+            return "has an embedded schema of another dialect"
         for keyword in _REFERENCES:
             target = contents.get(keyword)
             if not isinstance(target, str):
