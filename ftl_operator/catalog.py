@@ -11,9 +11,8 @@ list and a call finds everything about its one tool in one variable:
 | `tool_HEX` | one tool; HEX is its full name in hexadecimal UTF-8 |
 | `components` | each component's `id`, exposed `tools`, and whether it is `dynamic` |
 
-A component that could not be asked (`dynamic`) has no tools in any list; its entry in `components` carries
-what the gateway needs to treat them as the spec says once it has asked: `include`, `exclude`, `rename`,
-`scopes` and `timeoutMs`.
+A component that could not be asked (`dynamic`) has no tools in any list. The gateway asks it at run time and
+knows nothing of the spec's filters and scopes then, so an entry with some is refused rather than half obeyed.
 """
 
 import re
@@ -26,7 +25,6 @@ from ftl_operator.errors import ComponentError, Reason, SpecError
 from ftl_operator.image import canonical, sha256
 from ftl_operator.inspect import Component, Tool
 from ftl_operator.model import MAX_TOOL_NAME, ToolSpec
-from ftl_operator.model_fields import Part
 from ftl_operator.refs import Digest
 
 SEPARATOR = "__"
@@ -87,7 +85,6 @@ class Listing:
 
     spec: ToolSpec
     tools: tuple[ExposedTool, ...] | None
-    timeout_ms: int
 
 
 def expose(spec: ToolSpec, field: str, component: Component, default_timeout: int) -> Listing:
@@ -105,7 +102,8 @@ def expose(spec: ToolSpec, field: str, component: Component, default_timeout: in
     """
     timeout_ms = 1000 * (default_timeout if spec.timeout_seconds is None else spec.timeout_seconds)
     if component.tools is None:
-        return Listing(spec, None, timeout_ms)
+        _refuse_filters(spec, field, component.dynamic_reason)
+        return Listing(spec, None)
     if not component.tools:
         raise _bad_tool(field, f"component {spec.name!r}", "it has no tools")
     names = [tool.name for tool in component.tools]
@@ -135,7 +133,7 @@ def expose(spec: ToolSpec, field: str, component: Component, default_timeout: in
             )
         )
     _check_names(spec, field, tools)
-    return Listing(spec, tuple(tools), timeout_ms)
+    return Listing(spec, tuple(tools))
 
 
 def variables(listings: Sequence[Listing]) -> dict[str, str]:
@@ -192,23 +190,19 @@ def _call(tool: ExposedTool) -> dict[str, Any]:
 
 
 def _entry(listing: Listing) -> dict[str, Any]:
-    spec = listing.spec
-    if listing.tools is not None:
-        return {"id": spec.name, "tools": [tool.name for tool in listing.tools], "dynamic": False}
-    return {
-        "id": spec.name,
-        "tools": [],
-        "dynamic": True,
-        "include": list(spec.include),
-        "exclude": list(spec.exclude),
-        "rename": [_plain(rename) for rename in spec.rename],
-        "scopes": [_plain(scopes) for scopes in spec.scopes],
-        "timeoutMs": listing.timeout_ms,
-    }
+    names = [tool.name for tool in listing.tools or ()]
+    return {"id": listing.spec.name, "tools": names, "dynamic": listing.tools is None}
 
 
-def _plain(part: Part) -> dict[str, Any]:
-    return part.model_dump(mode="json", by_alias=True, exclude_none=True)
+def _refuse_filters(spec: ToolSpec, field: str, reason: str) -> None:
+    for name in ("include", "exclude", "rename", "scopes"):
+        if getattr(spec, name):
+            raise SpecError(
+                f"the component's tools are only known at run time ({reason}), so {name} cannot be applied; "
+                "remove it, or use a component that can be asked before",
+                reason=Reason.DYNAMIC_TOOLS,
+                field=f"{field}.{name}",
+            )
 
 
 def _check_names(spec: ToolSpec, field: str, tools: Sequence[ExposedTool]) -> None:

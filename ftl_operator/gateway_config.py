@@ -34,6 +34,7 @@ class GatewayAuth:
         leeway_seconds: By how much clocks may differ.
         authorization_servers: What clients are told about where to get a token.
         server_metadata: URL of the issuer's RFC 8414 metadata, for clients of 2025-03-26.
+        warnings: What works now and may stop working; for the status, not for the gateway.
     """
 
     access: Access
@@ -51,6 +52,7 @@ class GatewayAuth:
     leeway_seconds: int = 60
     authorization_servers: tuple[str, ...] = ()
     server_metadata: str | None = None
+    warnings: tuple[str, ...] = field(default=(), compare=False)
 
     def document(self, scopes: Sequence[str], *, store_shared: bool) -> dict[str, Any]:
         """The object `auth` of `gateway_config`.
@@ -124,7 +126,8 @@ def gateway_config(
     }
     optional = {
         "title": gateway.title,
-        "instructions": gateway.instructions or spec.description or None,
+        "description": spec.description,
+        "instructions": gateway.instructions,
         "icons": [
             icon.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
             for icon in gateway.icons

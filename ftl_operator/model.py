@@ -98,7 +98,7 @@ class GatewaySpec(Part):
     version: Annotated[str, Field(min_length=1, max_length=64)] = "0.1.0"
     """The version that clients see."""
     instructions: LongText | None = None
-    """How a model should use the tools; default: `description`."""
+    """How a model should use the tools."""
     icons: Annotated[tuple[Icon, ...], Field(max_length=8)] = ()
     """Icons of the server."""
     allowed_origins: Annotated[
@@ -143,7 +143,7 @@ class FtlAppSpec(Part):
     """What is wanted."""
 
     description: Text = ""
-    """What the app is for."""
+    """What the app is for. Clients see it."""
     suspend: bool = False
     """Whether to stop reconciling and run no pods."""
     tools: Annotated[tuple[ToolSpec, ...], Field(min_length=1, max_length=64), Keyed()]
