@@ -56,7 +56,7 @@ class BlobCache:
             os.utime(path)
         except OSError:
             return None
-        return raw if f"sha256:{hashlib.sha256(raw).hexdigest()}" == digest else None
+        return raw if len(raw) <= limit and f"sha256:{hashlib.sha256(raw).hexdigest()}" == digest else None
 
     def store(self, descriptor: Descriptor, chunks: Iterable[bytes], where: str) -> Path:
         """Keep a blob as it arrives.

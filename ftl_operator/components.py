@@ -10,6 +10,7 @@ import json
 import logging
 import mmap
 import os
+import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -28,7 +29,8 @@ CACHE_FORMAT = 1
 
 _log = logging.getLogger(__name__)
 
-_ASKABLE = "wasi:http/incoming-handler@0.2."
+# Not the release candidates before 0.2.0: another interface under nearly the same name.
+_ASKABLE = re.compile(r"wasi:http/incoming-handler@0\.2\.\d+")
 
 
 class Inspector:
@@ -111,7 +113,7 @@ class Inspector:
             case Kind.CORE_MODULE if self._componentize is None:
                 reason = "it is a core module, which only Spin turns into a component"
                 return component_from(layer, binary, None, where, reason)
-        if not any(name.startswith(_ASKABLE) for name in binary.exports):
+        if not any(_ASKABLE.fullmatch(name) for name in binary.exports):
             reason = (
                 "it is built for an older interface than wasi:http 0.2.0, which the sandbox does not have"
             )
