@@ -1,0 +1,229 @@
+"""Before anything is deployed: does the issuer answer, do its keys fit, does the policy decide as tested?
+
+What comes out (`GatewayAuth`) is what the gateway will judge by, so nothing that was not checked reaches it.
+An app that is not public and has no usable rule stops here (fail closed).
+"""
+
+import hashlib
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar, cast
+
+from ftl_operator.errors import ComponentError, FtlError, Reason, SpecError
+from ftl_operator.gateway_config import GatewayAuth
+from ftl_operator.issuer import (
+    ClusterDocument,
+    Issuer,
+    check_public_key,
+    find_cluster_issuer,
+    find_issuer,
+)
+from ftl_operator.issuer_http import IssuerSettings
+from ftl_operator.model import Access, FtlApp
+from ftl_operator.model_auth import AuthSpec
+from ftl_operator.model_fields import KeyReference
+
+Found = TypeVar("Found")
+
+ReadKey = Callable[[FtlApp, KeyReference, str], str]
+"""Reads a key of a ConfigMap in an app's namespace; the text is the spec field, for a SpecError."""
+CheckPolicy = Callable[[bytes], bytes]
+"""Has the gateway's own engine evaluate a policy: `host.sandbox.check_policy` with the gateway bound."""
+
+ISSUER_SECONDS = 300.0
+"""How long an issuer that was found good is not asked again: less than a resync, so that each one looks."""
+FAILURE_SECONDS = 15.0
+"""How long an issuer that failed is not asked again, however many apps name it."""
+MAX_KEPT = 1024
+
+
+class Preflight:
+    """Checks what apps say about tokens. Safe for threads; what was found is kept for a while.
+
+    Args:
+        settings: Which issuers may be asked, and how.
+        check_policy: Evaluates policies.
+        read: Reads ConfigMaps.
+        cluster: Reads the API server's documents about its own issuer; None outside a cluster.
+        clock: Seconds.
+    """
+
+    def __init__(
+        self,
+        settings: IssuerSettings,
+        check_policy: CheckPolicy,
+        read: ReadKey,
+        cluster: ClusterDocument | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._check_policy = check_policy
+        self._read = read
+        self._cluster = cluster
+        self._issuers: _Memory[Issuer] = _Memory(clock)
+        self._decisions: _Memory[tuple[bool, ...]] = _Memory(clock)
+
+    def authorize(self, app: FtlApp) -> GatewayAuth | None:
+        """Check an app's `access` and `auth`.
+
+        Returns:
+            What its gateway needs; None exactly for a public app.
+
+        Raises:
+            SpecError: No usable rule, a key or policy that is not usable, or a policy test that fails.
+            IssuerError: The issuer may not be asked, does not answer, or does not fit.
+        """
+        access, auth = app.spec.access, app.spec.auth
+        if access is Access.PUBLIC:
+            return None
+        if auth is None or not _has_rule(access, auth):
+            raise SpecError(
+                f"access: {access} and no rule says who may call",
+                reason=Reason.NO_USABLE_RULE,
+                field="spec.auth",
+            )
+        policy, data = self._policy(app, auth)
+        issuer = self._issuer(auth)
+        organization = auth.organization
+        return GatewayAuth(
+            access=access,
+            issuer=auth.issuer,
+            audiences=auth.audiences,
+            algorithms=tuple(name.value for name in auth.algorithms),
+            jwks_uri=issuer.jwks_uri if issuer else None,
+            public_key=auth.public_key,
+            jwks=issuer.jwks if issuer else None,
+            required_scopes=auth.required_scopes,
+            allowed_subjects=auth.allowed_subjects,
+            organization=None
+            if organization is None
+            else {
+                "claim": organization.claim,
+                "value": organization.value,
+                "members": list(organization.members),
+            },
+            policy=policy,
+            policy_data=data,
+            leeway_seconds=auth.leeway_seconds,
+            authorization_servers=(auth.issuer,) if auth.issuer else (),
+            server_metadata=issuer.metadata if issuer else None,
+            warnings=issuer.warnings if issuer else (),
+        )
+
+    def _issuer(self, auth: AuthSpec) -> Issuer | None:
+        algorithms = tuple(name.value for name in auth.algorithms)
+        if auth.public_key is not None:
+            check_public_key(auth.public_key, algorithms)
+            return None
+
+        def find() -> Issuer:
+            if self._cluster is not None and auth.issuer is not None and auth.jwks_uri is None:
+                found = find_cluster_issuer(auth.issuer, algorithms, self._cluster)
+                if found is not None:
+                    return found
+            return find_issuer(auth.issuer, auth.jwks_uri, algorithms, self._settings)
+
+        return self._issuers.get((auth.issuer, auth.jwks_uri, algorithms), find)
+
+    def _policy(self, app: FtlApp, auth: AuthSpec) -> tuple[str, str]:
+        if auth.policy is None:
+            return "", ""
+        rego = self._text(app, auth.policy.rego, auth.policy.config_map_key_ref, "spec.auth.policy")
+        data = ""
+        if auth.policy_data is not None:
+            source = auth.policy_data
+            data = self._text(app, source.json_text, source.config_map_key_ref, "spec.auth.policyData")
+        inputs = [json.loads(test.input) for test in auth.policy_tests]
+        request = json.dumps({"policy": rego, "data": data, "inputs": inputs}).encode()
+        key = hashlib.sha256(request).digest()
+        decisions = self._decisions.get(key, lambda: _decide(self._check_policy(request)))
+        for index, (test, allowed) in enumerate(zip(auth.policy_tests, decisions, strict=True)):
+            if allowed is not test.allow:
+                decided = "allows" if allowed else "denies"
+                raise SpecError(
+                    f"the policy {decided} the case {test.name!r}, which says the opposite",
+                    reason=Reason.POLICY_TEST_FAILED,
+                    field=f"spec.auth.policyTests[{index}]",
+                )
+        return rego, data
+
+    def _text(self, app: FtlApp, text: str | None, reference: KeyReference | None, where: str) -> str:
+        if reference is not None:
+            return self._read(app, reference, f"{where}.configMapKeyRef")
+        return text or ""
+
+
+def gateway_policies(gateway: Path) -> CheckPolicy:
+    """Evaluate policies in this gateway component, run in the sandbox."""
+    from ftl_operator.host.sandbox import check_policy  # loads wasmtime, which public apps never need
+
+    return lambda request: check_policy(gateway, request)
+
+
+def _has_rule(access: Access, auth: AuthSpec) -> bool:
+    # The model says the same; a deployment must not depend on where a spec was parsed.
+    match access:
+        case Access.PRIVATE:
+            return bool(auth.allowed_subjects) or auth.policy is not None
+        case Access.ORG:
+            return auth.organization is not None
+        case Access.CUSTOM:
+            return auth.policy is not None
+        case _:
+            return False
+
+
+def _decide(raw: bytes) -> tuple[bool, ...]:
+    try:
+        answer: Mapping[str, Any] = json.loads(raw)
+        error, decisions = answer["error"], answer["decisions"]
+    except (ValueError, LookupError, TypeError):
+        raise ComponentError(
+            "the gateway gives no answer about the policy", reason=Reason.COMPONENT_FAILED
+        ) from None
+    if error is not None:
+        raise SpecError(str(error)[:1000], reason=Reason.POLICY_INVALID, field="spec.auth.policy")
+    return tuple(decision is True for decision in decisions)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept(Generic[Found]):
+    until: float
+    value: Found | None
+    error: FtlError | None
+
+
+class _Memory(Generic[Found]):
+    """Values by key, found at most once in a while; failures are kept too, for a shorter one."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._kept: dict[object, _Kept[Found]] = {}
+        self._lock = threading.Lock()
+
+    def get(self, key: object, find: Callable[[], Found]) -> Found:
+        """What `find` gives or raises, now or a moment ago."""
+        now = self._clock()
+        with self._lock:
+            kept = self._kept.get(key)
+        if kept is None or kept.until <= now:
+            try:
+                kept = _Kept(now + ISSUER_SECONDS, find(), None)
+            except FtlError as error:
+                kept = _Kept(now + FAILURE_SECONDS, None, error)
+            self._keep(key, kept, now)
+        if kept.error is not None:
+            raise kept.error.with_traceback(None)
+        return cast("Found", kept.value)
+
+    def _keep(self, key: object, kept: _Kept[Found], now: float) -> None:
+        with self._lock:
+            if len(self._kept) >= MAX_KEPT:
+                self._kept = {key: old for key, old in self._kept.items() if old.until > now}
+            if len(self._kept) < MAX_KEPT:
+                self._kept[key] = kept
