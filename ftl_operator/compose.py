@@ -27,6 +27,8 @@ __all__ = ["Binding", "ComposeSettings", "GatewayAuth", "LockedApp", "compose"]
 
 CHAINING_DOMAIN = "spin.internal"
 LOCK_VERSION = 1
+MAX_TOOLS = 1024
+"""How many tools an app may show: as many as its status has room for."""
 PROBE_TOKEN = "gateway_probe_token"  # noqa: S105 - a variable's name
 """The application variable with the word that makes `/readyz` ask every tool."""
 
@@ -105,6 +107,14 @@ def compose(
         expose(tool.spec, f"spec.tools[{index}]", components[tool.digest], spec.gateway.timeout_seconds)
         for index, tool in enumerate(resolved.tools)
     ]
+    tools = tuple(tool for listing in listings for tool in listing.tools or ())
+    if len(tools) > MAX_TOOLS:
+        raise SpecError(
+            f"the components have {len(tools)} tools together, and an app may have {MAX_TOOLS}; "
+            "leave some out by include or exclude",
+            reason=Reason.TOO_LARGE,
+            field="spec.tools",
+        )
     gateway = settings.gateway if resolved.gateway is None else layer_of(resolved.gateway)
     baked = {
         **variables(listings),
@@ -132,7 +142,7 @@ def compose(
         document,
         (gateway, *(layer_of(tool.source) for tool in resolved.tools)),
         bindings,
-        tuple(tool for listing in listings for tool in listing.tools or ()),
+        tools,
         tuple(listing.spec.name for listing in listings if listing.tools is None),
     )
 

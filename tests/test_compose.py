@@ -14,11 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftl_operator.catalog import expose
-from ftl_operator.compose import Binding, ComposeSettings, GatewayAuth, LockedApp, compose
+from ftl_operator.compose import MAX_TOOLS, Binding, ComposeSettings, GatewayAuth, LockedApp, compose
 from ftl_operator.errors import ComponentError, FtlError, Reason, SpecError
 from ftl_operator.image import OciImage, build_image
 from ftl_operator.inspect import Component
 from ftl_operator.model import Access, FtlApp, ToolSpec
+from ftl_operator.model_status import FtlAppStatus
 from ftl_operator.resolve import WASM_LAYER, Descriptor, Layer, resolve
 from tests import specs
 from tests.specs import DATA, artifact, digest_of, public, tool
@@ -302,6 +303,16 @@ def test_a_number_that_json_cannot_carry_is_refused() -> None:
     component = Component(known.digest, known.size, known.binary, tuple(broken))
     with pytest.raises(ComponentError, match="out of range"):
         expose(public(WEATHER).spec.tools[0], "spec.tools[0]", component, 30)
+
+
+def test_an_app_has_no_more_tools_than_its_status_has_room_for() -> None:
+    tools = {f"r.io/t{n}:1": [tool(f"t{index}") for index in range(500)] for n in range(3)}
+    app = public(*({"name": f"t{n}", "image": image} for n, image in zip("abc", tools, strict=True)))
+    with pytest.raises(SpecError) as caught:
+        compose_with(app, tools)
+    assert (caught.value.field, caught.value.reason) == ("spec.tools", Reason.TOO_LARGE)
+    status = FtlAppStatus.model_json_schema()["properties"]["tools"]
+    assert status["maxItems"] == MAX_TOOLS
 
 
 PATTERNS = st.text("ab*?[]", min_size=1, max_size=8)
