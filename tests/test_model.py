@@ -3,10 +3,12 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from ftl_operator.errors import Reason, SpecError
-from ftl_operator.model import Access, FtlApp, UpdatePolicy
+from ftl_operator.model import Access, FtlApp, FtlAppSpec, UpdatePolicy
 from ftl_operator.model_network import RouteSpec
 from ftl_operator.model_status import FtlAppStatus
 from ftl_operator.model_tools import OUTBOUND_HOST, ToolSpec
@@ -175,3 +177,25 @@ def test_a_status_is_read_leniently() -> None:
     assert FtlAppStatus.parse({"observedGeneration": "x"}) == FtlAppStatus()
     known = FtlAppStatus.parse({"observedGeneration": 4, "image": "r.io/a@sha256:0", "of": "later versions"})
     assert (known.observed_generation, known.image) == (4, "r.io/a@sha256:0")
+
+
+NAMES = sorted(FtlAppSpec.model_json_schema()["properties"])
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["name", "image", *NAMES]), inner)
+    ),
+    max_leaves=8,
+)
+
+
+@given(st.dictionaries(st.sampled_from(NAMES), VALUES, max_size=4))
+def test_any_spec_is_an_app_or_a_spec_error_with_a_path(fields: dict[str, Any]) -> None:
+    try:
+        FtlApp.parse(ftlapp(fields))
+    except SpecError as error:
+        path, length = error.field, len(error.message)
+    else:
+        return
+    assert path == "spec" or path.startswith("spec.")
+    assert length < 4096
