@@ -9,7 +9,6 @@ helpers are taken from the operator's own configuration file only.
 """
 
 import base64
-import binascii
 import json
 import os
 import re
@@ -224,11 +223,9 @@ def _login(entry: Mapping[str, Any], where: str) -> Login | None:
         return Login(registry_token=str(token))
     if auth := entry.get("auth"):
         try:
-            username, colon, password = base64.b64decode(str(auth), validate=True).decode().partition(":")
-        except (binascii.Error, UnicodeDecodeError):
+            username, password = base64.b64decode(str(auth), validate=True).decode().split(":", 1)
+        except ValueError:  # also of binascii and of the missing colon
             raise _unusable(where, "its 'auth' is not the base64 text of USER:PASSWORD") from None
-        if not colon:
-            raise _unusable(where, "its 'auth' is not the base64 text of USER:PASSWORD")
         # Some tools pad the decoded text with NUL bytes; docker strips them too.
         return Login(username, password.strip("\x00"))
     if entry.get("username"):
