@@ -54,7 +54,7 @@ generate: init ## Write everything that is generated
 	$(RUN) python scripts/generate.py
 
 docs: init ## Build the documentation, strictly
-	$(UV) run --frozen --group docs mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(UV) run --frozen --group docs mkdocs build --strict --quiet
 
 clean: ## Remove what was built here (not the user's cache)
 	rm -rf .venv site dist build

@@ -1,6 +1,5 @@
 """The command line: `ftl-operator up | render | inspect | publish | crd | token`."""
 
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -104,7 +103,7 @@ def up(console: Console, file: str, **options: Any) -> None:  # noqa: ANN401 - c
     from ftl_operator import up as serving
 
     registry = local.open_registry(options["plain_http"], options["ca_file"])
-    with session.authorization(use_dev_issuer=options["dev_issuer"]) as authorization:
+    with session.authorization(options["ca_file"], use_dev_issuer=options["dev_issuer"]) as authorization:
         chosen = serving.UpOptions(
             file,
             options["address"],
@@ -135,7 +134,7 @@ def render(
     from ftl_operator import local, publishing, session
 
     registry = local.open_registry(plain_http, ca_file)
-    objects = publishing.render(file, repository, registry, console, session.authorize)
+    objects = publishing.render(file, repository, registry, console, session.authorize(ca_file))
     console.result(objects)
 
 
@@ -177,7 +176,7 @@ def publish(
     from ftl_operator import local, publishing, session
 
     registry = local.open_registry(plain_http, ca_file)
-    published = publishing.publish(file, repository, registry, console, session.authorize)
+    published = publishing.publish(file, repository, registry, console, session.authorize(ca_file))
     document = asdict(published) | {"reference": str(published.reference)}
     console.result(document, lambda: str(published.reference))
     if not published.pushed:
@@ -195,13 +194,38 @@ def crd(console: Console, *, schema: bool) -> None:
     console.result(document)
 
 
+@main.command()
+@click.argument("file")
+@click.option("--subject", help="Who the token is for; default: somebody whom the app lets in.")
+@click.option("--audience", help="What it is for; default: the app's first audience.")
+@click.option(
+    "--scope", "scopes", multiple=True, help="A scope; may be repeated. Default: all the app asks for."
+)
+@click.option(
+    "--claim", "claims", multiple=True, metavar="NAME=VALUE", help="A further claim; may be repeated."
+)
+@click.option("--lifetime", default=3600, show_default=True, help="Seconds until it expires.")
+@_formats("text", "json")
+def token(console: Console, file: str, **options: Any) -> None:  # noqa: ANN401 - click's options
+    """Mint a token of the local issuer for the app in FILE.
+
+    The issuer is the one that 'up --dev-issuer' starts on this machine. No other issuer accepts such a token.
+    """
+    from ftl_operator import devissuer, local, session
+
+    grant = devissuer.grant_for(local.read_workspace(file).app)
+    minted = session.dev_issuer().mint(
+        options["subject"] or grant.subject,
+        options["audience"] or grant.audience,
+        options["scopes"] or grant.scopes,
+        options["lifetime"],
+        {**(grant.claims or {}), **dict(_pair(text) for text in options["claims"])},
+    )
+    console.result({"token": minted}, lambda: minted)
+
+
 def _pair(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals or not name:
-        raise SpecError(f"--variable takes NAME=VALUE, not {text.partition('=')[0]!r}")
+        raise SpecError(f"write NAME=VALUE, not {name!r}")
     return name, value
-
-
-def default_state_directory() -> Path:
-    """Where the local issuer keeps its key."""
-    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local/state") / "ftl-operator"

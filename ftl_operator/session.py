@@ -1,12 +1,15 @@
 """How `up`, `render` and `publish` judge `access`: with the spec's own issuer, or with a local one."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from pathlib import Path
 
-from ftl_operator.compose import GatewayAuth
-from ftl_operator.errors import Reason, SpecError
-from ftl_operator.local import Authorize
+from ftl_operator.auth import Preflight, gateway_policies
+from ftl_operator.devissuer import DevIssuer
+from ftl_operator.issuer_http import IssuerSettings
+from ftl_operator.local import GATEWAY_WASM, Authorize
 from ftl_operator.model import Access, FtlApp
 
 
@@ -17,24 +20,38 @@ class Authorization:
     Args:
         adjust: What is changed of the app before it is composed.
         authorize: Checks its issuer and policy.
-        headers: What a client must send.
+        headers: What a client must send, given the app.
     """
 
     adjust: Callable[[FtlApp], FtlApp]
     authorize: Authorize
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    headers: Callable[[FtlApp], Mapping[str, str]]
 
 
-def authorize(app: FtlApp, config: Callable[[str, str], str]) -> GatewayAuth | None:
-    """Check the app's issuer and policy."""
-    del config
-    if app.spec.access is Access.PUBLIC:
-        return None
-    raise SpecError("only public apps yet", reason=Reason.NO_USABLE_RULE)
+def authorize(ca_file: Path | None = None) -> Authorize:
+    """Checks an app's issuer and policy as the controller does, but may ask issuers of this machine."""
+    settings = IssuerSettings(developing=True, ca_file=ca_file)
+    return Preflight(settings, gateway_policies(GATEWAY_WASM)).authorize
 
 
 @contextmanager
-def authorization(*, use_dev_issuer: bool) -> Iterator[Authorization]:
-    """What judges callers while the body runs."""
-    del use_dev_issuer
-    yield Authorization(lambda app: app, authorize)
+def authorization(ca_file: Path | None, *, use_dev_issuer: bool) -> Iterator[Authorization]:
+    """What judges callers while the body runs; a local issuer serves its keys as long."""
+    check = authorize(ca_file)
+    if not use_dev_issuer:
+        yield Authorization(lambda app: app, check, lambda _: {})
+        return
+    with dev_issuer().start() as issuer:
+
+        def headers(app: FtlApp) -> Mapping[str, str]:
+            if app.spec.access is Access.PUBLIC:
+                return {}
+            return {"Authorization": f"Bearer {issuer.mint_for(app)}"}
+
+        yield Authorization(issuer.adjust, check, headers)
+
+
+def dev_issuer() -> DevIssuer:
+    """The local issuer of this user; it keeps its key and its address between runs."""
+    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
+    return DevIssuer(state / "ftl-operator" / "issuer")

@@ -49,7 +49,7 @@ class UpOptions:
         state_dir: Where key-value stores are kept; None forgets them at the end.
         adjust: Changes the app before it is composed, as the local issuer does.
         authorize: Checks the app's issuer and policy.
-        headers: What a client must send, for the printed configuration.
+        headers: What a client must send, given the app; it is printed for the client's configuration.
     """
 
     file: str
@@ -59,7 +59,7 @@ class UpOptions:
     state_dir: Path | None
     adjust: Callable[[FtlApp], FtlApp]
     authorize: Authorize
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    headers: Callable[[FtlApp], Mapping[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +208,7 @@ def _listening(switch: Switch, options: UpOptions) -> Iterator[Server]:
 def _announce(ready: Ready, server: Server, options: UpOptions, console: Console) -> None:
     app, url = ready.planned.resolved.app, f"{server.url}/mcp"
     tools = [tool.full_name for tool in ready.planned.locked.tools]
-    configuration = client_configuration(app.metadata.name, url, options.headers)
+    configuration = client_configuration(app.metadata.name, url, options.headers(app))
     document = {
         "url": url,
         "image": ready.planned.image.digest,
