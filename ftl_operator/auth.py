@@ -29,8 +29,8 @@ from ftl_operator.model_fields import KeyReference
 
 Found = TypeVar("Found")
 
-ReadKey = Callable[[FtlApp, KeyReference, str], str]
-"""Reads a key of a ConfigMap in an app's namespace; the text is the spec field, for a SpecError."""
+ReadKey = Callable[[str, str], str]
+"""Reads a key of a ConfigMap in the app's namespace, given both names. Raises SpecError if there is none."""
 CheckPolicy = Callable[[bytes], bytes]
 """Has the gateway's own engine evaluate a policy: `host.sandbox.check_policy` with the gateway bound."""
 
@@ -47,7 +47,6 @@ class Preflight:
     Args:
         settings: Which issuers may be asked, and how.
         check_policy: Evaluates policies.
-        read: Reads ConfigMaps.
         cluster: Reads the API server's documents about its own issuer; None outside a cluster.
         clock: Seconds.
     """
@@ -56,20 +55,22 @@ class Preflight:
         self,
         settings: IssuerSettings,
         check_policy: CheckPolicy,
-        read: ReadKey,
         cluster: ClusterDocument | None = None,
         *,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._check_policy = check_policy
-        self._read = read
         self._cluster = cluster
         self._issuers: _Memory[Issuer] = _Memory(clock)
         self._decisions: _Memory[tuple[bool, ...]] = _Memory(clock)
 
-    def authorize(self, app: FtlApp) -> GatewayAuth | None:
+    def authorize(self, app: FtlApp, read: ReadKey) -> GatewayAuth | None:
         """Check an app's `access` and `auth`.
+
+        Args:
+            app: The app.
+            read: Reads the ConfigMaps that its policy may be in.
 
         Returns:
             What its gateway needs; None exactly for a public app.
@@ -87,7 +88,7 @@ class Preflight:
                 reason=Reason.NO_USABLE_RULE,
                 field="spec.auth",
             )
-        policy, data = self._policy(app, auth)
+        policy, data = self._policy(auth, read)
         issuer = self._issuer(auth)
         organization = auth.organization
         return GatewayAuth(
@@ -130,14 +131,14 @@ class Preflight:
 
         return self._issuers.get((auth.issuer, auth.jwks_uri, algorithms), find)
 
-    def _policy(self, app: FtlApp, auth: AuthSpec) -> tuple[str, str]:
+    def _policy(self, auth: AuthSpec, read: ReadKey) -> tuple[str, str]:
         if auth.policy is None:
             return "", ""
-        rego = self._text(app, auth.policy.rego, auth.policy.config_map_key_ref, "spec.auth.policy")
+        rego = _text(read, auth.policy.rego, auth.policy.config_map_key_ref, "spec.auth.policy")
         data = ""
         if auth.policy_data is not None:
             source = auth.policy_data
-            data = self._text(app, source.json_text, source.config_map_key_ref, "spec.auth.policyData")
+            data = _text(read, source.json_text, source.config_map_key_ref, "spec.auth.policyData")
         inputs = [json.loads(test.input) for test in auth.policy_tests]
         request = json.dumps({"policy": rego, "data": data, "inputs": inputs}).encode()
         key = hashlib.sha256(request).digest()
@@ -152,17 +153,21 @@ class Preflight:
                 )
         return rego, data
 
-    def _text(self, app: FtlApp, text: str | None, reference: KeyReference | None, where: str) -> str:
-        if reference is not None:
-            return self._read(app, reference, f"{where}.configMapKeyRef")
-        return text or ""
-
 
 def gateway_policies(gateway: Path) -> CheckPolicy:
     """Evaluate policies in this gateway component, run in the sandbox."""
     from ftl_operator.host.sandbox import check_policy  # loads wasmtime, which public apps never need
 
     return lambda request: check_policy(gateway, request)
+
+
+def _text(read: ReadKey, text: str | None, reference: KeyReference | None, where: str) -> str:
+    if reference is None:
+        return text or ""
+    try:
+        return read(reference.name, reference.key)
+    except SpecError as error:
+        raise SpecError(error.message, reason=error.reason, field=f"{where}.configMapKeyRef") from None
 
 
 def _has_rule(access: Access, auth: AuthSpec) -> bool:

@@ -43,6 +43,8 @@ class IssuerSettings:
     """Hosts, as `settings.allowed_issuers` has them. `*` does not reach private addresses: name the host."""
     plain_http: tuple[str, ...] = ()
     """Hosts with port that are spoken to without TLS."""
+    developing: bool = False
+    """On a developer's own machine: private addresses may be asked, and loopback without TLS."""
     ca_file: Path | None = None
     """A PEM file of certificate authorities to trust besides the system's."""
     timeout: float = 5.0
@@ -107,7 +109,10 @@ def checked_url(url: str, settings: IssuerSettings, field: str) -> SplitResult:
         usable = False
     if not usable or parts.fragment or not url.isascii() or not url.isprintable() or " " in url:
         raise IssuerError(f"{url[:200]!r} is not a usable URL", reason=Reason.ISSUER_INVALID, field=field)
-    if parts.scheme != "https" and not (parts.scheme == "http" and parts.netloc in settings.plain_http):
+    plain = parts.netloc in settings.plain_http or (
+        settings.developing and _is_loopback(parts.hostname or "")
+    )
+    if parts.scheme != "https" and not (parts.scheme == "http" and plain):
         raise IssuerError(f"{url[:200]} is not HTTPS", reason=Reason.ISSUER_INVALID, field=field)
     return parts
 
@@ -142,7 +147,7 @@ def _address(host: str, port: int, netloc: str, settings: IssuerSettings, field:
     if not addresses:
         raise IssuerError(f"the name {host} cannot be resolved", field=field)
     named = tuple(pattern for pattern in settings.allowed if pattern != "*")
-    trusted = netloc in settings.plain_http or host_allowed(netloc, named)
+    trusted = settings.developing or netloc in settings.plain_http or host_allowed(netloc, named)
     for address in addresses:
         if not (trusted or _is_public(address)):
             raise IssuerError(
@@ -156,6 +161,13 @@ def _address(host: str, port: int, netloc: str, settings: IssuerSettings, field:
 def _is_public(address: Address) -> bool:
     mapped = getattr(address, "ipv4_mapped", None) or address
     return bool(mapped.is_global) and not mapped.is_multicast
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def _context(settings: IssuerSettings) -> ssl.SSLContext:
