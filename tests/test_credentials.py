@@ -141,10 +141,12 @@ def test_odd_shapes_are_no_logins() -> None:
 
 @given(st.binary(max_size=200))
 def test_no_bytes_raise_anything_else(raw: bytes) -> None:
+    found = None
     try:
-        Credentials.from_dockerconfigjson(raw, "s")
+        found = Credentials.from_dockerconfigjson(raw, "s")
     except FtlError:
         return
+    assert isinstance(found, Credentials)
 
 
 # Docker's own configuration file and its helpers
