@@ -13,9 +13,9 @@ from ftl_operator.resolve import ResolvedApp
 from ftl_operator.status import Finding, true
 
 
-def resolved_finding(resolved: ResolvedApp) -> Finding:
-    """`Resolved` of an app whose references are pinned."""
-    return true(f"{_count(len(resolved.tools), 'component')} pinned to digests")
+def resolved_finding(components: int) -> Finding:
+    """`Resolved` of an app with so many components, all pinned."""
+    return true(f"{_count(components, 'component')} pinned to digests")
 
 
 def published_finding(image: Reference) -> Finding:
@@ -46,7 +46,8 @@ def auth_finding(auth: GatewayAuth | None) -> Finding:
     """`AuthReady` of an app that can judge tokens, or need not."""
     if auth is None:
         return true("everyone may call", Reason.PUBLIC_ACCESS)
-    return true(f"tokens of {auth.issuer or 'any issuer whose key fits'} are checked")
+    checked = f"tokens of {auth.issuer or 'any issuer whose key fits'} are checked"
+    return true("; ".join((checked, *auth.warnings)))
 
 
 def _count(number: int, what: str) -> str:

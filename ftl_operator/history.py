@@ -53,7 +53,10 @@ def applied(entries: Entries, running: str, wanted: Version, now: datetime) -> l
         return list(entries)
     newest = entries[0] if entries else None
     if newest and newest["image"] == running and newest["result"] != Result.ROLLED_BACK:
-        return list(entries)
+        # Other inputs that make the same image are no new version, and no reason to plan again after a
+        # restart.
+        same = {**newest, "inputs": wanted.inputs, "generation": wanted.generation}
+        return [same, *entries[1:]]
     entry = {
         "image": running,
         "generation": wanted.generation,

@@ -107,21 +107,21 @@ class Kube:
         except NotFoundError:
             return None
 
-    def list_names(
-        self, api: Api, namespaces: tuple[str, ...], selector: str = ""
-    ) -> Iterator[tuple[str, str]]:
-        """Namespace and name of every object of a kind, without bodies; nothing if the kind is missing."""
+    def list_metadata(
+        self, api: Api, namespaces: tuple[str, ...], labels: str = "", fields: str = ""
+    ) -> Iterator[Json]:
+        """The metadata of every object of a kind; nothing if the cluster does not serve the kind."""
         accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
         for namespace in namespaces or (None,):
             token = ""
             while True:
-                query = {"limit": "500", "labelSelector": selector, "continue": token}
+                query = {"limit": "500", "continue": token, "labelSelector": labels, "fieldSelector": fields}
                 try:
                     page = self.request("GET", api.path(namespace), query=query, accept=accept)
                 except NotFoundError:
                     break
                 for item in page.get("items", ()):
-                    yield item["metadata"]["namespace"], item["metadata"]["name"]
+                    yield {"metadata": item["metadata"]}
                 token = page["metadata"].get("continue", "")
                 if not token:
                     break

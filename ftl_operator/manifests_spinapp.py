@@ -5,15 +5,20 @@ SpinKube's rules (its webhooks, v0.6): the executor is always set; replicas are 
 """
 
 import hashlib
+import hmac
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from ftl_operator import apis
+from ftl_operator.compose import PROBE_TOKEN
 from ftl_operator.model import FtlApp
-from ftl_operator.model_fields import Part
+from ftl_operator.model_fields import Part, ValueSource
 from ftl_operator.model_runtime import Probe, Volume
 from ftl_operator.ownership import Owner, manifest
 from ftl_operator.refs import Reference
+from ftl_operator.rollout import SPEC_ANNOTATION
 from ftl_operator.settings import Settings
 
 Manifest = dict[str, Any]
@@ -26,8 +31,6 @@ SOURCES_ANNOTATION = "ftl.tools/sources"
 """On the pods: a hash of the Secrets and ConfigMaps they read, so that a change of one rolls them."""
 SUSPENDED_ANNOTATION = "ftl.tools/suspended"
 """On the SpinApp: pods were taken away by `spec.suspend`, so resuming must bring them back."""
-PROBE_VARIABLE = "gateway_probe_token"
-"""The application variable by which the gateway knows the operator's deep probe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,7 @@ def spin_app(app: FtlApp, release: Release, settings: Settings) -> Manifest:
             "readiness": _check("/readyz", runtime.checks.readiness, initial_delay=1),
             "liveness": _check("/healthz", runtime.checks.liveness, initial_delay=10),
         },
-        "variables": _variables(app),
+        "variables": _variables(app, settings),
     }
     if app.spec.suspend or runtime.autoscaling is not None:
         spec["enableAutoscaling"] = True
@@ -80,10 +83,55 @@ def spin_app(app: FtlApp, release: Release, settings: Settings) -> Manifest:
         "invocationLimits": dict(runtime.invocation_limits),
     }
     spec |= {name: value for name, value in optional.items() if value}
+    spec["deploymentAnnotations"] = {**runtime.deployment_annotations, SPEC_ANNOTATION: _digest(spec)}
     annotations = {INPUTS_ANNOTATION: release.inputs} if release.inputs else {}
     if app.spec.suspend:
         annotations[SUSPENDED_ANNOTATION] = "true"
     return manifest(apis.SPIN_APP, owner, {"spec": spec}, annotations=annotations)
+
+
+@dataclass(frozen=True, slots=True)
+class PodSource:
+    """A Secret or ConfigMap, or one key of it, that pods read when they start.
+
+    Args:
+        kind: `Secret` or `ConfigMap`.
+        name: Its name.
+        key: The key; empty for all of it.
+        field: The field of the spec that names it.
+    """
+
+    kind: str
+    name: str
+    key: str
+    field: str
+
+
+def pod_sources(app: FtlApp) -> Iterator[PodSource]:
+    """What pods read when they start, so that a change needs new pods. Volumes change by themselves."""
+    for index, tool in enumerate(app.spec.tools):
+        for position, variable in enumerate(tool.variables):
+            field = f"spec.tools[{index}].variables[{position}].valueFrom"
+            yield from _value_source(variable.value_from, field)
+    config = app.spec.runtime.runtime_config
+    if config.load_from_secret is not None:
+        field = "spec.runtime.runtimeConfig.loadFromSecret"
+        yield PodSource("Secret", config.load_from_secret, "runtime-config.toml", field)
+    groups = [(store.options, "keyValueStores") for store in config.key_value_stores]
+    groups += [(database.options, "sqliteDatabases") for database in config.sqlite_databases]
+    groups += [(config.llm_compute.options, "llmCompute")] if config.llm_compute is not None else []
+    for options, field in groups:
+        for option in options:
+            yield from _value_source(option.value_from, f"spec.runtime.runtimeConfig.{field}")
+
+
+def _value_source(source: ValueSource | None, field: str) -> Iterator[PodSource]:
+    if source is None:
+        return
+    if source.secret_key_ref is not None:
+        yield PodSource("Secret", source.secret_key_ref.name, source.secret_key_ref.key, field)
+    if source.config_map_key_ref is not None:
+        yield PodSource("ConfigMap", source.config_map_key_ref.name, source.config_map_key_ref.key, field)
 
 
 def owner_of_app(app: FtlApp) -> Owner:
@@ -91,13 +139,16 @@ def owner_of_app(app: FtlApp) -> Owner:
     return Owner(app.metadata.namespace, app.metadata.name, app.metadata.uid)
 
 
-def probe_token(uid: str) -> str:
-    """What the operator proves itself with when it asks a running app for its tools.
+def probe_token(uid: str, key: str) -> str:
+    """The app's own word: with it the operator asks a running app for its tools.
 
-    It keeps strangers from making the gateway wake every tool; it protects no data. So it is derived from the
-    FtlApp's uid, and every replica of the operator knows it after a restart.
+    It is derived and not kept, so that every replica of the operator knows it after a restart.
+
+    Args:
+        uid: The FtlApp's uid.
+        key: The operator's own secret, which keeps the word from whoever can read the uid.
     """
-    return hashlib.sha256(f"ftl.tools/probe {uid}".encode()).hexdigest()[:32]
+    return hmac.digest(key.encode() or b"ftl.tools", f"probe {uid}".encode(), hashlib.sha256).hex()[:32]
 
 
 def application_variable(tool: str, variable: str) -> str:
@@ -105,14 +156,18 @@ def application_variable(tool: str, variable: str) -> str:
     return f"{tool.replace('-', '_')}_{variable}"
 
 
-def _variables(app: FtlApp) -> list[dict[str, Any]]:
+def _digest(spec: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _variables(app: FtlApp, settings: Settings) -> list[dict[str, Any]]:
     variables: list[dict[str, Any]] = []
     for tool in app.spec.tools:
         for variable in tool.variables:
             if variable.value_from is not None:
                 name = application_variable(tool.name, variable.name)
                 variables.append({"name": name, "valueFrom": _plain(variable.value_from)})
-    return [*variables, {"name": PROBE_VARIABLE, "value": probe_token(app.metadata.uid)}]
+    return [*variables, {"name": PROBE_TOKEN, "value": probe_token(app.metadata.uid, settings.probe_key)}]
 
 
 def _pull_secrets(app: FtlApp, settings: Settings) -> list[dict[str, str]]:

@@ -5,13 +5,14 @@ apps. No label names an app, for a thousand apps would make thousands of series;
 counted by condition, and `kubectl get ftlapps` names them.
 """
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import Counter as Counts
+from collections.abc import Callable, Iterable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+from prometheus_client.registry import Collector
 
 REGISTRY = CollectorRegistry()
 """What `/metrics` shows; our own, so that importing a library cannot add to it."""
@@ -44,18 +45,10 @@ STAGE_SECONDS = Histogram(
 ERRORS = Counter(
     "ftl_operator_errors_total", "Failed stages, by stage and reason.", ["stage", "reason"], registry=REGISTRY
 )
-APPS = Gauge("ftl_operator_apps", "FtlApps that the operator sees.", registry=REGISTRY)
-CONDITIONS = Gauge(
-    "ftl_operator_app_conditions",
-    "FtlApps by condition, its status and its reason.",
-    ["condition", "status", "reason"],
-    registry=REGISTRY,
-)
-TOOLS = Gauge("ftl_operator_tools", "Tools that all FtlApps list together.", registry=REGISTRY)
 REGISTRY_REQUESTS = Counter(
     "ftl_operator_registry_requests_total",
-    "Requests to registries, by method and by status code; code 0 is no answer.",
-    ["registry", "method", "code"],
+    "Operations on registries, by their kind and by outcome: Succeeded or a reason.",
+    ["registry", "operation", "outcome"],
     registry=REGISTRY,
 )
 REGISTRY_BYTES = Counter(
@@ -92,11 +85,48 @@ ROLLBACKS = Counter(
 )
 
 
-@contextmanager
-def stage(name: str) -> Iterator[None]:
-    """Time a stage, whether it succeeds or fails."""
-    started = time.perf_counter()
-    try:
-        yield
-    finally:
-        STAGE_SECONDS.labels(name).observe(time.perf_counter() - started)
+States = Callable[[], Iterable[tuple[Iterable[tuple[str, str, str]], int]]]
+"""Gives each app's conditions (type, status, reason) and its number of tools."""
+
+
+class _Apps(Collector):
+    """Counts apps when they are asked for; kept counts would drift."""
+
+    def __init__(self) -> None:
+        self.states: States = list
+
+    def collect(self) -> Iterator[Metric]:
+        conditions: Counts[tuple[str, str, str]] = Counts()
+        apps = tools = 0
+        for held, count in self.states():
+            apps += 1
+            tools += count
+            conditions.update(held)
+        yield GaugeMetricFamily("ftl_operator_apps", "FtlApps that the operator sees.", value=apps)
+        yield GaugeMetricFamily("ftl_operator_tools", "Tools that all FtlApps list together.", value=tools)
+        family = GaugeMetricFamily(
+            "ftl_operator_app_conditions",
+            "FtlApps by condition, its status and its reason.",
+            labels=["condition", "status", "reason"],
+        )
+        for labels, number in sorted(conditions.items()):
+            family.add_metric(labels, number)
+        yield family
+
+
+_APPS = _Apps()
+REGISTRY.register(_APPS)
+
+
+def count_apps(states: States) -> None:
+    """Say where the apps are that are counted."""
+    _APPS.states = states
+
+
+def registry_observed(registry: str, operation: str, outcome: str, size: int) -> None:
+    """Count one operation of `registry.py`."""
+    REGISTRY_REQUESTS.labels(registry, operation, outcome).inc()
+    if size:
+        REGISTRY_BYTES.labels(registry, "upload" if operation in ("upload", "publish") else "download").inc(
+            size
+        )

@@ -58,11 +58,9 @@ class Probe:
         if answer.status < 400:
             return None
         said = _object(answer.data)
-        silent = [
-            item for item in said.get("components", ()) if isinstance(item, Mapping) and not item.get("ok")
-        ]
+        silent = [item for item in said.get("silent", ()) if isinstance(item, Mapping)]
         if silent:
-            named = "; ".join(f"{item.get('id')}: {item.get('error') or 'no answer'}" for item in silent[:10])
+            named = "; ".join(f"{item.get('component')}: {item.get('error')}" for item in silent[:10])
             return false(f"these components do not answer: {named}", Reason.TOOLS_SILENT)
         text = str(said.get("error") or said.get("status") or f"HTTP {answer.status}")
         return unknown(f"the app does not call itself ready: {text[:300]}", Reason.NOT_VERIFIED)

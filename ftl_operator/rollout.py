@@ -4,6 +4,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+SPEC_ANNOTATION = "ftl.tools/spec"
+"""On the Deployment, by way of the SpinApp: tells whether its numbers are about the SpinApp as it is now."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
@@ -18,6 +21,8 @@ class Rollout:
     ready: int
     available: int
     is_available: bool
+    spec_digest: str
+    """The digest of the SpinApp's spec that it was made of, from its annotation."""
     message: str
     """What the Deployment's controller says while pods cannot even be created (quota, admission)."""
 
@@ -64,6 +69,7 @@ def rollout_of(deployment: Mapping[str, Any]) -> Rollout:
         ready=int(status.get("readyReplicas", 0)),
         available=int(status.get("availableReplicas", 0)),
         is_available=conditions.get("Available", {}).get("status") == "True",
+        spec_digest=str((deployment["metadata"].get("annotations") or {}).get(SPEC_ANNOTATION, "")),
         message=str(failure.get("message", "")) if failure.get("status") == "True" else "",
     )
 

@@ -5,6 +5,7 @@ so a chart renders them without quoting rules. A value that is not usable stops 
 that names the variable: an operator that guesses is worse than one that does not run.
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -49,6 +50,8 @@ class Settings(BaseModel):
     """Issuers (host with port) that are spoken to without TLS. For loopback development."""
     ca_bundle: Path | None = None
     """A PEM file with certificate authorities to trust besides the system's."""
+    probe_key: str = Field(default="", repr=False)
+    """A secret of the operator's from which each app's word for the deep probe is derived."""
     namespaces: Names = ()
     """Namespaces to serve; empty means the whole cluster."""
     operator_namespace: str = "default"
@@ -75,6 +78,8 @@ class Settings(BaseModel):
     """Where blobs and compiled components are kept; default `${XDG_CACHE_HOME:-~/.cache}/ftl-operator`."""
     cache_max_bytes: int = Field(default=2 * 1024 * 1024 * 1024, ge=0)
     """How much the blob cache may hold."""
+    gateway_file: Path | None = None
+    """Another gateway component than the prebuilt one, for development of the gateway."""
     inspect_timeout_seconds: float = Field(default=20, gt=0)
     """How long a component may take to list its tools, compilation not counted."""
     inspect_memory_bytes: int = Field(default=512 * 1024 * 1024, ge=1)
@@ -140,6 +145,13 @@ class Settings(BaseModel):
                 for item in error.errors(include_url=False, include_input=False, include_context=False)
             )
             raise SpecError(f"the operator's settings are not usable: {problems}") from None
+
+    @property
+    def cache_folder(self) -> Path:
+        """Where caches are kept."""
+        if self.cache_dir is not None:
+            return self.cache_dir
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ftl-operator"
 
     def default_repository(self, namespace: str, name: str) -> Repository | None:
         """Where an app of this namespace and name is published by default, if a default is set."""

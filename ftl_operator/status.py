@@ -91,7 +91,7 @@ class Outcome:
         facts: Fields of the status that are known now: image, url, components, tools and so on.
         waiting: What it waits for, such as a running inspection.
         suspended: Whether the spec asks for no pods.
-        inputs: Digest of everything that decides the image.
+        rolls: Whether the SpinApp was changed, so that what runs must be asked again.
         notes: What a reader of `Ready` should know besides, such as an optional object that was not applied.
     """
 
@@ -101,7 +101,7 @@ class Outcome:
     facts: Mapping[str, Any] = field(default_factory=dict)
     waiting: str = ""
     suspended: bool = False
-    inputs: str = ""
+    rolls: bool = False
     notes: Sequence[str] = ()
 
 
@@ -111,6 +111,7 @@ class Observed:
 
     Args:
         rollout: The Deployment's numbers, if there is one.
+        is_current: Whether they are about what was applied last.
         cause: Why pods do not become ready, in their own words.
         probe: What the running app said when it was asked, if it was asked now.
         rolled_back: The image that missed its deadline, if the last good one runs in its place.
@@ -118,6 +119,7 @@ class Observed:
     """
 
     rollout: Rollout | None = None
+    is_current: bool = True
     cause: str = ""
     probe: Finding | None = None
     rolled_back: str = ""
@@ -199,7 +201,7 @@ def _verified(old: Mapping[str, Any], outcome: Outcome, observed: Observed) -> F
         return observed.probe
     image = outcome.facts.get("image", old.get("image"))
     before = finding(old, Condition.VERIFIED)
-    if before is not None and image == old.get("image"):
+    if before is not None and image == old.get("image") and not outcome.rolls:
         return before
     return unknown("the running app was not asked yet") if image else None
 
@@ -252,8 +254,7 @@ def _state(outcome: Outcome, observed: Observed, findings: Mapping[Condition, Fi
     notes = "".join(f"; {note}" for note in outcome.notes)
     if available.reason is Reason.SCALED_TO_ZERO:
         return true(available.message + notes, available.reason)
-    rollout, image = observed.rollout, outcome.facts.get("image")
-    if rollout is None or not rollout.is_out or (image and image != rollout.image):
+    if observed.rollout is None or not observed.rollout.is_out or not observed.is_current:
         cause = f": {observed.cause}" if observed.cause else ""
         return false(f"the new version is rolling out{cause}", Reason.ROLLING_OUT)
     verified = findings[Condition.VERIFIED] if Condition.VERIFIED in findings else unknown("")

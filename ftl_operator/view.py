@@ -74,6 +74,7 @@ class View:
         self._rollouts: dict[Key, Rollout] = {}
         self._executors: set[Key] = set()
         self._sources: dict[tuple[str, str, str], SeenSource] = {}
+        self._places: dict[tuple[Api, str, str], int] = {}
 
     # What a worker asks
 
@@ -105,15 +106,9 @@ class View:
         """What is known of a Secret or ConfigMap, if it exists."""
         return self._sources.get((kind, namespace, name))
 
-    def has_seen(self, api: Api, namespace: str, name: str) -> bool:
-        """Whether an object was seen; used once, to know that the first listing is complete."""
-        if api == apis.FTL_APP:
-            return Key(namespace, name) in self._apps
-        if api == apis.SPIN_APP_EXECUTOR:
-            return Key(namespace, name) in self._executors
-        if api == apis.DEPLOYMENT:
-            return Key(namespace, name) in self._rollouts
-        return (api, namespace, name) in self._owner
+    def has_seen(self, api: Api, namespace: str, name: str, version: int) -> bool:
+        """Whether an object was seen in this state or a newer one."""
+        return self._places.get((api, namespace, name), -1) >= version
 
     # What the watches tell
 
@@ -121,7 +116,12 @@ class View:
         """Remember an object as it is now, or forget it. Returns the apps to look at because of it."""
         metadata = body["metadata"]
         key = Key(metadata.get("namespace", ""), metadata["name"])
+        place = (api, key.namespace, key.name)
         with self._lock:
+            if gone:
+                self._places.pop(place, None)
+            else:
+                self._places[place] = max(version_of(body), self._places.get(place, 0))
             if api == apis.FTL_APP:
                 return self._see_app(key, body, gone=gone)
             if api == apis.DEPLOYMENT:
@@ -138,7 +138,11 @@ class View:
             return [key] if self._apps.pop(key, None) else []
         metadata = body["metadata"]
         old = self._apps.get(key)
-        if old is not None and old.uid == metadata["uid"] and int(old.resource_version or 0) > _version(body):
+        if (
+            old is not None
+            and old.uid == metadata["uid"]
+            and int(old.resource_version or 0) > version_of(body)
+        ):
             return []
         seen = SeenApp(
             uid=metadata["uid"],
@@ -163,7 +167,7 @@ class View:
 
     def _see_owned(self, api: Api, key: Key, body: Body, *, gone: bool) -> list[Key]:
         place = (api, key.namespace, key.name)
-        version = _version(body)
+        version = version_of(body)
         if not gone and self._is_newer(place, version):
             return []
         before = self._owner.pop(place, None)
@@ -241,7 +245,8 @@ def owner_of(namespace: str, metadata: Body) -> tuple[Key, str] | None:
     return None
 
 
-def _version(body: Body) -> int:
+def version_of(body: Body) -> int:
+    """An object's resourceVersion as a number."""
     # Opaque by the API's rules of old, an increasing number in every API server (and by rule since 1.35).
     text = str(body["metadata"].get("resourceVersion", ""))
     return int(text) if text.isdecimal() else 0

@@ -53,13 +53,15 @@ def test_every_metric_is_documented_and_named_alike():
         assert family.name.startswith(("ftl_operator_", "process_", "python_"))
 
 
-def test_a_stage_is_timed_even_if_it_fails():
-    def count():
-        return (
-            metrics.REGISTRY.get_sample_value("ftl_operator_stage_seconds_count", {"stage": "compose"}) or 0
-        )
-
-    before = count()
-    with pytest.raises(RuntimeError), metrics.stage("compose"):
-        raise RuntimeError
-    assert count() == before + 1
+def test_apps_are_counted_by_condition():
+    ready, stalled = ("Ready", "True", "Succeeded"), ("Stalled", "True", "InvalidSpec")
+    metrics.count_apps(lambda: [((ready,), 3), ((ready,), 1), ((stalled,), 0)])
+    try:
+        names = ("condition", "status", "reason")
+        value = metrics.REGISTRY.get_sample_value
+        assert value("ftl_operator_apps") == 3
+        assert value("ftl_operator_tools") == 4
+        assert value("ftl_operator_app_conditions", dict(zip(names, ready, strict=True))) == 2
+        assert value("ftl_operator_app_conditions", dict(zip(names, stalled, strict=True))) == 1
+    finally:
+        metrics.count_apps(list)

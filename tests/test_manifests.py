@@ -8,7 +8,7 @@ import yaml
 from ftl_operator import apis
 from ftl_operator.errors import Reason
 from ftl_operator.manifests import endpoint, manifests
-from ftl_operator.manifests_spinapp import Release, probe_token
+from ftl_operator.manifests_spinapp import Release, pod_sources, probe_token
 from ftl_operator.model import FtlApp
 from ftl_operator.refs import parse_reference
 from ftl_operator.settings import Settings
@@ -91,8 +91,19 @@ def test_a_missing_api_is_named_and_its_object_left_out(case, api, vital):
     )
 
 
-def test_no_other_apps_token_and_no_token_without_a_cluster_is_the_same():
-    assert len({probe_token("a"), probe_token("b"), probe_token("")}) == 3
+def test_every_app_and_every_operator_has_its_own_probe_token():
+    assert (
+        len({probe_token("a", "k"), probe_token("b", "k"), probe_token("a", "l"), probe_token("a", "")}) == 4
+    )
+
+
+def test_what_pods_read_at_their_start_is_known_by_key_and_field():
+    assert [(source.kind, source.name, source.key) for source in pod_sources(read("everything"))] == [
+        ("Secret", "weather", "api-key"),
+        ("ConfigMap", "desk", "board"),
+        ("Secret", "cache", "password"),
+    ]
+    assert next(pod_sources(read("everything"))).field == "spec.tools[0].variables[1].valueFrom"
 
 
 def test_the_endpoint_is_the_routes_or_the_services():

@@ -1,11 +1,11 @@
 import pytest
 
-from ftl_operator.rollout import Rollout, pod_cause, rollout_of
+from ftl_operator.rollout import SPEC_ANNOTATION, Rollout, pod_cause, rollout_of
 
 
 def deployment(spec=None, status=None, generation=3):
     return {
-        "metadata": {"name": "a", "generation": generation},
+        "metadata": {"name": "a", "generation": generation, "annotations": {SPEC_ANNOTATION: "5d41"}},
         "spec": {
             "replicas": 2,
             "template": {"spec": {"containers": [{"image": "r.dev/a@sha256:1", "command": ["/"]}]}},
@@ -27,7 +27,7 @@ DONE = {
 
 def test_a_finished_rollout():
     rollout = rollout_of(deployment(status=DONE))
-    assert rollout == Rollout("r.dev/a@sha256:1", 3, 3, 2, 2, 2, 2, 2, True, "")
+    assert rollout == Rollout("r.dev/a@sha256:1", 3, 3, 2, 2, 2, 2, 2, True, "5d41", "")
     assert rollout.is_complete
     assert not rollout.is_scaled_to_zero
 

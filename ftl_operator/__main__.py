@@ -1,0 +1,173 @@
+"""`python -m ftl_operator`: put the parts together and run the operator."""
+
+import argparse
+import logging
+import os
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from ftl_operator import __version__, apis, logs, metrics
+from ftl_operator.auth import Preflight, gateway_policies
+from ftl_operator.components import Inspector
+from ftl_operator.controller import Controller
+from ftl_operator.credentials import Credentials
+from ftl_operator.errors import ClusterError, FtlError, Reason
+from ftl_operator.gates import Gates
+from ftl_operator.host.componentize import componentize
+from ftl_operator.host.limits import SandboxLimits
+from ftl_operator.host.sandbox import ask_tools
+from ftl_operator.image import sha256
+from ftl_operator.inspections import Inspections
+from ftl_operator.issuer_http import IssuerSettings
+from ftl_operator.kube import Kube
+from ftl_operator.lease import Leadership
+from ftl_operator.model import FtlApp
+from ftl_operator.observe import Observer
+from ftl_operator.operator import Operator
+from ftl_operator.probe import Probe
+from ftl_operator.registry import Registry, RegistrySettings
+from ftl_operator.release import Outside, Releaser
+from ftl_operator.resolve import WASM_LAYER, Descriptor, Layer
+from ftl_operator.settings import Settings
+from ftl_operator.view import View
+from ftl_operator.workqueue import WorkQueue
+
+GATEWAY = Path(__file__).parent / "gateway.wasm"
+
+_log = logging.getLogger("ftl_operator")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the operator until a signal ends it. Returns the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m ftl_operator",
+        description="Runs the FtlApp operator. Its settings are environment variables FTL_*.",
+    )
+    parser.add_argument("--version", action="version", version=f"ftl-operator {__version__}")
+    parser.add_argument("--kubeconfig", type=Path, help="default: the pod's ServiceAccount, then $KUBECONFIG")
+    parser.add_argument(
+        "--namespace",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="serve only this namespace; may be repeated (default: FTL_NAMESPACES, else all)",
+    )
+    options = parser.parse_args(arguments)
+    try:
+        settings = Settings.from_env(os.environ)
+        if options.namespace:
+            settings = settings.model_copy(update={"namespaces": tuple(options.namespace)})
+        logs.start(settings.log_level, settings.log_format)
+        operator = build(settings, options.kubeconfig)
+    except FtlError as error:
+        print(f"ftl-operator: {error}", file=sys.stderr)
+        return 2
+    operator.run(options.kubeconfig)
+    return 0
+
+
+def build(settings: Settings, kubeconfig: Path | None) -> Operator:
+    """Put an operator together.
+
+    Raises:
+        FtlError: The cluster's configuration, the credentials or the gateway component cannot be read.
+    """
+    metrics.BUILD.labels(__version__).set(1)
+    kube = Kube.connect(kubeconfig, connections=2 * settings.workers + 8)
+    identity = settings.identity or f"{socket.gethostname()}-{os.getpid()}"
+    leadership = None
+    if settings.leader_election:
+        leadership = Leadership(kube, settings.operator_namespace, settings.lease_name, identity)
+        kube.guard = leadership.held
+    view, queue = View(), WorkQueue()
+    inspections = Inspections(queue.add)
+    gates = Gates(min(settings.registry_connections, max(1, settings.workers // 2)))
+    releaser = Releaser(settings, view, outside(settings, kube), inspections, gates)
+    observer = Observer(settings, kube, view, Probe(settings.probe_timeout_seconds))
+    named = settings.model_copy(update={"identity": identity})
+    controller = Controller(named, kube, view, queue, releaser, observer)
+    return Operator(settings, kube, view, queue, controller, leadership)
+
+
+def outside(settings: Settings, kube: Kube) -> Outside:
+    """The edges of the pipeline."""
+    registry = Registry(
+        RegistrySettings(
+            cache_dir=settings.cache_folder / "blobs",
+            cache_bytes=settings.cache_max_bytes,
+            allowed=settings.allowed_registries,
+            plain_http=settings.plain_http_registries,
+            ca_file=settings.ca_bundle,
+            connections=settings.registry_connections,
+            connect_seconds=min(5.0, settings.registry_timeout_seconds),
+            read_seconds=settings.registry_timeout_seconds,
+            # The queue tries again, without holding a worker meanwhile.
+            attempts=2,
+            max_blob_bytes=settings.max_component_bytes,
+            observe=metrics.registry_observed,
+        )
+    )
+    gateway = settings.gateway_file or GATEWAY
+    preflight = Preflight(
+        IssuerSettings(
+            allowed=settings.allowed_issuers,
+            plain_http=settings.plain_http_issuers,
+            ca_file=settings.ca_bundle,
+        ),
+        gateway_policies(gateway),
+    )
+    return Outside(
+        read=kube.get,
+        registry=registry,
+        operator=Credentials.from_docker_config(settings.docker_config)
+        if settings.docker_config
+        else Credentials(),
+        inspector=inspector_of(settings, registry),
+        authorize=lambda app: preflight.authorize(app, config_reader(kube, app)),
+        gateway=gateway_layer(gateway),
+    )
+
+
+def inspector_of(settings: Settings, registry: Registry) -> Inspector:
+    """Inspects components in the sandbox, at most `settings.inspectors` at once."""
+    limits = SandboxLimits(call_time=settings.inspect_timeout_seconds, memory=settings.inspect_memory_bytes)
+    slots = threading.BoundedSemaphore(settings.inspectors)
+
+    def ask(wasm: Path) -> bytes:
+        with slots:
+            return ask_tools(wasm, limits)
+
+    return Inspector(registry, settings.cache_folder, ask, componentize)
+
+
+def config_reader(kube: Kube, app: FtlApp) -> Callable[[str, str], str]:
+    """Reads keys of ConfigMaps in an app's namespace, for the auth stage."""
+
+    def read(name: str, key: str) -> str:
+        found = kube.get(apis.CONFIG_MAP, app.metadata.namespace, name) or {}
+        value = (found.get("data") or {}).get(key)
+        if value is None:
+            raise ClusterError(
+                f"there is no ConfigMap {name!r} with the key {key!r} in the namespace",
+                reason=Reason.SOURCE_NOT_FOUND,
+                field="spec.auth",
+            )
+        return str(value)
+
+    return read
+
+
+def gateway_layer(path: Path) -> Layer:
+    """The gateway component as a layer. Raises ClusterError if the file cannot be read."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ClusterError(f"the gateway component {path} cannot be read: {error.strerror}") from error
+    return Layer(Descriptor(WASM_LAYER, sha256(content), len(content)), path=path)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,292 @@
+"""One look at one app: gather, decide, apply, observe, and say in the status what came of it.
+
+Level-based: a look never asks what happened, only what is. Whatever ends a look, its status is written, and
+the queue is told when to look again.
+"""
+
+import logging
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from ftl_operator import history, metrics
+from ftl_operator.apply import Applier
+from ftl_operator.errors import ClusterError, FtlError, Reason
+from ftl_operator.gates import COME_BACK, WaitingError
+from ftl_operator.history import Version
+from ftl_operator.kube import ConflictError, Kube, NotLeaderError
+from ftl_operator.look import Look, measured
+from ftl_operator.manifests import Manifests, endpoint, manifests
+from ftl_operator.manifests_spinapp import INPUTS_ANNOTATION, SOURCES_ANNOTATION, Release
+from ftl_operator.model import FtlApp
+from ftl_operator.observe import Observer
+from ftl_operator.reconcile import Steps
+from ftl_operator.refs import parse_reference
+from ftl_operator.release import Released, Releaser
+from ftl_operator.report import Reporter, deadline
+from ftl_operator.rollout import SPEC_ANNOTATION
+from ftl_operator.settings import Settings
+from ftl_operator.status import Condition, finding
+from ftl_operator.view import View
+from ftl_operator.workqueue import Key, WorkQueue
+
+AGAIN = 5.0
+"""Seconds to the next look while pods start: why they do not comes by no watch."""
+LONG_WAIT = 30.0
+"""Seconds to the next look at what should have woken the app by itself."""
+
+Json = dict[str, Any]
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Memo:
+    """What the last look found to run; good while the app is the same and until it is time to look anew."""
+
+    of: tuple[str, int, str]
+    pods: str
+    released: Released
+    until: float
+
+
+class Controller:
+    """Looks at apps.
+
+    Args:
+        settings: The operator's settings.
+        kube: The cluster.
+        view: What was seen of it.
+        queue: Which apps to look at.
+        releaser: Finds what an app should run.
+        observer: Sees what it runs.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        kube: Kube,
+        view: View,
+        queue: WorkQueue,
+        releaser: Releaser,
+        observer: Observer,
+    ) -> None:
+        self._settings = settings
+        self._kube = kube
+        self._view = view
+        self._queue = queue
+        self._releaser = releaser
+        self._observer = observer
+        self._applier = Applier(kube, view)
+        self._reporter = Reporter(settings, kube, view)
+        self._memos: dict[Key, _Memo] = {}
+
+    def work(self, stopped: Callable[[], bool]) -> None:
+        """Take apps from the queue and look at them, until `stopped`."""
+        while not stopped():
+            key = self._queue.take(timeout=1.0)
+            if key is None:
+                continue
+            metrics.WORKERS_BUSY.inc()
+            try:
+                self.look(key)
+            except Exception:  # noqa: BLE001 - no defect may end a worker
+                _log.exception("a look failed", extra={"namespace": key.namespace, "app": key.name})
+                self._queue.retry(key)
+            finally:
+                metrics.WORKERS_BUSY.dec()
+                self._queue.release(key)
+
+    def look(self, key: Key) -> None:
+        """Look at one app."""
+        seen = self._view.app(key)
+        if seen is None or seen.deleting:
+            # The cluster deletes what it owned: every object has an owner reference, and none a finalizer.
+            self._memos.pop(key, None)
+            self._queue.forget(key)
+            return
+        started = time.perf_counter()
+        body = seen.read()
+        look = Look(key, seen, body, Steps(measured(key, seen)), datetime.now(UTC))
+        look.entries = list(look.status.get("history") or ())
+        try:
+            result = self._run(look)
+        except NotLeaderError:
+            return
+        except ConflictError:
+            # The app changed while it was looked at: the next look sees it as it is.
+            self._queue.add(key, COME_BACK)
+            return
+        except FtlError as error:
+            _log.warning("the status was not written: %s", error, extra=look.named)
+            self._queue.retry(key)
+            return
+        metrics.RECONCILE_SECONDS.observe(time.perf_counter() - started)
+        metrics.RECONCILES.labels(result).inc()
+
+    def _run(self, look: Look) -> str:
+        """Do what can be done; what stops it becomes a part of the status. Returns the metric's result."""
+        app: FtlApp | None = None
+        try:
+            app = FtlApp.parse(look.body)
+            look.facts = {"url": endpoint(app), "spinApp": app.metadata.name}
+            self._bring(look, app)
+        except WaitingError as waiting:
+            look.waiting = waiting
+        except NotLeaderError:
+            raise
+        except FtlError as error:
+            look.error = error
+        except Exception:  # noqa: BLE001 - a defect is an outcome like any other, and reported
+            _log.exception("a defect of the operator", extra=look.named)
+            look.error = ClusterError("a defect of the operator; its log tells more", reason=Reason.INTERNAL)
+        self._observe(look, app)
+        self._reporter.write(look, app)
+        return self._schedule(look, app)
+
+    def _bring(self, look: Look, app: FtlApp) -> None:
+        """Find what the app should run, and have the cluster run it."""
+        live = self._applier.live_spin_app(look.key, look.seen.uid)
+        if app.spec.suspend:
+            released = _suspended(live)
+        else:
+            self._applier.check_executor(app)
+            released = self._release(look, app)
+        if released is None:
+            return
+        look.facts |= released.facts
+        look.wanted = Version(str(released.release.image), released.release.inputs, look.seen.generation)
+        look.running = (
+            history.chosen(look.entries, look.wanted) if not app.spec.suspend else look.wanted.image
+        )
+        release = replace(released.release, image=parse_reference(look.running))
+        desired = manifests(app, release, self._settings, self._kube.serves())
+        with look.steps.enter("apply"):
+            resumed = self._applier.scale(app, live)
+            written = self._applier.apply(app, desired)
+        if written:
+            _log.info("applied %s", ", ".join(written), extra={**look.named, "stage": "apply"})
+        look.rolls = f"SpinApp/{look.key.name}" in written
+        look.facts["image"] = look.running
+        if not app.spec.suspend:
+            entries = history.restarted(look.entries, look.now) if resumed else look.entries
+            entries = history.applied(entries, look.running, look.wanted, look.now)
+            look.entries = history.trimmed(entries, self._settings.history_limit)
+        self._note_missing(look, desired)
+
+    def _release(self, look: Look, app: FtlApp) -> Released | None:
+        of = (look.seen.uid, look.seen.generation, look.seen.trigger)
+        memo = self._memos.get(look.key)
+        known = memo if memo is not None and memo.of == of else None
+        try:
+            pods = self._releaser.pods_digest(app)
+            if known is not None and known.pods == pods and time.monotonic() < known.until:
+                return known.released
+            released = self._releaser.release(app, look.status, look.steps)
+        except WaitingError as waiting:
+            look.waiting = waiting
+        except FtlError as error:
+            if not error.retryable:
+                raise
+            look.error = error
+        else:
+            kept = replace(released, facts={})
+            self._memos[look.key] = _Memo(of, pods, kept, time.monotonic() + self._interval(app) * 0.9)
+            return released
+        # Through an outage the last release is kept up; nothing newer is known than what runs.
+        return known.released if known is not None else None
+
+    def _note_missing(self, look: Look, desired: Manifests) -> None:
+        for missing in desired.missing:
+            if missing.is_vital and look.error is None:
+                look.error = missing.error()
+            elif not missing.is_vital:
+                look.notes.append(str(missing))
+
+    def _observe(self, look: Look, app: FtlApp | None) -> None:
+        live = self._applier.live_spin_app(look.key, look.seen.uid)
+        annotations = ((live or {}).get("spec") or {}).get("deploymentAnnotations") or {}
+        with look.steps.enter("observe"):
+            look.observed = self._observer.see(look.key, annotations.get(SPEC_ANNOTATION, ""))
+        rollout = look.observed.rollout
+        if app is None or app.spec.suspend or not look.running or rollout is None:
+            return
+        if not look.observed.is_complete or rollout.is_scaled_to_zero:
+            self._go_back_if_late(look, app)
+            return
+        tools = look.facts.get("tools") or look.status.get("tools") or ()
+        asked = look.status if look.status.get("image") == look.running and not look.rolls else {}
+        try:
+            look.probe = self._observer.ask(app, asked, [tool["name"] for tool in tools])
+        except WaitingError as waiting:
+            look.delay = waiting.seconds
+            return
+        verified = look.probe or finding(look.status, Condition.VERIFIED)
+        if verified is not None and verified.status != "False":
+            look.entries = history.serving(look.entries, look.running)
+        else:
+            self._go_back_if_late(look, app)
+
+    def _go_back_if_late(self, look: Look, app: FtlApp) -> None:
+        allowed = deadline(app, self._settings)
+        left = history.seconds_left(look.entries, look.running, allowed, look.now)
+        rollout = look.observed.rollout
+        if left is None or (rollout is not None and rollout.is_scaled_to_zero):
+            return
+        look.delay = min(AGAIN, max(left, 0.1))
+        if left > 0:
+            return
+        cause = look.observed.cause or (look.probe.message if look.probe else "")
+        entries = history.failed(look.entries, look.running, f"not ready in {allowed:.0f} s: {cause}")
+        if entries is not None:
+            look.entries = entries
+            look.delay = 0.0
+            metrics.ROLLBACKS.inc()
+            _log.warning("%s goes back to the last good version", look.running, extra=look.named)
+
+    def _schedule(self, look: Look, app: FtlApp | None) -> str:
+        """Say when to look again. Returns the metric's result."""
+        key = look.key
+        if look.delay is not None:
+            self._queue.add(key, look.delay)
+        if look.waiting is not None:
+            seconds = look.waiting.seconds
+            self._queue.add(key, LONG_WAIT if seconds is None else seconds)
+            return "waiting"
+        if look.error is not None and look.error.retryable:
+            self._queue.retry(key, getattr(look.error, "retry_after", None) or 0.0)
+            return "retry"
+        verified = look.probe
+        if verified is not None and verified.status != "True":
+            self._queue.retry(key)
+            return "retry"
+        self._queue.succeeded(key)
+        rollout = look.observed.rollout
+        if look.running and not look.observed.is_complete and not (rollout and rollout.is_scaled_to_zero):
+            self._queue.add(key, AGAIN)
+        self._queue.add(key, self._interval(app) * random.uniform(0.9, 1.1))  # noqa: S311 - spreads load
+        if look.error is not None:
+            return "stalled"
+        metrics.LAST_SUCCESS.set_to_current_time()
+        return "done"
+
+    def _interval(self, app: FtlApp | None) -> float:
+        own = app.spec.interval_seconds if app is not None else None
+        return own or self._settings.resync_seconds
+
+
+def _suspended(live: Json | None) -> Released | None:
+    """What a suspended app goes on having, with no pods: just what it had."""
+    if live is None:
+        return None
+    spec = live["spec"]
+    annotations = live["metadata"].get("annotations") or {}
+    return Released(
+        Release(
+            parse_reference(spec["image"]),
+            annotations.get(INPUTS_ANNOTATION, ""),
+            (spec.get("podAnnotations") or {}).get(SOURCES_ANNOTATION, ""),
+        )
+    )

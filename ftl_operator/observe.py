@@ -1,0 +1,94 @@
+"""What a running app shows: its Deployment's numbers, its pods' causes, and its answers when it is asked."""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ftl_operator.gates import COME_BACK, WaitingError
+from ftl_operator.kube import Kube
+from ftl_operator.manifests_spinapp import probe_token
+from ftl_operator.model import Access, FtlApp
+from ftl_operator.ownership import POD_LABEL
+from ftl_operator.probe import Probe
+from ftl_operator.rollout import Rollout, pod_cause
+from ftl_operator.settings import Settings
+from ftl_operator.status import Condition, Finding, finding
+from ftl_operator.view import View
+from ftl_operator.workqueue import Key
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was seen of a running app.
+
+    Args:
+        rollout: Its Deployment's numbers, if there is one.
+        is_current: Whether they are about the SpinApp as it was applied last.
+        cause: Why its pods do not become ready.
+    """
+
+    rollout: Rollout | None
+    is_current: bool
+    cause: str
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all pods run what was applied last and are available."""
+        return self.rollout is not None and self.is_current and self.rollout.is_complete
+
+
+class Observer:
+    """Looks at running apps.
+
+    Args:
+        settings: The operator's settings.
+        kube: The cluster.
+        view: What was seen of it.
+        probe: Asks running apps.
+    """
+
+    def __init__(self, settings: Settings, kube: Kube, view: View, probe: Probe) -> None:
+        self._settings = settings
+        self._kube = kube
+        self._view = view
+        self._probe = probe
+        # An app that does not answer holds a worker until the timeout; half of them stay free.
+        self._slots = threading.BoundedSemaphore(max(1, settings.workers // 2))
+
+    def see(self, key: Key, spec_digest: str) -> Seen:
+        """What is seen without asking the app.
+
+        Args:
+            key: The app.
+            spec_digest: The digest of its SpinApp's spec; empty if that is not known.
+        """
+        rollout = self._view.rollout(key)
+        if rollout is None:
+            return Seen(None, False, "")
+        is_current = not spec_digest or rollout.spec_digest == spec_digest
+        if (is_current and rollout.is_complete) or rollout.is_scaled_to_zero:
+            return Seen(rollout, is_current, "")
+        pods = self._kube.pods(key.namespace, f"{POD_LABEL}={key.name}")
+        return Seen(rollout, is_current, pod_cause(pods) or rollout.message)
+
+    def ask(self, app: FtlApp, status: Mapping[str, Any], expected: list[str]) -> Finding | None:
+        """Ask the running app for its tools, unless it has answered well since it was rolled out.
+
+        Raises:
+            WaitingError: Too many apps are being asked now.
+        """
+        before = finding(status, Condition.VERIFIED)
+        if before is not None and before.status == "True":
+            return None
+        if not self._slots.acquire(blocking=False):
+            raise WaitingError("other apps are being asked for their tools", COME_BACK)
+        try:
+            url = self._settings.service_url.format(
+                name=app.metadata.name, namespace=app.metadata.namespace
+            ).rstrip("/")
+            token = probe_token(app.metadata.uid, self._settings.probe_key)
+            is_public = app.spec.access is Access.PUBLIC
+            return self._probe.ask(url, token, expected=expected, is_public=is_public)
+        finally:
+            self._slots.release()

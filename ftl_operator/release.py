@@ -1,0 +1,266 @@
+"""What an app should run: known at once when nothing changed, planned and published when something did.
+
+"Nothing changed" costs one HEAD request per reference. It survives a restart with an empty cache, because the
+digest of all inputs stands in `status.history` beside the image that was made from them.
+"""
+
+import base64
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ftl_operator import apis
+from ftl_operator.components import Inspector
+from ftl_operator.compose import GatewayAuth
+from ftl_operator.credentials import Credentials
+from ftl_operator.errors import ClusterError, Reason
+from ftl_operator.findings import auth_finding, facts_of, resolved_finding
+from ftl_operator.gates import Gates
+from ftl_operator.inspect import Component
+from ftl_operator.inspections import Inspections
+from ftl_operator.manifests_spinapp import Release, pod_sources
+from ftl_operator.model import FtlApp, UpdatePolicy
+from ftl_operator.reconcile import (
+    Edges,
+    Planned,
+    Source,
+    Steps,
+    about,
+    inputs_of,
+    plan,
+    publish,
+    repository_of,
+)
+from ftl_operator.refs import Digest, Reference, Repository, parse_reference
+from ftl_operator.registry import Registry
+from ftl_operator.resolve import Artifact, Layer, sources
+from ftl_operator.settings import Settings
+from ftl_operator.status import Condition, finding
+from ftl_operator.view import View
+from ftl_operator.workqueue import Key
+
+ReadObject = Callable[[apis.Api, str, str], dict[str, Any] | None]
+"""Gives an object of the cluster by kind, namespace and name."""
+Authorize = Callable[[FtlApp], GatewayAuth | None]
+"""The auth stage's edge: checks `spec.auth`; None for a public app."""
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """What to run, and what the status says of it if that is newly known."""
+
+    release: Release
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """What the way to a release asks of the world outside the process.
+
+    Args:
+        read: Reads an object of the cluster.
+        registry: Registries, without anybody's credentials.
+        operator: The operator's own credentials; used for nothing but its own publish repository, for
+            otherwise whoever may write an FtlApp could read and write what only the operator may.
+        inspector: Inspects components.
+        authorize: Checks `spec.auth`.
+        gateway: The operator's own gateway component.
+    """
+
+    read: ReadObject
+    registry: Registry
+    operator: Credentials
+    inspector: Inspector
+    authorize: Authorize
+    gateway: Layer
+
+
+class Releaser:
+    """Finds, or makes, what apps should run. Safe to use from several threads."""
+
+    def __init__(
+        self, settings: Settings, view: View, outside: Outside, inspections: Inspections, gates: Gates
+    ) -> None:
+        self._settings = settings
+        self._view = view
+        self._outside = outside
+        self._inspections = inspections
+        self._gates = gates
+        self._logins: dict[tuple[str, str], tuple[str, Credentials]] = {}
+        self._lock = threading.Lock()
+
+    def release(self, app: FtlApp, status: Mapping[str, Any], steps: Steps) -> Released:
+        """What the app should run now; published if it was not yet.
+
+        Args:
+            app: The app.
+            status: Its status as it is.
+            steps: Keeps the stages' findings.
+
+        Raises:
+            FtlError: Whatever stops a stage.
+            WaitingError: A component is being inspected, or a registry is busy.
+        """
+        pods = self.pods_digest(app)
+        pulling = self._outside.registry.with_credentials(self._app_credentials(app))
+        with steps.enter("resolve", Condition.RESOLVED) as found:
+            digests = self._digests(app, pulling, status)
+            found.append(resolved_finding(len(app.spec.tools)))
+        with steps.enter("auth", Condition.AUTH_READY) as found:
+            auth = self._outside.authorize(app)
+            found.append(auth_finding(auth))
+        inputs = inputs_of(app, digests, auth, self._outside.gateway.descriptor.digest)
+        issuer_urls = (auth.jwks_uri,) if auth is not None and auth.jwks_uri else ()
+        image = _made_from(status, inputs)
+        if image is not None:
+            return Released(Release(image, inputs, pods, issuer_urls))
+        target = repository_of(app, self._settings)
+        planned = plan(app, self._edges(app, pulling, digests, auth), steps)
+        self._publish(app, planned, target, steps)
+        release = Release(Reference(target, digest=planned.image.digest), inputs, pods, issuer_urls)
+        return Released(release, facts_of(planned.resolved, planned.components, planned.locked))
+
+    def pods_digest(self, app: FtlApp) -> str:
+        """A digest of the Secrets and ConfigMaps that the app's pods read; empty if they read none.
+
+        Raises:
+            ClusterError: One of them, or a key of it, does not exist.
+        """
+        digests = set()
+        for source in pod_sources(app):
+            seen = self._view.source(source.kind, app.metadata.namespace, source.name)
+            if seen is None or (source.key and source.key not in seen.keys):
+                key = f" with the key {source.key!r}" if seen is not None else ""
+                raise ClusterError(
+                    f"there is no {source.kind} {source.name!r}{key} in the namespace",
+                    reason=Reason.SOURCE_NOT_FOUND,
+                    field=source.field,
+                )
+            digests.add(f"{source.kind}/{source.name}={seen.digest}")
+        return hashlib.sha256(",".join(sorted(digests)).encode()).hexdigest()[:16] if digests else ""
+
+    def _digests(self, app: FtlApp, registry: Registry, status: Mapping[str, Any]) -> dict[Reference, Digest]:
+        held = _held_digests(app, status)
+        digests: dict[Reference, Digest] = {}
+        for source, reference in sources(app).items():
+            if not isinstance(reference, Reference) or reference in digests:
+                continue
+            if source in held:
+                digests[reference] = held[source]
+                continue
+            with about(_field_of(app, source)), self._gates.enter(reference.repository.registry):
+                digests[reference] = registry.digest(reference)
+        return digests
+
+    def _edges(
+        self, app: FtlApp, registry: Registry, digests: Mapping[Reference, Digest], auth: GatewayAuth | None
+    ) -> Edges:
+        inspector = self._outside.inspector.with_registry(registry)
+        key = Key(app.metadata.namespace, app.metadata.name)
+
+        def find(reference: Reference, component: str | None) -> Artifact:
+            with self._gates.enter(reference.repository.registry):
+                found = registry.artifact(reference.pinned(digests[reference]), component)
+            return Artifact(reference, found.manifest_digest, found.layer, found.component_id)
+
+        def inspect(source: Source, where: str) -> Component:
+            known = inspector.known(source.layer)
+            if known is not None or not isinstance(source, Artifact):
+                return known or inspector.inspect(source, where)
+
+            def run() -> Component:
+                with self._gates.enter(source.reference.repository.registry):
+                    return inspector.inspect(source, where)
+
+            return self._inspections.inspect(source.layer, where, key, run)
+
+        return Edges(find, inspect, lambda _: auth, self._outside.gateway)
+
+    def _publish(self, app: FtlApp, planned: Planned, target: Repository, steps: Steps) -> None:
+        registry = self._outside.registry.with_credentials(self._push_credentials(app, target))
+        with self._gates.enter(target.registry):
+            publish(planned, registry, target, steps)
+
+    def _push_credentials(self, app: FtlApp, target: Repository) -> Credentials:
+        own = self._app_credentials(app)
+        if app.spec.publish.secret_ref is not None:
+            # First, so that it decides for the target even if a pull secret knows the registry too.
+            return self._login(app, app.spec.publish.secret_ref.name, "spec.publish.secretRef").then(own)
+        default = self._settings.default_repository(app.metadata.namespace, app.metadata.name)
+        login = self._outside.operator.find(target) if target == default else None
+        if login is None:
+            return own
+        entry = {
+            "username": login.username,
+            "password": login.password,
+            "identitytoken": login.identity_token,
+            "registrytoken": login.registry_token,
+        }
+        document = {"auths": {str(target): {name: value for name, value in entry.items() if value}}}
+        return Credentials.from_dockerconfigjson(json.dumps(document).encode(), "the operator's").then(own)
+
+    def _app_credentials(self, app: FtlApp) -> Credentials:
+        credentials = Credentials()
+        for index, secret in enumerate(app.spec.image_pull_secrets):
+            credentials = credentials.then(self._login(app, secret.name, f"spec.imagePullSecrets[{index}]"))
+        return credentials
+
+    def _login(self, app: FtlApp, name: str, field: str) -> Credentials:
+        namespace = app.metadata.namespace
+        seen = self._view.source("Secret", namespace, name)
+        if seen is None or ".dockerconfigjson" not in seen.keys:
+            raise ClusterError(
+                f"there is no Secret {name!r} of type kubernetes.io/dockerconfigjson in the namespace",
+                reason=Reason.SOURCE_NOT_FOUND,
+                field=field,
+            )
+        with self._lock:
+            kept = self._logins.get((namespace, name))
+        if kept is not None and kept[0] == seen.digest:
+            return kept[1]
+        found = self._outside.read(apis.SECRET, namespace, name) or {}
+        encoded = (found.get("data") or {}).get(".dockerconfigjson", "")
+        credentials = Credentials.from_dockerconfigjson(base64.b64decode(encoded), f"the Secret {name!r}")
+        with self._lock:
+            self._logins[namespace, name] = (seen.digest, credentials)
+        return credentials
+
+
+def _made_from(status: Mapping[str, Any], inputs: str) -> Reference | None:
+    """The image that was made from exactly these inputs, if the status is about them."""
+    newest = next(iter(status.get("history") or ()), None)
+    if newest is None or newest.get("inputs") != inputs:
+        return None
+    for condition in (Condition.INSPECTED, Condition.COMPOSED, Condition.PUBLISHED):
+        found = finding(status, condition)
+        if found is None or found.status != "True":
+            return None
+    return parse_reference(newest["image"])
+
+
+def _held_digests(app: FtlApp, status: Mapping[str, Any]) -> dict[str, Digest]:
+    """Digests that `updatePolicy: hold` keeps: those of this very spec, unless a reconcile is asked for."""
+    trigger = app.metadata.annotations.get("ftl.tools/reconcile", "")
+    if (
+        app.spec.update_policy is not UpdatePolicy.HOLD
+        or status.get("observedGeneration") != app.metadata.generation
+        or status.get("lastHandledReconcileAt", "") != trigger
+    ):
+        return {}
+    pinned = {item["name"]: item.get("image", "") for item in status.get("components") or ()}
+    return {
+        tool.source: Digest(pinned[tool.name].rpartition("@")[2])
+        for tool in app.spec.tools
+        if "@sha256:" in pinned.get(tool.name, "")
+        and pinned[tool.name].startswith(tool.image.partition("@")[0])
+    }
+
+
+def _field_of(app: FtlApp, source: str) -> str:
+    for index, tool in enumerate(app.spec.tools):
+        if tool.source == source:
+            return f"spec.tools[{index}].image"
+    return "spec.gateway.image"

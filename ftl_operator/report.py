@@ -1,0 +1,89 @@
+"""Writes an app's status, if it differs, and tells in events what changed."""
+
+import logging
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from ftl_operator import apis, metrics
+from ftl_operator.errors import ClusterError
+from ftl_operator.kube import Kube
+from ftl_operator.look import Look
+from ftl_operator.model import FtlApp
+from ftl_operator.settings import Settings
+from ftl_operator.status import Observed, Outcome, status_after
+from ftl_operator.transitions import event, transitions
+from ftl_operator.view import View
+
+Json = dict[str, Any]
+_log = logging.getLogger(__name__)
+
+
+class Reporter:
+    """Reports what looks found.
+
+    Args:
+        settings: The operator's settings.
+        kube: The cluster.
+        view: Told of every write at once.
+    """
+
+    def __init__(self, settings: Settings, kube: Kube, view: View) -> None:
+        self._settings = settings
+        self._kube = kube
+        self._view = view
+
+    def write(self, look: Look, app: FtlApp | None) -> None:
+        """Write the status if it differs, and tell what changed."""
+        is_back = look.wanted is not None and look.running != look.wanted.image
+        outcome = Outcome(
+            generation=look.seen.generation,
+            stages=look.steps.findings,
+            error=look.error,
+            facts={**look.facts, "lastHandledReconcileAt": look.seen.trigger, "history": look.entries},
+            waiting=look.waiting.message if look.waiting else "",
+            suspended=app is not None and app.spec.suspend,
+            rolls=look.rolls,
+            notes=look.notes,
+        )
+        observed = Observed(
+            rollout=look.observed.rollout,
+            is_current=look.observed.is_current,
+            cause=look.observed.cause,
+            probe=look.probe,
+            rolled_back=look.wanted.image if is_back and look.wanted else "",
+            deadline_seconds=deadline(app, self._settings),
+        )
+        old = look.status
+        new = status_after(old, outcome, observed, look.now)
+        patch: Json = {name: value for name, value in new.items() if old.get(name) != value}
+        patch |= {name: None for name in old if name not in new}
+        if not patch:
+            return
+        version = look.body["metadata"]["resourceVersion"]
+        written = self._kube.patch_status(look.key.namespace, look.key.name, version, patch)
+        metrics.CLUSTER_WRITES.labels("status", "FtlApp").inc()
+        self._view.see(apis.FTL_APP, written)
+        self._tell(look, old, new)
+
+    def _tell(self, look: Look, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+        for transition in transitions(old, new):
+            serial = uuid.uuid4().hex[:12]
+            made = event(
+                transition,
+                look.body["metadata"],
+                identity=self._settings.identity or "ftl-operator",
+                serial=serial,
+                now=look.now,
+            )
+            try:
+                self._kube.post_event(look.key.namespace, made)
+                metrics.CLUSTER_WRITES.labels("create", "Event").inc()
+            except ClusterError as error:
+                _log.warning("an event was not written: %s", error, extra=look.named)
+
+
+def deadline(app: FtlApp | None, settings: Settings) -> float:
+    """How many seconds a rollout of an app may take."""
+    own = app.spec.runtime.progress_deadline_seconds if app is not None else None
+    return own or settings.progress_deadline_seconds
