@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from ftl_operator.errors import SpecError
 from ftl_operator.model import Access, FtlApp
+from ftl_operator.model_auth import Algorithm
 
 LOOPBACK = "127.0.0.1"
 KEY_FILE = "issuer-key.pem"
@@ -97,7 +98,7 @@ class DevIssuer:
         url = f"http://{LOOPBACK}:{server.server_address[1]}"
         _write(self._directory / ISSUER_FILE, json.dumps({"issuer": url}).encode())
         self._server = server
-        threading.Thread(target=server.serve_forever, name="dev-issuer", daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.1,), name="dev-issuer", daemon=True).start()
         return self
 
     def stop(self) -> None:
@@ -153,13 +154,17 @@ class DevIssuer:
 
     def adjust(self, app: FtlApp) -> FtlApp:
         """The app with this issuer in place of its own; its rules and audiences stay."""
-        if app.spec.access is Access.PUBLIC or app.spec.auth is None:
+        auth = app.spec.auth
+        if auth is None:
             return app
-        spec = app.spec.model_dump(mode="json", by_alias=True, exclude_unset=True)
-        auth = {name: value for name, value in spec["auth"].items() if name != "publicKey"}
-        auth |= {"issuer": self.url, "jwksUri": self.jwks_uri, "algorithms": [self._algorithm]}
-        document = app.model_dump(mode="json", by_alias=True, exclude_unset=True)
-        return FtlApp.parse({**document, "spec": {**spec, "auth": auth}})
+        replaced = {
+            "issuer": self.url,
+            "jwks_uri": self.jwks_uri,
+            "public_key": None,
+            "algorithms": (Algorithm(self._algorithm),),
+        }
+        spec = app.spec.model_copy(update={"auth": auth.model_copy(update=replaced)})
+        return app.model_copy(update={"spec": spec})
 
     def metadata(self) -> dict[str, Any]:
         """The OpenID Connect Discovery document; there is nothing to log in to."""
