@@ -27,11 +27,13 @@ from .logs import Log
 from .messages import Headers, Request, Response
 from .outbound import Target, parse_target
 from .outbound_http import Client
-from .pipe import Pipe, PipeError
+from .pipe import Pipe, PipeError, Reader
 from .routes import Match, match
 from .values import Err, Ok
 from .workers import Workers
 
+_PATIENCE = 1.0
+"""Seconds that a request waits for one of the places of `Limits.concurrency`."""
 _ERROR = b"internal error\n"
 _TEXT: Headers = (("content-type", b"text/plain; charset=utf-8"),)
 _DENIED = ("HTTP-request-denied", None)
@@ -75,6 +77,7 @@ class HostApp:
     ) -> None:
         self._limits = limits or Limits()
         self._log = log
+        self._metered = code is Code.METERED
         self._workers = Workers()
         self._client = client or Client()
         self._places = threading.BoundedSemaphore(self._limits.concurrency)
@@ -98,7 +101,7 @@ class HostApp:
             return _plain(404, b"")
         if len(request.body) > self._limits.request_body:
             return _plain(413, b"the request's body is too large\n")
-        if not self._places.acquire(blocking=False):
+        if not self._places.acquire(timeout=_PATIENCE):
             return _plain(503, b"too many requests at once\n")
         guest = self._guest(found.component, time.monotonic() + self._limits.time, 0)
         arrived = Waker()
@@ -109,9 +112,8 @@ class HostApp:
         if outcome is None or outcome.body is None:
             guest.ended.wait(max(0.0, guest.deadline - time.monotonic()) + 1)
             return Response(500, _TEXT, iter((_ERROR,)), guest.failed, guest.fuel)
-        return Response(
-            outcome.status, tuple(outcome.headers), self._body(guest, outcome.body), "", guest.fuel
-        )
+        body = _Body(guest, outcome.body, metered=self._metered)
+        return Response(outcome.status, tuple(outcome.headers), body, "", guest.fuel)
 
     def close(self) -> None:
         """Release threads, connections and stores. Requests under way end with errors."""
@@ -133,7 +135,8 @@ class HostApp:
             except Exception as error:  # noqa: BLE001 - a defect of the host must not end its thread silently
                 self._log(guest.component.id, f"host error: {type(error).__name__}: {error}")
             finally:
-                request.pipe.leave()
+                # A callee that answers without reading its request is no error of its caller.
+                request.pipe.drain()
                 body = guest.outcome.body if guest.outcome else None
                 if body is not None:
                     body.fail(
@@ -143,15 +146,6 @@ class HostApp:
                 done()
 
         self._workers.run(job)
-
-    def _body(self, guest: Guest, pipe: Pipe) -> Iterator[bytes]:
-        try:
-            yield from pipe.chunks(guest.deadline)
-        except PipeError as error:
-            guest.ended.wait(1)
-            raise PipeError(guest.failed or str(error), error.code) from None
-        # Fuel is known when the guest is gone, which is soon after its body's end.
-        guest.ended.wait(max(0.0, guest.deadline - time.monotonic()))
 
     def _send(self, guest: Guest, request: OutgoingRequest, options: RequestOptions | None) -> FutureResponse:
         """Carry a guest's outgoing request: to a component, to the application itself, or out."""
@@ -202,7 +196,8 @@ class HostApp:
             future.set(Err(("loop-detected", None)))
             return
         callee = self._guest(found.component, guest.deadline, guest.depth + 1)
-        callee.fuel = guest.fuel
+        callee.fuel, callee.callees = guest.fuel, guest.callees
+        guest.callees.append(callee)
         callee.on_outcome = lambda: future.set(_answer(callee))
         pipe = request.pipe if request.pipe is not None else Pipe.of(b"")
         headers = [(name.lower(), value) for name, value in request.headers.entries if name.lower() != "host"]
@@ -215,6 +210,32 @@ class HostApp:
         host = (request.authority or "localhost").encode()
         headers += _spin_headers("http", host, request.path or "/", found, "0.0.0.0:0")
         self._start(callee, IncomingRequest(head, Fields(headers, immutable=True), pipe))
+
+
+class _Body(Iterator[bytes]):
+    """A response's body; a failure carries the component's own cause, for the host's log."""
+
+    def __init__(self, guest: Guest, pipe: Pipe, *, metered: bool) -> None:
+        self._guest = guest
+        self._metered = metered
+        self._reader = Reader(pipe, guest.deadline)
+
+    def __next__(self) -> bytes:
+        guest = self._guest
+        try:
+            return next(self._reader)
+        except PipeError as error:
+            guest.ended.wait(1)
+            raise PipeError(guest.failed or str(error), error.code) from None
+        except StopIteration:
+            if self._metered:
+                # Fuel is known when every guest is gone, which is soon after the body's end.
+                for one in (guest, *guest.callees):
+                    one.ended.wait(max(0.0, guest.deadline - time.monotonic()))
+            raise
+
+    def close(self) -> None:
+        self._reader.close()
 
 
 def _answer(callee: Guest) -> Ok | Err:

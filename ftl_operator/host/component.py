@@ -38,7 +38,10 @@ HANDLER = "wasi:http/incoming-handler"
 def cause_of(message: str) -> str:
     """The cause in wasmtime's error text, without its backtrace."""
     trap = re.search(r"wasm trap: (.+)", message)
-    return trap.group(1) if trap else message.strip().partition("\n")[0]
+    if trap:
+        return trap.group(1)
+    text = message.rpartition("Caused by:")[2]
+    return " ".join(text.split())[:500]
 
 
 class GuestError(Exception):

@@ -33,7 +33,7 @@ class Code(StrEnum):
     METERED = "metered"
     """Optimized, and counting instructions, which costs time."""
     ONCE = "once"
-    """Compiled in a quarter of the time, for a component that is called once (on x86_64; else as FAST)."""
+    """Compiled in a quarter of the time, for a component that is called once; as FAST except on x86_64."""
 
 
 def cache_directory() -> Path:
@@ -54,6 +54,9 @@ class Engine:
         config = wasmtime.Config()
         config.epoch_interruption = True
         config.consume_fuel = code is Code.METERED
+        # WASI 0.2 needs no concurrent calls, and wasmtime 50's support for them traps ("deferred host scope
+        # has no call context") when a host function takes two borrowed resources, as `poll` and `splice` do.
+        bindings.wasmtime_config_concurrency_support_set(config.ptr(), False)
         if code is Code.ONCE and platform.machine() in ("x86_64", "AMD64"):
             # wasmtime-py's setter does not know the baseline compiler, which is complete on x86_64 only.
             bindings.wasmtime_config_strategy_set(config.ptr(), _WINCH)

@@ -60,8 +60,9 @@ class Outcome:
 class Guest:
     """One instance of a component while it handles one request."""
 
-    __slots__ = ("_next", "component", "context", "deadline", "depth", "ended", "failed", "failure", "fuel",
-                 "on_outcome", "outcome", "resources", "stderr", "stdout", "waker")  # fmt: skip
+    __slots__ = ("_next", "callees", "component", "context", "deadline", "depth", "ended", "failed",
+                 "failure", "fuel", "on_outcome", "outcome", "resources", "stderr", "stdout",
+                 "waker")  # fmt: skip
 
     def __init__(self, component: "Component", deadline: float, depth: int = 0) -> None:
         self.component = component
@@ -78,6 +79,8 @@ class Guest:
         self.outcome: Outcome | None = None
         self.on_outcome: Callable[[], None] = lambda: None
         self.fuel: list[int] = []
+        """Instructions of each guest of one request, all in one list, as `callees` are."""
+        self.callees: list[Guest] = []
         self.ended = threading.Event()
         self.failed = ""
         """Why it failed, once it has ended."""

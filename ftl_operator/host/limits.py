@@ -16,7 +16,7 @@ class Limits:
     depth: int = 8
     """Components that call components that call components: no deeper than this."""
     concurrency: int = 512
-    """Requests that run at once; further ones are refused with 503."""
+    """Requests that run at once; further ones wait a second and are then refused with 503."""
 
 
 @dataclass(frozen=True, slots=True)

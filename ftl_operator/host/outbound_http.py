@@ -2,7 +2,6 @@
 
 import ssl
 import time
-from collections.abc import Iterator
 
 import urllib3
 from urllib3 import exceptions as u3
@@ -18,7 +17,7 @@ from .http_types import (
     method_name,
 )
 from .outbound import Target
-from .pipe import Pipe, PipeError
+from .pipe import Pipe, PipeError, Reader
 from .values import Err, Ok
 
 CHUNK = 64 << 10
@@ -58,7 +57,7 @@ class Client:
         for name, value in request.headers.entries:
             if name.lower() != "host":
                 headers.add(name, value.decode("latin-1"))
-        body = _body(request.pipe, guest) if request.pipe is not None else None
+        body = Reader(request.pipe, guest.deadline) if request.pipe is not None else None
         try:
             response = self._pool.urlopen(
                 method_name(request.method), url, headers=headers, body=body, redirect=False, retries=False,
@@ -88,10 +87,6 @@ def _timeouts(guest: Guest, options: RequestOptions | None) -> tuple[float, floa
         return rest if nanoseconds is None else min(rest, max(0.001, nanoseconds / 1e9))
 
     return one("connect-timeout"), one("first-byte-timeout"), one("between-bytes-timeout")
-
-
-def _body(pipe: Pipe, guest: Guest) -> Iterator[bytes]:
-    return pipe.chunks(guest.deadline)
 
 
 def _pump(response: urllib3.BaseHTTPResponse, pipe: Pipe, guest: Guest, between: float) -> None:

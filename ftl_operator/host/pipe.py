@@ -28,14 +28,15 @@ class Pipe:
     The ends wake each other: `reader` and `writer` are set by whoever waits there.
     """
 
-    __slots__ = ("_chunks", "_lock", "_size", "capacity", "error", "finished", "reader", "reader_gone",
-                 "trailers", "writer")  # fmt: skip
+    __slots__ = ("_chunks", "_lock", "_size", "capacity", "draining", "error", "finished", "reader",
+                 "reader_gone", "trailers", "writer")  # fmt: skip
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._chunks: deque[bytes] = deque()
         self._lock = threading.Lock()
         self._size = 0
         self.capacity = capacity
+        self.draining = False
         self.finished = False
         """The writer has ended it; what is buffered can still be read."""
         self.error: PipeError | None = None
@@ -73,7 +74,7 @@ class Pipe:
             raise self.error
         if self.reader_gone:
             raise PipeError("the reader is gone", ("connection-terminated", None))
-        if data:
+        if data and not self.draining:
             with self._lock:
                 self._chunks.append(data)
                 self._size += len(data)
@@ -117,6 +118,14 @@ class Pipe:
         _wake(self.reader)
         _wake(self.writer)
 
+    def drain(self) -> None:
+        """The reader wants no more, yet lets the writer end in peace: what it writes is dropped."""
+        self.draining = True
+        with self._lock:
+            self._chunks.clear()
+            self._size = 0
+        _wake(self.writer)
+
     def leave(self) -> None:
         """The reader's end; writes fail from now on."""
         self.reader_gone = True
@@ -125,20 +134,39 @@ class Pipe:
             self._size = 0
         _wake(self.writer)
 
-    def chunks(self, until: float) -> Iterator[bytes]:
-        """Read to the end, waiting at most until that time on the monotonic clock. Raises PipeError."""
-        waker = self.reader = Waker()
-        try:
-            while True:
-                if not waker.wait(self.readable, until):
-                    raise PipeError("the time for the body is over", ("connection-read-timeout", None))
-                chunk = self.read(1 << 20)
-                if chunk is None:
-                    return
-                if chunk:
-                    yield chunk
-        finally:
-            self.leave()
+
+class Reader(Iterator[bytes]):
+    """Reads a pipe to its end, from outside of any guest. Closing it early tells the writer.
+
+    Args:
+        pipe: What to read.
+        until: Time on the monotonic clock at which reading fails.
+
+    Raises:
+        PipeError: From `next`, when the writer failed or the time is over.
+    """
+
+    def __init__(self, pipe: Pipe, until: float) -> None:
+        self._pipe = pipe
+        self._until = until
+        self._waker = pipe.reader = Waker()
+
+    def __next__(self) -> bytes:
+        while True:
+            if not self._waker.wait(self._pipe.readable, self._until):
+                raise PipeError("the time for the body is over", ("connection-read-timeout", None))
+            chunk = self._pipe.read(1 << 20)
+            if chunk is None:
+                raise StopIteration
+            if chunk:
+                return chunk
+
+    def close(self) -> None:
+        """Stop reading; after the end this does nothing."""
+        self._pipe.leave()
+
+    def __del__(self) -> None:
+        self.close()
 
 
 def _wake(waker: Waker | None) -> None:

@@ -133,7 +133,11 @@ def _command(order: Mapping[str, Any], stdin: bytes, limits: SandboxLimits) -> b
     """Run wasi:cli/run with wasmtime's own WASI: no arguments, environment, directories or network."""
     engine = Engine(cache=Path(order["cache"]))
     wasm = Path(order["wasm"])
-    component = engine.load(wasm, digest_of(wasm))
+    try:
+        component = engine.load(wasm, digest_of(wasm))
+    except wasmtime.WasmtimeError as error:
+        raise SandboxError(f"the component cannot be loaded: {error}") from None
+    index = _run_index(component, engine)
     linker = wc.Linker(engine.raw)
     linker.add_wasip2()
     output, errors = _Collector(limits.output), _Collector(1 << 16)
@@ -152,7 +156,7 @@ def _command(order: Mapping[str, Any], stdin: bytes, limits: SandboxLimits) -> b
         deadline = time.monotonic() + limits.call_time
         try:
             instance = linker.instantiate(store, component)
-            succeeded = _run_export(instance, store, component, engine)
+            succeeded = _run_export(instance, store, index)
         except wasmtime.ExitTrap as exit_:
             succeeded = exit_.code == 0
         except wasmtime.WasmtimeError as error:
@@ -166,16 +170,18 @@ def _command(order: Mapping[str, Any], stdin: bytes, limits: SandboxLimits) -> b
     return bytes(output.data)
 
 
-def _run_export(
-    instance: wc.Instance, store: wasmtime.Store, component: wc.Component, engine: Engine
-) -> bool:
+def _run_index(component: wc.Component, engine: Engine) -> wc.ExportIndex:
     names = component.type.exports(engine.raw)
     export = next((name for name in names if name.partition("@")[0] == "wasi:cli/run"), None)
     index = component.get_export_index("run", component.get_export_index(export)) if export else None
-    function = instance.get_func(store, index) if index else None
-    if function is None:
+    if index is None:
         raise SandboxError(f"the component does not export wasi:cli/run (it exports {', '.join(names)})")
-    result = function(store)
+    return index
+
+
+def _run_export(instance: wc.Instance, store: wasmtime.Store, index: wc.ExportIndex) -> bool:
+    function = instance.get_func(store, index)
+    result = function(store) if function is not None else None
     return not (isinstance(result, wc.Variant) and result.tag == "err")
 
 

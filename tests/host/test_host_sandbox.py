@@ -1,0 +1,131 @@
+"""A component that nobody trusts runs in a child process; its parent gets an answer or a reason."""
+
+import os
+import shutil
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from build_tools import build
+
+from ftl_operator.errors import ComponentError, Reason
+from ftl_operator.host import SandboxLimits
+from ftl_operator.host.sandbox import ask_tools, run_command
+
+QUICK = SandboxLimits(time=30, call_time=1, memory=64 << 20, output=1 << 20)
+
+
+def test_it_answers(guests: Path) -> None:
+    assert ask_tools(guests, path="/hello") == b"hello"
+
+
+@pytest.mark.parametrize(
+    ("path", "cause"),
+    [
+        ("/loop", "passed its time limit of 1 s"),
+        ("/wait", "passed its time limit of 1 s"),
+        ("/alloc", "its memory limit is 64 MiB"),
+        ("/flood/100", "longer than 1048576 bytes"),
+        ("/trap", "trapped on purpose"),
+        ("/late-trap", "trapped after the head"),
+        ("/exit/3", "exit status 1"),
+        ("/silent", "ended without a response"),
+        ("/short", "not as long as content-length says"),
+        ("/status/404", "status 404"),
+        ("/resources", "open handles"),
+        ("/fetch?http://example.com/", "HttpRequestDenied"),
+        ("/fetch?http://tool.spin.internal/", "HttpRequestDenied"),
+    ],
+)
+def test_it_says_what_went_wrong(guests: Path, path: str, cause: str) -> None:
+    with pytest.raises(ComponentError, match=cause) as caught:
+        ask_tools(guests, QUICK, path)
+    assert caught.value.reason is Reason.COMPONENT_FAILED
+    assert len(str(caught.value)) < 4000
+
+
+def test_a_hundred_megabytes_of_printed_lines_change_nothing(guests: Path) -> None:
+    assert ask_tools(guests, QUICK, "/print/" + "x" * 4000) == b""
+
+
+def test_the_child_has_no_secrets_of_its_parent(guests: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_OF_THE_PARENT", "x")
+    assert ask_tools(guests, path="/env") == b""
+    with pytest.raises(ComponentError):
+        ask_tools(guests, path="/file/etc/passwd")
+
+
+def test_the_whole_has_a_time_limit_too(guests: Path) -> None:
+    before = time.monotonic()
+    with pytest.raises(ComponentError, match=r"passed its time limit of 0\.01 s, compiling included"):
+        ask_tools(guests, SandboxLimits(time=0.01))
+    assert time.monotonic() - before < 5
+
+
+def test_the_process_has_a_memory_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool = build("dates")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with pytest.raises(ComponentError, match="memory limit of its process, 128 MiB"):
+        ask_tools(tool, SandboxLimits(process_memory=128 << 20))
+
+
+@pytest.mark.parametrize("data", [b"", b"\0asm", b"\0asm\1\0\0\0", b"#!/bin/sh\n" * 100])
+def test_other_bytes_are_no_component(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "x.wasm"
+    path.write_bytes(data)
+    with pytest.raises(ComponentError, match=r"cannot be loaded|does not export"):
+        ask_tools(path)
+
+
+def test_a_truncated_component_is_refused(tmp_path: Path, guests: Path) -> None:
+    path = tmp_path / "x.wasm"
+    path.write_bytes(guests.read_bytes()[:-1000])
+    with pytest.raises(ComponentError, match="cannot be loaded"):
+        ask_tools(path)
+
+
+def test_no_child_is_left_over(guests: Path) -> None:
+    threads = [threading.Thread(target=lambda: ask_tools(guests, path="/hello")) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_a_cache_that_others_may_write_is_not_used(
+    tmp_path: Path, guests: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert ask_tools(guests, path="/hello") == b"hello"
+    (cache,) = (tmp_path / "ftl-operator" / "compiled").iterdir()
+    assert cache.stat().st_mode & 0o777 == 0o700
+    (entry,) = cache.iterdir()
+    entry.write_bytes(entry.read_bytes()[:5000])
+    assert ask_tools(guests, path="/hello") == b"hello"
+    cache.chmod(0o777)
+    with pytest.raises(ComponentError, match="others may write"):
+        ask_tools(guests, path="/hello")
+    shutil.rmtree(cache)
+
+
+@pytest.mark.parametrize(
+    ("name", "tool"),
+    [("dates", b'"weekday"'), ("words", b'"anagram"'), ("text", b'"count"'), ("units", b'"name"')],
+)
+def test_tools_of_the_published_sdks_are_asked_quickly(name: str, tool: bytes) -> None:
+    wasm = build(name)
+    assert tool in ask_tools(wasm)
+    before = time.monotonic()
+    ask_tools(wasm)
+    # A second on an idle machine; tests share theirs.
+    assert time.monotonic() - before < 5
+
+
+def test_a_component_of_another_world_is_told_apart(guests: Path) -> None:
+    with pytest.raises(
+        ComponentError, match=r"does not export wasi:cli/run \(it exports wasi:http/incoming-handler"
+    ):
+        run_command(guests, b"")
