@@ -93,7 +93,7 @@ class Kube:
         accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
         served = set()
         for path in ("/api", "/apis"):
-            for group in self.request("GET", path, accept=accept).get("items", ()):
+            for group in self.request("GET", path, accept=accept).get("items") or ():
                 served |= set(_kinds(group))
         found = ClusterApis(api for api in apis.OWNED if (api.group, api.version, api.kind) in served)
         with self._lock:
@@ -120,7 +120,7 @@ class Kube:
                     page = self.request("GET", api.path(namespace), query=query, accept=accept)
                 except NotFoundError:
                     break
-                for item in page.get("items", ()):
+                for item in page.get("items") or ():
                     yield {"metadata": item["metadata"]}
                 token = page["metadata"].get("continue", "")
                 if not token:
@@ -129,7 +129,7 @@ class Kube:
     def pods(self, namespace: str, selector: str) -> list[Json]:
         """The pods that a label selector chooses, at most 50: enough to tell why an app is not available."""
         query = {"labelSelector": selector, "limit": "50"}
-        pods: list[Json] = self.request("GET", apis.POD.path(namespace), query=query).get("items", [])
+        pods: list[Json] = self.request("GET", apis.POD.path(namespace), query=query).get("items") or []
         return pods
 
     # Writes
@@ -243,12 +243,12 @@ class Kube:
             answer = self._pool.request(
                 method, url, body=encoded, headers=headers, timeout=timeout, retries=False
             )
-            content = json.loads(answer.data) if answer.data else {}
-        except (urllib3.exceptions.HTTPError, ValueError) as error:
-            raise ClusterError(f"the API server gave no usable answer to {method} {path}: {error}") from error
-        if answer.status < 300:
-            return dict(content)
-        said = content.get("message") or f"HTTP {answer.status}"
+        except urllib3.exceptions.HTTPError as error:
+            raise ClusterError(f"the API server does not answer {method} {path}: {error}") from error
+        content = _object(answer.data)
+        if answer.status < 300 and content is not None:
+            return content
+        said = (content or {}).get("message") or f"HTTP {answer.status} without usable JSON"
         message = f"{method} {path}: {said}"
         if answer.status == 404:
             raise NotFoundError(message)
@@ -263,6 +263,15 @@ class Kube:
     def _may_write(self) -> None:
         if not self.guard():
             raise NotLeaderError("another replica holds the Lease")
+
+
+def _object(raw: bytes) -> Json | None:
+    # A path of a group that is not served is answered in plain text.
+    try:
+        content = json.loads(raw or b"{}")
+    except ValueError:
+        return None
+    return content if isinstance(content, dict) else None
 
 
 def _kinds(group: Json) -> Iterator[tuple[str, str, str]]:
