@@ -150,7 +150,7 @@ class Controller:
         """Find what the app should run, and have the cluster run it."""
         live = self._applier.live_spin_app(look.key, look.seen.uid)
         if app.spec.suspend:
-            released = _suspended(live)
+            released = _suspended(live, self._settings)
         else:
             self._applier.check_executor(app)
             released = self._release(look, app)
@@ -277,7 +277,7 @@ class Controller:
         return own or self._settings.resync_seconds
 
 
-def _suspended(live: Json | None) -> Released | None:
+def _suspended(live: Json | None, settings: Settings) -> Released | None:
     """What a suspended app goes on having, with no pods: just what it had."""
     if live is None:
         return None
@@ -285,7 +285,7 @@ def _suspended(live: Json | None) -> Released | None:
     annotations = live["metadata"].get("annotations") or {}
     return Released(
         Release(
-            parse_reference(spec["image"]),
+            settings.as_published(parse_reference(spec["image"])),
             annotations.get(INPUTS_ANNOTATION, ""),
             (spec.get("podAnnotations") or {}).get(SOURCES_ANNOTATION, ""),
         )

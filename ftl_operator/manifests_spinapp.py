@@ -55,7 +55,7 @@ def spin_app(app: FtlApp, release: Release, settings: Settings) -> Manifest:
     owner, runtime = owner_of_app(app), app.spec.runtime
     spec: dict[str, Any] = {
         "executor": runtime.executor,
-        "image": str(release.image),
+        "image": str(settings.as_pulled(release.image)),
         "checks": {
             "readiness": _check("/readyz", runtime.checks.readiness, initial_delay=1),
             "liveness": _check("/healthz", runtime.checks.liveness, initial_delay=10),

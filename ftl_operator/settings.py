@@ -7,13 +7,14 @@ that names the variable: an operator that guesses is worse than one that does no
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from ftl_operator.errors import SpecError
-from ftl_operator.refs import Repository, parse_repository
+from ftl_operator.refs import Reference, Repository, parse_repository
 
 PREFIX = "FTL_"
 
@@ -36,6 +37,9 @@ class Settings(BaseModel):
     publish_repository: str = ""
     """Where composed applications are pushed unless `publish.repository` says otherwise: an app goes to
     `PUBLISH_REPOSITORY/NAMESPACE/NAME`. Empty means that every FtlApp must say it."""
+    pull_repository: str = ""
+    """How nodes name `publish_repository`, where they reach it by another name than the operator does: a
+    registry in the cluster that nodes pull from as `localhost:NODEPORT`. Empty means by the same name."""
     publish_pull_secrets: Names = ()
     """Names of image pull secrets, expected in the app's namespace, that every SpinApp gets."""
     docker_config: Path | None = None
@@ -101,9 +105,9 @@ class Settings(BaseModel):
     log_format: str = Field(default="json", pattern="^(json|text)$")
     """How log lines are written."""
 
-    @field_validator("publish_repository")
+    @field_validator("publish_repository", "pull_repository")
     @classmethod
-    def _publish_repository_is_complete(cls, value: str) -> str:
+    def _repository_is_complete(cls, value: str) -> str:
         if value:
             try:
                 parse_repository(value)
@@ -160,6 +164,22 @@ class Settings(BaseModel):
             if self.publish_repository
             else None
         )
+
+    def as_pulled(self, image: Reference) -> Reference:
+        """A published image under the name by which nodes pull it."""
+        return _renamed(image, self.publish_repository, self.pull_repository)
+
+    def as_published(self, image: Reference) -> Reference:
+        """An image that nodes pull under the name by which it was published."""
+        return _renamed(image, self.pull_repository, self.publish_repository)
+
+
+def _renamed(image: Reference, old: str, new: str) -> Reference:
+    """A reference below one repository as the same one below another."""
+    path = str(image.repository)
+    if not old or not new or not path.startswith(f"{old}/"):
+        return image
+    return replace(image, repository=parse_repository(new + path.removeprefix(old)))
 
 
 def host_allowed(host: str, patterns: tuple[str, ...]) -> bool:

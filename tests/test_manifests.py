@@ -42,6 +42,13 @@ def test_golden(case, request):
     assert found == list(yaml.safe_load_all(golden.read_text()))
 
 
+def test_the_spin_app_names_the_image_as_nodes_do():
+    settings = Settings(publish_repository="registry.acme.dev/ftl", pull_repository="localhost:30500/ftl")
+    found = manifests(read("smallest"), Release(IMAGE), settings)
+    (spin_app,) = [item for item in found.objects if item["kind"] == "SpinApp"]
+    assert spin_app["spec"]["image"] == f"localhost:30500/ftl/agents/hello@sha256:{'0' * 64}"
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_the_same_inputs_make_the_same_manifests(case):
     assert made(case) == made(case)

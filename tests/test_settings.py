@@ -2,6 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from ftl_operator.errors import SpecError
+from ftl_operator.refs import parse_reference
 from ftl_operator.settings import Settings, host_allowed
 
 
@@ -29,12 +30,30 @@ def test_without_a_publish_repository_there_is_no_default():
     assert Settings().default_repository("agents", "tools") is None
 
 
+def test_nodes_may_name_the_registry_otherwise_and_the_names_lead_back():
+    settings = Settings(publish_repository="r.ftl.svc:5000/apps", pull_repository="localhost:30500/apps")
+    published = parse_reference(f"r.ftl.svc:5000/apps/agents/tools@sha256:{'0' * 64}")
+    pulled = settings.as_pulled(published)
+    assert str(pulled) == f"localhost:30500/apps/agents/tools@sha256:{'0' * 64}"
+    assert settings.as_pulled(pulled) == pulled
+    assert settings.as_published(pulled) == published
+
+
+@pytest.mark.parametrize("elsewhere", ["ghcr.io/acme/tools:1", "r.ftl.svc:5000/apps2/tools:1"])
+def test_what_an_app_publishes_elsewhere_keeps_its_name(elsewhere):
+    settings = Settings(publish_repository="r.ftl.svc:5000/apps", pull_repository="localhost:30500/apps")
+    image = parse_reference(elsewhere)
+    assert settings.as_pulled(image) == settings.as_published(image) == image
+    assert Settings(publish_repository="r.ftl.svc:5000/apps").as_pulled(image) == image
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "said"),
     [
         ("FTL_WORKERS", "many", "valid integer"),
         ("FTL_WORKERS", "0", "greater than or equal to 1"),
         ("FTL_PUBLISH_REPOSITORY", "acme", "it names no registry"),
+        ("FTL_PULL_REPOSITORY", "acme", "it names no registry"),
         ("FTL_SERVICE_URL", "http://{pod}", "only {name} and {namespace}"),
         ("FTL_SERVICE_URL", "ftp://{name}", "http:// or https://"),
         ("FTL_LOG_LEVEL", "LOUD", "pattern"),
