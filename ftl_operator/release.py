@@ -38,7 +38,7 @@ from ftl_operator.refs import Digest, Reference, Repository, parse_reference
 from ftl_operator.registry import Registry
 from ftl_operator.resolve import Artifact, Layer, sources
 from ftl_operator.settings import Settings
-from ftl_operator.status import Condition, finding
+from ftl_operator.status import Condition, Finding, finding
 from ftl_operator.view import View
 from ftl_operator.workqueue import Key
 
@@ -116,6 +116,7 @@ class Releaser:
         issuer_urls = (auth.jwks_uri,) if auth is not None and auth.jwks_uri else ()
         image = _made_from(status, inputs)
         if image is not None:
+            steps.findings |= _kept(status)
             return Released(Release(image, inputs, pods, issuer_urls))
         target = repository_of(app, self._settings)
         planned = plan(app, self._edges(app, pulling, digests, auth), steps)
@@ -229,16 +230,24 @@ class Releaser:
         return credentials
 
 
+_MADE = (Condition.INSPECTED, Condition.COMPOSED, Condition.PUBLISHED)
+"""The stages that are left out when nothing changed."""
+
+
 def _made_from(status: Mapping[str, Any], inputs: str) -> Reference | None:
     """The image that was made from exactly these inputs, if the status is about them."""
     newest = next(iter(status.get("history") or ()), None)
     if newest is None or newest.get("inputs") != inputs:
         return None
-    for condition in (Condition.INSPECTED, Condition.COMPOSED, Condition.PUBLISHED):
-        found = finding(status, condition)
-        if found is None or found.status != "True":
-            return None
-    return parse_reference(newest["image"])
+    kept = _kept(status)
+    is_whole = all(condition in kept and kept[condition].status == "True" for condition in _MADE)
+    return parse_reference(newest["image"]) if is_whole else None
+
+
+def _kept(status: Mapping[str, Any]) -> dict[Condition, Finding]:
+    """What the stages that are left out found when they ran."""
+    found = {condition: finding(status, condition) for condition in _MADE}
+    return {condition: kept for condition, kept in found.items() if kept is not None}
 
 
 def _held_digests(app: FtlApp, status: Mapping[str, Any]) -> dict[str, Digest]:
