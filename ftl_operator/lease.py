@@ -17,13 +17,10 @@ from ftl_operator import apis
 from ftl_operator.errors import ClusterError
 from ftl_operator.kube import Kube
 
-LEASE_SECONDS = 15
-"""How long a Lease is respected after its last renewal. With the poll below, a crash costs under 18
-seconds.
-"""
-RENEW_DEADLINE_SECONDS = 9.0
-"""How long after its last renewal a holder may act; the rest of the Lease covers a write that is under way.
-"""
+LEASE_SECONDS = 13
+"""How long a Lease is respected after its last renewal. With two polls, a crash costs at most 17 seconds."""
+RENEW_DEADLINE_SECONDS = 8.0
+"""How long after its last renewal a holder may act; the rest of the Lease covers a write that is under way."""
 RENEW_SECONDS = 3.0
 """How often a holder renews."""
 POLL_SECONDS = 2.0

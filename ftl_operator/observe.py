@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from ftl_operator.gates import COME_BACK, WaitingError
@@ -70,7 +71,7 @@ class Observer:
         if (is_current and rollout.is_complete) or rollout.is_scaled_to_zero:
             return Seen(rollout, is_current, "")
         pods = self._kube.pods(key.namespace, f"{POD_LABEL}={key.name}")
-        return Seen(rollout, is_current, pod_cause(pods) or rollout.message)
+        return Seen(rollout, is_current, pod_cause(pods, datetime.now(UTC)) or rollout.message)
 
     def ask(self, app: FtlApp, status: Mapping[str, Any], expected: list[str]) -> Finding | None:
         """Ask the running app for its tools, unless it has answered well since it was rolled out.

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 SPEC_ANNOTATION = "ftl.tools/spec"
@@ -74,15 +75,20 @@ def rollout_of(deployment: Mapping[str, Any]) -> Rollout:
     )
 
 
-def pod_cause(pods: Iterable[Mapping[str, Any]]) -> str:
+START_SECONDS = 30.0
+"""How long a container may run and not be ready before that is called a failure."""
+
+
+def pod_cause(pods: Iterable[Mapping[str, Any]], now: datetime) -> str:
     """Why pods do not become ready, in their own words; empty if none says anything.
 
     Args:
         pods: Pods of one app. The newest one that has a cause speaks, for it runs the newest template.
+        now: The time, to tell a pod that is starting from one that fails.
     """
     newest = sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")), reverse=True)
     for pod in newest:
-        cause = _container_cause(pod) or _scheduling_cause(pod)
+        cause = _container_cause(pod) or _scheduling_cause(pod, now)
         if cause:
             return f"pod {pod['metadata']['name']}: {cause}"
     return ""
@@ -109,13 +115,16 @@ def _container_cause(pod: Mapping[str, Any]) -> str:
     return ""
 
 
-def _scheduling_cause(pod: Mapping[str, Any]) -> str:
+def _scheduling_cause(pod: Mapping[str, Any], now: datetime) -> str:
     status = pod.get("status") or {}
     for condition in status.get("conditions") or ():
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
             return _join(condition.get("reason", ""), condition.get("message", ""))
     for container in status.get("containerStatuses") or ():
-        if container.get("started") and not container.get("ready"):
+        since = (container.get("state", {}).get("running") or {}).get("startedAt")
+        if not since or not container.get("started") or container.get("ready"):
+            continue
+        if (now - datetime.fromisoformat(since)).total_seconds() > START_SECONDS:
             return "it runs, but its readiness probe fails"
     return ""
 

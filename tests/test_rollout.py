@@ -1,6 +1,10 @@
+from datetime import UTC, datetime
+
 import pytest
 
 from ftl_operator.rollout import SPEC_ANNOTATION, Rollout, pod_cause, rollout_of
+
+NOW = datetime(2026, 1, 1, 0, 1, tzinfo=UTC)
 
 
 def deployment(spec=None, status=None, generation=3):
@@ -109,19 +113,20 @@ def container(**state):
             "pod a: Unschedulable: 0/3 nodes are available",
         ),
         (
-            container(state={"running": {}}, started=True, ready=False),
+            container(state={"running": {"startedAt": "2026-01-01T00:00:00Z"}}, started=True, ready=False),
             "pod a: it runs, but its readiness probe fails",
         ),
+        (container(state={"running": {"startedAt": "2026-01-01T00:00:50Z"}}, started=True, ready=False), ""),
         ({"phase": "Failed", "reason": "Evicted", "message": "memory"}, "pod a: Evicted: memory"),
         (container(state={"running": {}}, started=True, ready=True), ""),
     ],
 )
 def test_pods_tell_their_cause(status, cause):
-    assert pod_cause([pod("a", **status)]) == cause
+    assert pod_cause([pod("a", **status)], NOW) == cause
 
 
 def test_the_newest_pod_with_a_cause_speaks():
     old = pod("old", "2026-01-01T00:00:00Z", phase="Failed", reason="Evicted")
     new = pod("new", "2026-01-02T00:00:00Z", phase="Failed", reason="NodeLost")
     quiet = pod("quiet", "2026-01-03T00:00:00Z", phase="Running")
-    assert pod_cause([old, new, quiet]) == "pod new: NodeLost"
+    assert pod_cause([old, new, quiet], NOW) == "pod new: NodeLost"
