@@ -1,0 +1,257 @@
+"""What is checked of `access` and `auth` before anything is deployed, by the gateway's own engine."""
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ftl_operator
+from ftl_operator.auth import FAILURE_SECONDS, ISSUER_SECONDS, Preflight, gateway_policies
+from ftl_operator.errors import FtlError, IssuerError, Reason, SpecError
+from ftl_operator.issuer_http import IssuerSettings
+from ftl_operator.model import Access, FtlApp
+from ftl_operator.model_auth import AuthSpec
+from tests.auth.live_issuer import Answer, LiveIssuer, jwk
+from tests.specs import ftlapp
+
+GATEWAY = Path(ftl_operator.__file__).parent / "gateway.wasm"
+AUDIENCE = "https://tools.acme.dev/mcp"
+ALLOW_ANN = 'package mcp.authorization\nimport rego.v1\nallow if input.token.sub == "ann"'
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def no_config_map(name: str, key: str) -> str:
+    raise SpecError(f"there is no {name}/{key}", reason=Reason.SOURCE_NOT_FOUND)
+
+
+def no_policy(request: bytes) -> bytes:
+    raise AssertionError(f"no policy is expected: {request!r}")
+
+
+def case(subject: str, *, allow: bool) -> dict[str, Any]:
+    return {"name": f"{subject} {allow}", "input": json.dumps({"token": {"sub": subject}}), "allow": allow}
+
+
+@pytest.fixture
+def app(issuer: LiveIssuer) -> Callable[..., FtlApp]:
+    """An app whose issuer is the live one; arguments replace fields of `auth`, None removes one."""
+
+    def build(access: str = "private", **auth: Any) -> FtlApp:
+        fields = {"issuer": issuer.url, "audiences": [AUDIENCE], "allowedSubjects": ["ann"], **auth}
+        kept = {name: value for name, value in fields.items() if value is not None}
+        return FtlApp.parse(ftlapp({"access": access, "auth": kept}))
+
+    return build
+
+
+def refusal(preflight: Preflight, app: FtlApp) -> FtlError:
+    with pytest.raises(FtlError) as caught:
+        preflight.authorize(app, no_config_map)
+    return caught.value
+
+
+def test_a_public_app_needs_nothing(settings: IssuerSettings) -> None:
+    public = FtlApp.parse(ftlapp({"access": "public", "auth": None}))
+    assert Preflight(settings, no_policy).authorize(public, no_config_map) is None
+
+
+def test_what_was_checked_is_what_the_gateway_gets(
+    app: Callable[..., FtlApp], settings: IssuerSettings, issuer: LiveIssuer
+) -> None:
+    found = Preflight(settings, no_policy).authorize(
+        app(requiredScopes=["mcp:tools"], leewaySeconds=5), no_config_map
+    )
+    assert found is not None
+    document = found.document(["mail:send"], store_shared=True)
+    assert document == {
+        "access": "private",
+        "issuer": issuer.url,
+        "audiences": [AUDIENCE],
+        "jwksUri": f"{issuer.url}/keys",
+        "publicKey": None,
+        "jwks": None,
+        "algorithms": ["RS256"],
+        "requiredScopes": ["mcp:tools"],
+        "allowedSubjects": ["ann"],
+        "organization": None,
+        "hasPolicy": False,
+        "leewaySeconds": 5,
+        "authorizationServers": [issuer.url],
+        "authorizationServerMetadata": f"{issuer.url}/.well-known/openid-configuration",
+        "scopesSupported": ["mcp:tools", "mail:send"],
+        "storeShared": True,
+    }
+
+
+def test_an_organization(app: Callable[..., FtlApp], settings: IssuerSettings) -> None:
+    organization = {"claim": "tenant", "value": "t1", "members": ["ann"]}
+    found = Preflight(settings, no_policy).authorize(
+        app("org", organization=organization, allowedSubjects=None), no_config_map
+    )
+    assert found is not None
+    assert found.organization == organization
+
+
+@pytest.mark.parametrize("access", [Access.PRIVATE, Access.ORG, Access.CUSTOM])
+def test_no_usable_rule_is_never_deployed(
+    app: Callable[..., FtlApp], settings: IssuerSettings, access: Access
+) -> None:
+    """Even if a spec without a rule got past the model, as an older CRD could let it."""
+    good = app()
+    empty = AuthSpec(audiences=(AUDIENCE,), issuer="https://login.acme.dev")
+    for auth in (None, empty):
+        spec = good.spec.model_copy(update={"access": access, "auth": auth})
+        error = refusal(Preflight(settings, no_policy), good.model_copy(update={"spec": spec}))
+        assert error.reason is Reason.NO_USABLE_RULE
+        assert not error.retryable
+
+
+def test_an_issuer_is_asked_once_in_a_while(
+    app: Callable[..., FtlApp], settings: IssuerSettings, issuer: LiveIssuer
+) -> None:
+    clock = Clock()
+    preflight = Preflight(settings, no_policy, clock=clock)
+    for _ in range(3):
+        preflight.authorize(app(), no_config_map)
+    assert len(issuer.asked) == 2
+    clock.now += ISSUER_SECONDS
+    preflight.authorize(app(), no_config_map)
+    assert len(issuer.asked) == 4
+
+
+def test_a_failing_issuer_is_asked_again_soon_and_not_at_once(
+    app: Callable[..., FtlApp], settings: IssuerSettings, issuer: LiveIssuer
+) -> None:
+    clock = Clock()
+    preflight = Preflight(settings, no_policy, clock=clock)
+    issuer.answers["/keys"] = Answer(b"", 503)
+    for _ in range(3):
+        error = refusal(preflight, app())
+        assert (error.reason, error.retryable) == (Reason.ISSUER_UNAVAILABLE, True)
+    assert issuer.asked.count("/keys") == 1
+    issuer.publish(jwk("RS256"))
+    clock.now += FAILURE_SECONDS
+    assert preflight.authorize(app(), no_config_map) is not None
+
+
+def test_a_rotation_that_would_break_tokens_shows_before_it_does(
+    app: Callable[..., FtlApp], settings: IssuerSettings, issuer: LiveIssuer
+) -> None:
+    clock = Clock()
+    preflight = Preflight(settings, no_policy, clock=clock)
+    before = preflight.authorize(app(), no_config_map)
+    issuer.publish(jwk("RS256"), jwk("ES256"))
+    clock.now += ISSUER_SECONDS
+    after = preflight.authorize(app(), no_config_map)
+    assert before is not None
+    assert after is not None
+    assert before == after, "nothing is composed anew for a warning"
+    assert "ES256" in after.warnings[0]
+    issuer.publish(jwk("ES256"))
+    clock.now += ISSUER_SECONDS
+    error = refusal(preflight, app())
+    assert (error.reason, error.field) == (Reason.ISSUER_INVALID, "spec.auth.algorithms")
+
+
+def test_a_static_key_needs_no_issuer_to_answer(
+    app: Callable[..., FtlApp], settings: IssuerSettings, issuer: LiveIssuer
+) -> None:
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    from tests.auth.live_issuer import KEYS
+
+    pem = KEYS["ES256"].public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode()
+    preflight = Preflight(settings, no_policy)
+    found = preflight.authorize(app(publicKey=pem, algorithms=["ES256"]), no_config_map)
+    assert found is not None
+    assert (found.public_key, found.jwks_uri) == (pem, None)
+    assert issuer.asked == []
+    error = refusal(preflight, app(publicKey=pem))
+    assert isinstance(error, SpecError)
+    assert error.field == "spec.auth.publicKey"
+
+
+def test_service_accounts_of_the_cluster(app: Callable[..., FtlApp], settings: IssuerSettings) -> None:
+    url = "https://kubernetes.default.svc"
+    documents = {
+        "/.well-known/openid-configuration": {"issuer": url, "jwks_uri": f"{url}/openid/v1/jwks"},
+        "/openid/v1/jwks": {"keys": [jwk("RS256")]},
+    }
+    found = Preflight(settings, no_policy, documents.__getitem__).authorize(
+        app(issuer=url, allowedSubjects=["system:serviceaccount:agents:bot"]), no_config_map
+    )
+    assert found is not None
+    assert found.jwks_uri is None
+    assert found.jwks is not None
+    assert found.jwks["keys"][0]["kid"] == "rs256"
+
+
+def test_an_issuer_that_the_settings_do_not_allow(
+    app: Callable[..., FtlApp], settings: IssuerSettings
+) -> None:
+    error = refusal(Preflight(replace(settings, allowed=("login.acme.dev",)), no_policy), app())
+    assert isinstance(error, IssuerError)
+    assert error.reason is Reason.ISSUER_NOT_ALLOWED
+
+
+@pytest.fixture
+def engine(settings: IssuerSettings) -> Preflight:
+    return Preflight(settings, gateway_policies(GATEWAY))
+
+
+def test_a_policy_decides_as_its_tests_say(app: Callable[..., FtlApp], engine: Preflight) -> None:
+    tests = [case("ann", allow=True), case("bob", allow=False)]
+    found = engine.authorize(app("custom", policy={"rego": ALLOW_ANN}, policyTests=tests), no_config_map)
+    assert found is not None
+    assert found.policy == ALLOW_ANN
+    wrong = [case("ann", allow=True), case("bob", allow=True)]
+    error = refusal(engine, app("custom", policy={"rego": ALLOW_ANN}, policyTests=wrong))
+    assert (error.reason, error.field) == (Reason.POLICY_TEST_FAILED, "spec.auth.policyTests[1]")
+    assert "denies" in error.message
+
+
+@pytest.mark.parametrize(
+    "rego",
+    [
+        "package mcp.authorization\nallow if {",
+        "package other\nallow := true",
+        "package mcp.authorization\nimport rego.v1\ndeny := true",
+        "package mcp.authorization\nallow := unknown(1)",
+        "nonsense",
+    ],
+)
+def test_a_policy_that_cannot_decide_is_not_deployed(
+    app: Callable[..., FtlApp], engine: Preflight, rego: str
+) -> None:
+    error = refusal(engine, app("custom", policy={"rego": rego}))
+    assert (error.reason, error.field) == (Reason.POLICY_INVALID, "spec.auth.policy")
+    assert not error.retryable
+
+
+def test_a_policy_from_a_config_map(app: Callable[..., FtlApp], engine: Preflight) -> None:
+    reference = {"configMapKeyRef": {"name": "policy", "key": "allow.rego"}}
+    data = {"configMapKeyRef": {"name": "policy", "key": "data.json"}}
+    texts = {
+        (
+            "policy",
+            "allow.rego",
+        ): "package mcp.authorization\nimport rego.v1\nallow if input.token.sub == data.me",
+        ("policy", "data.json"): '{"me": "ann"}',
+    }
+    tests = [case("ann", allow=True), case("bob", allow=False)]
+    document = app("custom", policy=reference, policyData=data, policyTests=tests)
+    found = engine.authorize(document, lambda name, key: texts[name, key])
+    assert found is not None
+    assert found.policy_data == '{"me": "ann"}'
+    error = refusal(engine, document)
+    assert (error.reason, error.field) == (Reason.SOURCE_NOT_FOUND, "spec.auth.policy.configMapKeyRef")
