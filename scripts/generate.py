@@ -14,7 +14,8 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
-import reference  # noqa: E402 - found by the line above
+import chart  # noqa: E402 - found by the line above
+import reference  # noqa: E402 - likewise
 
 from ftl_operator import crd  # noqa: E402 - likewise
 
@@ -36,6 +37,11 @@ OUTPUTS: Mapping[str, Callable[[], str]] = {
     "crds/ftlapp.schema.json": editor_json,
     "docs/reference/ftlapp.md": reference.ftlapp,
     "docs/reference/conditions.md": reference.conditions,
+    "docs/reference/helm-values.md": chart.reference,
+    "charts/ftl-operator/README.md": chart.readme,
+    "charts/ftl-operator/values.schema.json": chart.schema_json,
+    "charts/ftl-operator/files/ftlapps.yaml": crd_yaml,
+    "charts/ftl-operator/files/rules.yaml": chart.rules_yaml,
 }
 
 

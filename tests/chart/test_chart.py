@@ -1,0 +1,328 @@
+"""The chart as the real helm renders it."""
+
+import json
+import subprocess
+
+import pytest
+import yaml
+
+from ftl_operator.permissions import PERMISSIONS
+from ftl_operator.settings import PREFIX, Settings
+from tests.chart.helm import ALL_VALUES, CHART, ROOT, helm, template, the, values
+
+
+@pytest.fixture
+def home(tmp_path):
+    return tmp_path
+
+
+def environment(objects):
+    (container,) = the(objects, "Deployment")["spec"]["template"]["spec"]["containers"]
+    return {entry["name"]: entry.get("value", entry.get("valueFrom")) for entry in container["env"]}
+
+
+def kinds(objects):
+    return sorted(item["kind"] for item in objects if item["kind"] not in ("Pod", "ServiceAccount"))
+
+
+# --- values ---
+
+
+@pytest.mark.parametrize("arguments", [(), ("--values", ALL_VALUES)], ids=["defaults", "every value"])
+def test_lint_is_strict_and_silent(home, arguments):
+    done = helm("lint", "--strict", "--kube-version", "1.34.0", CHART, *arguments, home=home)
+    assert done.returncode == 0, done.stdout
+    assert "WARNING" not in done.stdout + done.stderr
+
+
+def test_the_example_sets_every_value():
+    def paths(tree, path=()):
+        for key, value in tree.items():
+            here = (*path, key)
+            yield here
+            if isinstance(value, dict):
+                yield from paths(value, here)
+
+    every = set(paths(yaml.safe_load((CHART / "values.yaml").read_text())))
+    assert every - set(paths(yaml.safe_load(ALL_VALUES.read_text()))) == set()
+
+
+@pytest.mark.parametrize(
+    ("setting", "said"),
+    [
+        ("replicas=2", "replicas"),
+        ("image.name=x", "name"),
+        ("metrics.rules.enable=true", "enable"),
+        ("registry.persistence.sise=1Gi", "sise"),
+        ("workers=0", "workers"),
+        ("workers=many", "workers"),
+        ("logLevel=LOUD", "logLevel"),
+        ("image.digest=latest", "digest"),
+        ("namespaces=agents", "namespaces"),
+        ("allowedRegistries=null", None),
+        ("resources.request.cpu=1", "request"),
+        ("env[0].valuefrom=x", "valuefrom"),
+    ],
+)
+def test_the_schema_refuses_what_is_no_value(home, setting, said):
+    done = helm("lint", "--kube-version", "1.34.0", CHART, "--set", setting, home=home)
+    assert (done.returncode == 0) == (said is None), done.stdout
+    assert said is None or said in done.stdout
+
+
+def test_an_empty_list_of_allowed_registries_is_refused_for_it_would_allow_every_one(home):
+    done = helm("lint", "--kube-version", "1.34.0", CHART, "--set-json", "allowedRegistries=[]", home=home)
+    assert done.returncode != 0
+    assert "allowedRegistries" in done.stdout
+
+
+def test_every_level_of_the_schema_is_closed():
+    def open_levels(node, path=""):
+        if isinstance(node, dict):
+            if "properties" in node and node.get("additionalProperties") is not False:
+                yield path
+            for key, value in node.items():
+                yield from open_levels(value, f"{path}/{key}")
+
+    schema = json.loads((CHART / "values.schema.json").read_text())
+    assert list(open_levels(schema)) == []
+
+
+def test_as_a_subchart_helms_own_values_pass(home):
+    parent = home / "parent"
+    parent.mkdir()
+    dependency = {"name": "ftl-operator", "version": "0.1.0", "repository": f"file://{CHART}"}
+    dependency["condition"] = "ftl-operator.enabled"
+    chart = {"apiVersion": "v2", "name": "parent", "version": "0.1.0", "dependencies": [dependency]}
+    (parent / "Chart.yaml").write_text(yaml.safe_dump(chart))
+    values = {"global": {"team": "platform"}, "ftl-operator": {"enabled": True, "workers": 2}}
+    (parent / "values.yaml").write_text(yaml.safe_dump(values))
+    assert helm("dependency", "build", parent, home=home).returncode == 0
+    done = helm("template", "release", parent, "--kube-version", "1.34.0", home=home)
+    assert done.returncode == 0, done.stderr
+
+
+# --- the CRD ---
+
+
+def test_the_crd_is_the_generated_one_and_outlives_the_release(home):
+    crd = the(values(home), "CustomResourceDefinition", "ftlapps.ftl.tools")
+    assert crd["metadata"].pop("annotations") == {"helm.sh/resource-policy": "keep"}
+    assert crd["metadata"].pop("labels")["app.kubernetes.io/managed-by"] == "Helm"
+    assert crd == yaml.safe_load((ROOT / "crds" / "ftlapps.yaml").read_text())
+
+
+def test_the_crd_can_be_left_out(home):
+    assert "CustomResourceDefinition" not in kinds(values(home, "crds.enabled=false"))
+
+
+# --- permissions ---
+
+
+def rules_of(*roles):
+    return sorted(
+        (group, resource, tuple(rule["verbs"]))
+        for role in roles
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    )
+
+
+def wanted(*where):
+    return sorted((item.group, item.resource, item.verbs) for item in PERMISSIONS if item.where in where)
+
+
+def test_for_the_cluster_the_roles_are_exactly_the_permissions(home):
+    objects = values(home)
+    assert rules_of(the(objects, "ClusterRole")) == wanted("apps", "cluster")
+    assert rules_of(the(objects, "Role", "ftl-operator-leader")) == wanted("own")
+    assert [item["metadata"]["name"] for item in objects if item["kind"] == "Role"] == ["ftl-operator-leader"]
+    for binding in ("ClusterRoleBinding", "RoleBinding"):
+        (bound,) = [item for item in objects if item["kind"] == binding]
+        assert bound["subjects"] == [
+            {"kind": "ServiceAccount", "name": "ftl-operator", "namespace": "ftl-system"}
+        ]
+
+
+def test_for_namespaces_there_is_a_role_in_each_and_none_for_the_cluster(home):
+    objects = values(home, "namespaces={agents,billing}", "rbac.aggregate=false")
+    assert [item for item in objects if item["kind"].startswith("ClusterRole")] == []
+    roles = [item for item in objects if item["kind"] == "Role"]
+    served = {
+        item["metadata"]["namespace"]: item for item in roles if item["metadata"]["name"] == "ftl-operator"
+    }
+    assert sorted(served) == ["agents", "billing"]
+    for role in served.values():
+        assert rules_of(role) == wanted("apps")
+    assert rules_of(the(objects, "Role", "ftl-operator-leader")) == wanted("own")
+    bindings = [item for item in objects if item["kind"] == "RoleBinding"]
+    assert sorted(item["metadata"]["namespace"] for item in bindings) == ["agents", "billing", "ftl-system"]
+    assert environment(objects)["FTL_NAMESPACES"] == "agents,billing"
+
+
+def test_rbac_can_be_left_to_others(home):
+    left = kinds(values(home, "rbac.create=false", "rbac.aggregate=false"))
+    assert [kind for kind in left if "Role" in kind] == []
+
+
+def test_the_clusters_own_roles_include_ftlapps(home):
+    objects = values(home)
+    view, edit = (
+        the(objects, "ClusterRole", "ftl-operator-view"),
+        the(objects, "ClusterRole", "ftl-operator-edit"),
+    )
+    aggregated = "rbac.authorization.k8s.io/aggregate-to-"
+    assert [
+        name for name in ("view", "edit", "admin") if f"{aggregated}{name}" in view["metadata"]["labels"]
+    ] == [
+        "view",
+        "edit",
+        "admin",
+    ]
+    assert f"{aggregated}view" not in edit["metadata"]["labels"]
+    assert {
+        resource for role in (view, edit) for rule in role["rules"] for resource in rule["resources"]
+    } == {"ftlapps"}
+
+
+# --- the operator ---
+
+
+@pytest.mark.parametrize("arguments", [(), ("--values", ALL_VALUES)], ids=["defaults", "every value"])
+def test_every_variable_is_a_setting_and_the_settings_are_usable(home, arguments):
+    found = environment(template(home, *arguments))
+    ours = {name: value for name, value in found.items() if name.startswith(PREFIX)}
+    known = {PREFIX + name.upper() for name in Settings.model_fields}
+    assert set(ours) - known == set()
+    assert Settings.from_env({name: value for name, value in ours.items() if isinstance(value, str)})
+
+
+def test_values_become_settings(home):
+    objects = template(home, "--values", ALL_VALUES)
+    found = environment(objects)
+    settings = Settings.from_env({name: value for name, value in found.items() if isinstance(value, str)})
+    assert settings.namespaces == ("agents", "billing")
+    assert settings.allowed_registries == ("ghcr.io", "*.example.com")
+    assert settings.publish_repository == "ftl-operator-registry.ftl-system.svc:5000/apps"
+    assert settings.pull_repository == "localhost:30999/apps"
+    assert settings.plain_http_registries == (
+        "registry.dev.svc:5000",
+        "ftl-operator-registry.ftl-system.svc:5000",
+    )
+    assert settings.cache_max_bytes == 4294967296
+    assert settings.history_limit == 10
+    assert found["FTL_PROBE_KEY"] == {"secretKeyRef": {"name": "probe", "key": "word"}}
+    assert found["NO_PROXY"].startswith(".example.com,.svc,")
+    assert str(settings.docker_config) == "/etc/ftl/docker/config.json"
+    assert str(settings.ca_bundle) == "/etc/ftl/ca/ca.crt"
+
+
+@pytest.mark.parametrize("arguments", [(), ("--values", ALL_VALUES)], ids=["defaults", "every value"])
+def test_every_pod_is_confined(home, arguments):
+    for item in template(home, *arguments):
+        spec = item["spec"]["template"]["spec"] if item["kind"] == "Deployment" else item.get("spec")
+        if item["kind"] not in ("Deployment", "Pod"):
+            continue
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in spec["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert container["resources"]["limits"]["memory"]
+
+
+@pytest.mark.parametrize("arguments", [(), ("--values", ALL_VALUES)], ids=["defaults", "every value"])
+def test_what_is_written_to_and_mounted_has_a_volume(home, arguments):
+    spec = the(template(home, *arguments), "Deployment")["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    volumes = {volume["name"]: volume for volume in spec["volumes"]}
+    assert {mount["name"] for mount in container["volumeMounts"]} == set(volumes)
+    writable = {m["mountPath"] for m in container["volumeMounts"] if "emptyDir" in volumes[m["name"]]}
+    assert writable == {"/cache", "/tmp"}
+    assert all(m.get("readOnly") for m in container["volumeMounts"] if m["mountPath"] not in writable)
+
+
+def test_services_and_policies_select_the_operators_pods(home):
+    objects = template(home, "--values", ALL_VALUES)
+    deployment = the(objects, "Deployment")["spec"]
+    labels = deployment["template"]["metadata"]["labels"]
+    selectors = [
+        deployment["selector"]["matchLabels"],
+        the(objects, "Service")["spec"]["selector"],
+        the(objects, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"],
+        the(objects, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"],
+    ]
+    for selector in selectors:
+        assert selector.items() <= labels.items()
+    service = the(objects, "Service")
+    monitor = the(objects, "ServiceMonitor")["spec"]
+    assert monitor["selector"]["matchLabels"].items() <= service["metadata"]["labels"].items()
+    assert monitor["endpoints"][0]["port"] == service["spec"]["ports"][0]["name"]
+    test_pod = the(objects, "Pod", "ftl-operator-test")
+    assert not selectors[0].items() <= test_pod["metadata"]["labels"].items()
+
+
+def test_by_default_there_is_only_what_every_cluster_can_take(home):
+    assert kinds(values(home)) == [
+        "ClusterRole",
+        "ClusterRole",
+        "ClusterRole",
+        "ClusterRoleBinding",
+        "CustomResourceDefinition",
+        "Deployment",
+        "Role",
+        "RoleBinding",
+        "Service",
+    ]
+
+
+# --- the registry in the cluster ---
+
+
+def test_the_registry_is_pushed_to_by_its_service_and_pulled_from_by_its_node_port(home):
+    objects = values(home, "registry.enabled=true")
+    service = the(objects, "Service", "ftl-operator-registry")
+    pod = the(objects, "Deployment", "ftl-operator-registry")["spec"]["template"]
+    assert service["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
+    assert (
+        not service["spec"]["selector"].items()
+        <= the(objects, "Deployment")["spec"]["template"]["metadata"]["labels"].items()
+    )
+    (port,) = service["spec"]["ports"]
+    found = environment(objects)
+    assert found["FTL_PUBLISH_REPOSITORY"] == f"ftl-operator-registry.ftl-system.svc:{port['port']}/apps"
+    assert found["FTL_PULL_REPOSITORY"] == f"localhost:{port['nodePort']}/apps"
+    assert the(objects, "PersistentVolumeClaim", "ftl-operator-registry")
+
+
+def test_two_answers_to_where_apps_are_published_are_refused(home):
+    done = helm(
+        *("template", "x", CHART, "--kube-version", "1.34.0", "--set", "registry.enabled=true"),
+        *("--set", "publish.repository=ghcr.io/acme"),
+        home=home,
+    )
+    assert done.returncode != 0
+    assert "set one of them" in done.stderr
+
+
+# --- packaging ---
+
+
+def test_the_package_holds_the_chart_and_nothing_else(home):
+    assert helm("package", CHART, "--destination", home, home=home).returncode == 0
+    listed = subprocess.run(
+        ["tar", "-tzf", home / "ftl-operator-0.1.0.tgz"], capture_output=True, text=True, check=True
+    )
+    names = {name.removeprefix("ftl-operator/") for name in listed.stdout.split()}
+    assert {"Chart.yaml", "values.yaml", "values.schema.json", "README.md", "files/ftlapps.yaml"} <= names
+    assert not any(name.startswith("ci/") for name in names)
+
+
+def test_the_chart_and_the_operator_have_one_version():
+    from ftl_operator import __version__
+
+    assert yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"] == __version__
