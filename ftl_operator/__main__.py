@@ -118,6 +118,7 @@ def outside(settings: Settings, kube: Kube) -> Outside:
             ca_file=settings.ca_bundle,
         ),
         gateway_policies(gateway),
+        cluster=lambda path: kube.request("GET", path),
     )
     return Outside(
         read=kube.get,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
+from urllib.parse import urlsplit
 
 from ftl_operator.errors import ComponentError, FtlError, Reason, SpecError
 from ftl_operator.gateway_config import GatewayAuth
@@ -123,7 +124,12 @@ class Preflight:
             return None
 
         def find() -> Issuer:
-            if self._cluster is not None and auth.issuer is not None and auth.jwks_uri is None:
+            if (
+                self._cluster is not None
+                and auth.issuer
+                and auth.jwks_uri is None
+                and _in_cluster(auth.issuer)
+            ):
                 found = find_cluster_issuer(auth.issuer, algorithms, self._cluster)
                 if found is not None:
                     return found
@@ -168,6 +174,12 @@ def _text(read: ReadKey, text: str | None, reference: KeyReference | None, where
         return read(reference.name, reference.key)
     except SpecError as error:
         raise SpecError(error.message, reason=error.reason, field=f"{where}.configMapKeyRef") from None
+
+
+def _in_cluster(issuer: str) -> bool:
+    # Other names of a cluster's issuer, as managed clusters have them, are public and asked like any issuer.
+    host = urlsplit(issuer).hostname or ""
+    return host == "kubernetes.default" or host.startswith("kubernetes.default.svc")
 
 
 def _has_rule(access: Access, auth: AuthSpec) -> bool:
