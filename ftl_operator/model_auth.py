@@ -99,8 +99,8 @@ class PolicyTest(Part):
     name: Label
     """What the case shows."""
     input: LongText
-    """The policy's `input` as the text of a JSON object, for example `{"token": {"sub": "ann"}, "mcp":
-    {"method": "tools/call", "component": "weather", "tool": "forecast"}}`."""
+    """The policy's `input` as the text of a JSON object, for example `{"token": {"sub": "ann"}, "request":
+    {"component": "weather"}, "mcp": {"method": "tools/call", "tool": "forecast", "arguments": {}}}`."""
     allow: bool
     """The decision it must give."""
 
