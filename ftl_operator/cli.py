@@ -1,17 +1,20 @@
 """The command line: `ftl-operator up | render | inspect | publish | crd | token`."""
 
+import errno
+import json
+import signal
 import sys
-from collections.abc import Callable
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
 from functools import wraps
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import click
 
 from ftl_operator import __version__
-from ftl_operator.console import Console
-from ftl_operator.errors import FtlError, SpecError
+from ftl_operator.console import EXIT_INTERRUPTED, EXIT_USAGE, Console
+from ftl_operator.errors import FtlError, Reason
 
 Command = Callable[..., None]
 
@@ -26,12 +29,21 @@ def _formats(*names: str) -> Callable[[Command], Command]:
         @wraps(command)
         def run(output: str, **options: object) -> None:
             console = Console(output)
+            # As Ctrl-C: what runs is ended in order, sandboxed children with it.
+            before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
             try:
                 command(console=console, **options)
             except FtlError as error:
                 console.fail(error)
             except KeyboardInterrupt:
-                sys.exit(130)
+                sys.exit(EXIT_INTERRUPTED)
+            except OSError as error:
+                if error.errno == errno.EPIPE:
+                    raise
+                where = f"{error.filename}: " if error.filename else ""
+                console.fail(FtlError(f"{where}{error.strerror or error}", reason=Reason.LOCAL_FAILURE))
+            finally:
+                signal.signal(signal.SIGTERM, before)
 
         return run
 
@@ -52,7 +64,42 @@ def _registry_options(command: Command) -> Command:
     )(command)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+def _pairs(_: click.Context, __: click.Parameter, texts: Sequence[str]) -> dict[str, str]:
+    pairs = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            # The text is not repeated: it may be a secret whose name was forgotten.
+            raise click.BadParameter("write NAME=VALUE")
+        pairs[name] = value
+    return pairs
+
+
+class _Group(click.Group):
+    """Tells wrong usage in the format that was asked for, as commands tell their errors."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[__name__] = _asks_for_json(args)
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            if not ctx.meta[__name__]:
+                raise
+            document = {"error": {"reason": "Usage", "field": "", "message": error.format_message()}}
+            click.echo(json.dumps(document, ensure_ascii=False), err=True)
+            ctx.exit(EXIT_USAGE)
+
+
+def _asks_for_json(args: Sequence[str]) -> bool:
+    return not {"--output=json", "-ojson"}.isdisjoint(args) or any(
+        option in ("--output", "-o") and value == "json" for option, value in pairwise(args)
+    )
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="ftl-operator")
 def main() -> None:
     """Serve Model Context Protocol tools from WebAssembly components.
@@ -60,19 +107,26 @@ def main() -> None:
     An FtlApp lists tool components by OCI reference and says who may call them. These commands work with an
     FtlApp in a file and need no cluster; 'python -m ftl_operator' is the controller that runs in one.
 
-    Exit codes: 0 success, 2 wrong usage, 65 unusable input, 69 something outside does not answer.
+    Exit codes: 0 success, 2 wrong usage, 65 unusable input, 69 something outside does not answer, 130 Ctrl-C.
     """
 
 
 @main.command()
 @click.argument("file")
 @click.option("--address", default="127.0.0.1", show_default=True, help="Where to listen.")
-@click.option("--port", default=3000, show_default=True, help="Which port; 0 takes any free one.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=3000,
+    show_default=True,
+    help="Which port; 0 takes any free one.",
+)
 @click.option("--watch", is_flag=True, help="Compose again when FILE or a local component changes.")
 @click.option(
     "--variable",
     "variables",
     multiple=True,
+    callback=_pairs,
     metavar="NAME=VALUE",
     help="A value for an application variable; may be repeated. Else $SPIN_VARIABLE_NAME counts.",
 )
@@ -99,23 +153,29 @@ def up(console: Console, file: str, **options: Any) -> None:  # noqa: ANN401 - c
     The very artifact that a cluster would run is composed, published to a local image layout, and served from
     there. FILE may hold Secrets and ConfigMaps beside the FtlApp. '-' is standard input.
     """
-    from ftl_operator import local, session
+    if options["watch"] and file == "-":
+        raise click.UsageError("--watch needs a file; standard input cannot change")
+    if options["watch"] and options["host"] == "spin":
+        raise click.UsageError("--watch works with the embedded host only")
+    from ftl_operator import machine, session
     from ftl_operator import up as serving
 
-    registry = local.open_registry(options["plain_http"], options["ca_file"])
+    registry = machine.open_registry(options["plain_http"], options["ca_file"])
     with session.authorization(options["ca_file"], use_dev_issuer=options["dev_issuer"]) as authorization:
         chosen = serving.UpOptions(
             file,
             options["address"],
             options["port"],
-            dict(_pair(text) for text in options["variables"]),
+            options["variables"],
             options["state_dir"],
             authorization.adjust,
             authorization.authorize,
             authorization.headers,
         )
         if options["host"] == "spin":
-            sys.exit(serving.up_in_spin(chosen, registry, console))
+            from ftl_operator.spin import up_in_spin
+
+            sys.exit(up_in_spin(chosen, registry, console, insecure=options["plain_http"]))
         serving.up(chosen, registry, console, watch=options["watch"])
 
 
@@ -131,9 +191,9 @@ def render(
 
     Nothing is pushed or applied. The image's digest is the one that publishing would give.
     """
-    from ftl_operator import local, publishing, session
+    from ftl_operator import machine, publishing, session
 
-    registry = local.open_registry(plain_http, ca_file)
+    registry = machine.open_registry(plain_http, ca_file)
     objects = publishing.render(file, repository, registry, console, session.authorize(ca_file))
     console.result(objects)
 
@@ -154,10 +214,11 @@ def inspect(
 
     REFERENCE is an OCI reference with a tag or digest, or file:PATH.
     """
-    from ftl_operator import local, publishing
+    from ftl_operator import inspection, machine
 
-    registry = local.open_registry(plain_http, ca_file)
-    found = publishing.inspect(reference, component, registry, console)
+    found = inspection.inspect(
+        reference, component, lambda: machine.open_registry(plain_http, ca_file), console
+    )
     console.result(found.document(), found.text)
 
 
@@ -173,11 +234,15 @@ def publish(
 
     The same inputs give the same digest; what the registry has is not sent again.
     """
-    from ftl_operator import local, publishing, session
+    from ftl_operator import machine, publishing, session
 
-    registry = local.open_registry(plain_http, ca_file)
+    registry = machine.open_registry(plain_http, ca_file)
     published = publishing.publish(file, repository, registry, console, session.authorize(ca_file))
-    document = asdict(published) | {"reference": str(published.reference)}
+    document = {
+        "reference": str(published.reference),
+        "pushed": published.pushed,
+        "uploaded_bytes": published.uploaded_bytes,
+    }
     console.result(document, lambda: str(published.reference))
     if not published.pushed:
         console.note("the registry had it already; nothing was sent")
@@ -202,9 +267,16 @@ def crd(console: Console, *, schema: bool) -> None:
     "--scope", "scopes", multiple=True, help="A scope; may be repeated. Default: all the app asks for."
 )
 @click.option(
-    "--claim", "claims", multiple=True, metavar="NAME=VALUE", help="A further claim; may be repeated."
+    "--claim",
+    "claims",
+    multiple=True,
+    callback=_pairs,
+    metavar="NAME=VALUE",
+    help="A further claim; may be repeated.",
 )
-@click.option("--lifetime", default=3600, show_default=True, help="Seconds until it expires.")
+@click.option(
+    "--lifetime", type=click.IntRange(1), default=3600, show_default=True, help="Seconds until it expires."
+)
 @_formats("text", "json")
 def token(console: Console, file: str, **options: Any) -> None:  # noqa: ANN401 - click's options
     """Mint a token of the local issuer for the app in FILE.
@@ -219,13 +291,6 @@ def token(console: Console, file: str, **options: Any) -> None:  # noqa: ANN401 
         options["audience"] or grant.audience,
         options["scopes"] or grant.scopes,
         options["lifetime"],
-        {**(grant.claims or {}), **dict(_pair(text) for text in options["claims"])},
+        {**(grant.claims or {}), **options["claims"]},
     )
     console.result({"token": minted}, lambda: minted)
-
-
-def _pair(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise SpecError(f"write NAME=VALUE, not {name!r}")
-    return name, value

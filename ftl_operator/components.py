@@ -14,15 +14,17 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ftl_operator.errors import ComponentError
 from ftl_operator.inspect import Component, Tool, component_from
 from ftl_operator.refs import Digest
-from ftl_operator.registry import Registry
 from ftl_operator.resolve import Artifact, Descriptor, LocalArtifact
 from ftl_operator.turns import Turns
 from ftl_operator.wasm import Binary, Kind, read_binary
+
+if TYPE_CHECKING:
+    from ftl_operator.registry import Registry
 
 CACHE_FORMAT = 1
 """Raised whenever a new result could differ from a cached one: another reader, rule or limit."""
@@ -37,7 +39,7 @@ class Inspector:
     """Inspects components. Safe for threads; one component is inspected once however many ask for it.
 
     Args:
-        registry: Where the bytes of an `Artifact` come from.
+        registry: Where the bytes of an `Artifact` come from; None where there are local files only.
         cache_dir: Where results are kept, by digest.
         ask: Runs a component in the sandbox and gives its answer to `GET /`; raises ComponentError.
         componentize: Turns a core module with a known world into a component; None where that is not at hand.
@@ -45,7 +47,7 @@ class Inspector:
 
     def __init__(
         self,
-        registry: Registry,
+        registry: "Registry | None",
         cache_dir: Path,
         ask: Callable[[Path], bytes],
         componentize: Callable[[bytes], bytes] | None = None,
@@ -58,7 +60,7 @@ class Inspector:
         self._componentize = componentize
         self._turns = Turns()
 
-    def with_registry(self, registry: Registry) -> "Inspector":
+    def with_registry(self, registry: "Registry") -> "Inspector":
         """The same inspector, for whom this registry's credentials stand for."""
         other = copy.copy(self)
         other._registry = registry  # noqa: SLF001 - its own class
@@ -95,6 +97,8 @@ class Inspector:
         return self._load(layer)
 
     def _fetch(self, source: Artifact) -> Path:
+        if self._registry is None:
+            raise ValueError("there is no registry to fetch from")
         return self._registry.blob(source.reference.repository, source.layer)
 
     def _inspect(self, layer: Descriptor, path: Path, where: str) -> Component:

@@ -1,27 +1,41 @@
 """What the command line says: progress and errors on standard error, results on standard output."""
 
 import json
+import re
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
 import click
-import yaml
 
 from ftl_operator.errors import ClusterError, FtlError, IssuerError, RegistryError
 
+EXIT_USAGE = 2
+"""The command was not written as its help says (click's own code)."""
 EXIT_DATA = 65
 """The input is not usable (sysexits.h, EX_DATAERR)."""
 EXIT_UNAVAILABLE = 69
 """Something outside does not answer as it should (EX_UNAVAILABLE)."""
+EXIT_INTERRUPTED = 130
+"""Ended by Ctrl-C, as shells say it."""
 
+LINE_WIDTH = 110
+"""Of YAML: what the committed CRD has, so that `crd` prints the same."""
+
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _UNAVAILABLE = (RegistryError, IssuerError, ClusterError)
 
 
+def printable(text: str) -> str:
+    """Text from outside without what a terminal would obey: control characters, directional overrides."""
+    return _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
 class Console:
-    """Writes for people, or for programs.
+    """Writes for people, or for programs. Safe for threads: components log while something is waited for.
 
     Args:
         output: `text`, `json` or `yaml`.
@@ -31,17 +45,22 @@ class Console:
         self.output = output
         self._is_terminal = sys.stderr.isatty()
         self._shown = False
+        self._lock = threading.Lock()
 
     def progress(self, text: str) -> None:
         """Show what is being waited for, in place of what was shown before; only on a terminal."""
-        if self._is_terminal:
-            click.echo(f"\r\x1b[2K{text} …", err=True, nl=False)
-            self._shown = True
+        if self._is_terminal and self.output != "json":
+            with self._lock:
+                click.echo(f"\r\x1b[2K{text} …", err=True, nl=False)
+                self._shown = True
 
     def note(self, text: str) -> None:
         """Say something lasting about the work."""
-        self._clear()
-        click.echo(text, err=True)
+        self._say({"note": text}, printable(text))
+
+    def log(self, component: str, line: str) -> None:
+        """Repeat a line that a component printed."""
+        self._say({"component": component, "line": line}, f"[{component}] {printable(line)}")
 
     @contextmanager
     def step(self, text: str) -> Iterator[None]:
@@ -53,8 +72,8 @@ class Console:
         finally:
             self._clear()
         seconds = time.monotonic() - started
-        if self._is_terminal and seconds >= 1:
-            click.echo(f"{text}: {seconds:.1f} s", err=True)
+        if self._is_terminal and seconds >= 1 and self.output != "json":
+            self.note(f"{text}: {seconds:.1f} s")
 
     def result(self, document: object, text: Callable[[], str] = str) -> None:
         """Print a result: the document for programs (a list as several YAML documents), or the text."""
@@ -62,8 +81,10 @@ class Console:
         if self.output == "json":
             click.echo(json.dumps(document, ensure_ascii=False))
         elif self.output == "yaml":
+            import yaml
+
             documents = document if isinstance(document, list) else [document]
-            dumped = yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True)
+            dumped = yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True, width=LINE_WIDTH)
             click.echo(dumped, nl=False)
         else:
             click.echo(text())
@@ -71,19 +92,23 @@ class Console:
 
     def error(self, error: FtlError) -> None:
         """Print an error with its reason."""
-        self._clear()
-        if self.output == "json":
-            document = {"error": {"reason": error.reason, "field": error.field, "message": error.message}}
-            click.echo(json.dumps(document, ensure_ascii=False), err=True)
-        else:
-            click.echo(f"{click.style('error', fg='red', bold=True)} ({error.reason}): {error}", err=True)
+        document = {"error": {"reason": error.reason, "field": error.field, "message": error.message}}
+        self._say(
+            document, f"{click.style('error', fg='red', bold=True)} ({error.reason}): {printable(str(error))}"
+        )
 
     def fail(self, error: FtlError) -> NoReturn:
         """Print an error and end with the exit code of its kind."""
         self.error(error)
         sys.exit(EXIT_UNAVAILABLE if isinstance(error, _UNAVAILABLE) else EXIT_DATA)
 
+    def _say(self, document: object, text: str) -> None:
+        self._clear()
+        with self._lock:
+            click.echo(json.dumps(document, ensure_ascii=False) if self.output == "json" else text, err=True)
+
     def _clear(self) -> None:
-        if self._shown:
-            click.echo("\r\x1b[2K", err=True, nl=False)
-            self._shown = False
+        with self._lock:
+            if self._shown:
+                click.echo("\r\x1b[2K", err=True, nl=False)
+                self._shown = False

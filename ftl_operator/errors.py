@@ -97,6 +97,8 @@ class Reason(StrEnum):
     """Some component of the running app does not answer. The message names it."""
     NOT_VERIFIED = "NotVerified"
     """The running app was not asked yet."""
+    LOCAL_FAILURE = "LocalFailure"
+    """This machine refused the command line a file or a socket. The message has its path and the cause."""
     INTERNAL = "InternalError"
     """A defect of the operator. Please report it with the log line of the same time."""
 

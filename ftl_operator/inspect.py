@@ -14,7 +14,6 @@ from typing import Any
 from ftl_operator.errors import ComponentError, Reason
 from ftl_operator.refs import Digest
 from ftl_operator.resolve import Descriptor
-from ftl_operator.toolschema import refusal, too_deep
 from ftl_operator.wasm import Binary, Kind
 
 __all__ = ["Binary", "Component", "Kind", "Tool", "component_from", "parse_tools"]
@@ -133,6 +132,9 @@ def parse_tools(raw: bytes, where: str) -> tuple[Tool, ...]:
             f"{where}: its answer to GET / is not a JSON array of tools; it begins with {shown!r}",
             reason=Reason.INVALID_TOOL,
         ) from None
+    # Here and not on top: what a cached result needs has no schema to check, and the checker is slow to load.
+    from ftl_operator.toolschema import too_deep
+
     if not isinstance(items, list):
         raise _invalid(where, "its answer to GET / is not a JSON array of tools")
     if too_deep(items):
@@ -150,6 +152,8 @@ def parse_tools(raw: bytes, where: str) -> tuple[Tool, ...]:
 
 
 def _tool(item: object, index: int, where: str) -> Tool:
+    from ftl_operator.toolschema import refusal
+
     if not isinstance(item, dict):
         raise _invalid(where, f"tool {index + 1} of its metadata is not an object")
     name = item.get("name")

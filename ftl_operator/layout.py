@@ -5,16 +5,22 @@ Source: OCI image specification 1.1, "Image Layout". Any tool that reads such a 
 """
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ftl_operator.errors import Reason, SpecError
 from ftl_operator.image import LOCKED_TYPE, MANIFEST_TYPE, Layer, OciImage, canonical, sha256
 from ftl_operator.refs import Digest
+
+KEPT_SECONDS = 24 * 3600.0
+"""How long a blob is kept after its last use by an image that is not the newest."""
 
 _REF_NAME = "org.opencontainers.image.ref.name"
 
@@ -39,6 +45,9 @@ class Layout:
 
         Returns:
             Whether anything changed.
+
+        Raises:
+            SpecError: A file does not have the bytes that its digest says.
         """
         for content in (image.config, image.locked, image.manifest):
             self._write(self._path(sha256(content)), content)
@@ -53,12 +62,16 @@ class Layout:
         index = canonical({"schemaVersion": 2, "manifests": [entry]}).encode()
         self._write(self.directory / "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
         # The index last: a reader finds the old image or the new one, never half of one.
-        return self._write(self.directory / "index.json", index)
+        changed = self._write(self.directory / "index.json", index)
+        self._forget_old(image)
+        return changed
 
-    def application(self) -> dict[str, Any]:
-        """The locked application of the published image, read from the layout's own blobs."""
-        index = json.loads((self.directory / "index.json").read_bytes())
-        manifest = json.loads(self.blob(index["manifests"][0]["digest"]).read_bytes())
+    def application(self, digest: Digest) -> dict[str, Any]:
+        """The locked application of a published image, read from the layout's own blobs.
+
+        By digest and not by name: another process may publish under that name at any moment.
+        """
+        manifest = json.loads(self.blob(digest).read_bytes())
         locked = next(layer for layer in manifest["layers"] if layer["mediaType"] == LOCKED_TYPE)
         document: dict[str, Any] = json.loads(self.blob(locked["digest"]).read_bytes())
         return document
@@ -73,18 +86,34 @@ class Layout:
 
     def _take(self, layer: Layer, file: Path) -> None:
         path = self._path(layer.descriptor.digest)
-        if path.exists():
+        with contextlib.suppress(FileNotFoundError):
+            os.utime(path)
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
             copy = Path(folder) / "blob"
             # A copy and no link: a file that is built anew in place must not change what runs.
             shutil.copyfile(file, copy)
+            with copy.open("rb") as copied:
+                found = f"sha256:{hashlib.file_digest(copied, 'sha256').hexdigest()}"
+            if found != layer.descriptor.digest:
+                raise SpecError(f"{file} changed while it was read; try again", reason=Reason.DIGEST_MISMATCH)
             copy.replace(path)
+
+    def _forget_old(self, image: OciImage) -> None:
+        """Remove what no image here needs and nothing used for a day: each build of a component is a blob."""
+        kept = {image.digest, sha256(image.config), sha256(image.locked)}
+        kept |= {layer.descriptor.digest for layer in image.layers}
+        oldest = time.time() - KEPT_SECONDS
+        for path in (self.directory / "blobs" / "sha256").iterdir():
+            with contextlib.suppress(FileNotFoundError):
+                if f"sha256:{path.name}" not in kept and path.is_file() and path.stat().st_mtime < oldest:
+                    path.unlink()
 
     def _write(self, path: Path, content: bytes) -> bool:
         with contextlib.suppress(FileNotFoundError):
             if path.read_bytes() == content:
+                os.utime(path)
                 return False
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:

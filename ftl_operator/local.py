@@ -6,6 +6,7 @@ are read for `up` only and appear in nothing that is printed or published.
 
 import base64
 import binascii
+import contextlib
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,20 +16,17 @@ from typing import Any
 
 import yaml
 
-from ftl_operator.components import Inspector
 from ftl_operator.compose import GatewayAuth, LockedApp
-from ftl_operator.credentials import Credentials
 from ftl_operator.errors import Reason, SpecError
-from ftl_operator.host.componentize import componentize
-from ftl_operator.host.sandbox import ask_tools
 from ftl_operator.image import sha256
 from ftl_operator.inspect import Component
+from ftl_operator.machine import open_inspector
 from ftl_operator.model import FtlApp
 from ftl_operator.model_fields import ValueSource
 from ftl_operator.reconcile import Edges, Source
-from ftl_operator.refs import Digest
-from ftl_operator.registry import Registry, RegistrySettings
-from ftl_operator.resolve import WASM_LAYER, Descriptor, Layer
+from ftl_operator.refs import Digest, FileReference
+from ftl_operator.registry import Registry
+from ftl_operator.resolve import WASM_LAYER, Descriptor, Layer, sources
 
 GATEWAY_WASM = Path(__file__).parent / "gateway.wasm"
 MAX_FILE_BYTES = 4 << 20
@@ -83,14 +81,11 @@ def read_workspace(path: str) -> Workspace:
             with Path(path).open("rb") as file:
                 raw = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise SpecError(f"{name} cannot be read: {error.strerror}") from error
+        raise SpecError(f"{name} cannot be read: {error.strerror or error}") from error
     if len(raw) > MAX_FILE_BYTES:
         raise SpecError(f"{name} is larger than {MAX_FILE_BYTES} bytes", reason=Reason.TOO_LARGE)
-    try:
-        documents = [document for document in yaml.safe_load_all(raw) if document is not None]
-    except yaml.YAMLError as error:
-        raise SpecError(f"{name} is not YAML: {error}") from error
-    kinds = [document.get("kind") if isinstance(document, dict) else None for document in documents]
+    documents = _documents(raw, name)
+    kinds = [document.get("kind") for document in documents]
     if kinds.count("FtlApp") != 1:
         found = ", ".join(str(kind) for kind in kinds) or "nothing"
         raise SpecError(f"{name} must hold one FtlApp; it holds {found}")
@@ -99,41 +94,83 @@ def read_workspace(path: str) -> Workspace:
     return Workspace(app, directory, dict(_objects(documents)))
 
 
-def _objects(documents: Sequence[Any]) -> Iterator[tuple[tuple[str, str], Texts]]:
+def local_files(workspace: Workspace) -> frozenset[Path]:
+    """The files that the app's components come from."""
+    found = sources(workspace.app, workspace.directory).values()
+    return frozenset(source.path for source in found if isinstance(source, FileReference))
+
+
+def _documents(raw: bytes, name: str) -> list[dict[str, Any]]:
+    try:
+        documents = [document for document in yaml.load_all(raw, _Loader) if document is not None]
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # ValueError: a date that the calendar does not have. RecursionError: nested without end.
+        raise SpecError(f"{name} is not YAML: {error}") from error
     for document in documents:
-        kind = document.get("kind") if isinstance(document, dict) else None
+        if not isinstance(document, dict):
+            raise SpecError(
+                f"{name} holds {type(document).__name__} {str(document)[:50]!r} beside its objects"
+            )
+    return documents
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads YAML as `kubectl` and the API server do: a key that is there twice is an error."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Called for each mapping before its merge keys (`<<`) put further pairs into it."""
+        marks = vars(self).setdefault("_checked", set())
+        if id(node) not in marks:
+            marks.add(id(node))
+            seen = set()
+            for key, _ in node.value:
+                if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key {key.value!r} is there twice", key.start_mark
+                    )
+                seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+        super().flatten_mapping(node)
+
+
+def _objects(documents: Sequence[Mapping[str, Any]]) -> Iterator[tuple[tuple[str, str], Texts]]:
+    for document in documents:
+        kind = str(document.get("kind"))
         if kind not in ("Secret", "ConfigMap"):
             continue
-        name = str((document.get("metadata") or {}).get("name"))
-        texts = {key: str(value) for key, value in (document.get("data") or {}).items()}
+        name = str(_mapping(document, "metadata", kind).get("name"))
+        where = f"{kind} {name}"
+        given = {key: str(value) for key, value in _mapping(document, "data", where).items()}
+        texts = given if kind == "ConfigMap" else dict(_decoded(given, where))
         if kind == "Secret":
-            try:
-                texts = {key: base64.b64decode(value, validate=True).decode() for key, value in texts.items()}
-            except (binascii.Error, UnicodeDecodeError):
-                raise SpecError(f"Secret {name}: data must be base64 of text; use stringData") from None
-            texts |= {key: str(value) for key, value in (document.get("stringData") or {}).items()}
+            texts |= {key: str(value) for key, value in _mapping(document, "stringData", where).items()}
         yield (kind, name), texts
 
 
-def cache_directory() -> Path:
-    """Where blobs, inspection results and local publications are kept."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ftl-operator"
+def _decoded(data: Texts, where: str) -> Iterator[tuple[str, str]]:
+    for key, value in data.items():
+        try:
+            # Bytes that are no text, such as a key store, are no variable's value; another key may be.
+            with contextlib.suppress(UnicodeDecodeError):
+                yield key, base64.b64decode("".join(value.split()), validate=True).decode()
+        except binascii.Error:
+            raise SpecError(f"{where}: data.{key} is not base64; write the text into stringData") from None
 
 
-def open_registry(plain_http: Sequence[str], ca_file: Path | None) -> Registry:
-    """Registries with the logins of Docker's configuration."""
-    settings = RegistrySettings(cache_directory() / "blobs", plain_http=tuple(plain_http), ca_file=ca_file)
-    return Registry(settings, Credentials.from_environment())
-
-
-def open_inspector(registry: Registry) -> Inspector:
-    """Inspects components in the sandbox, each digest once on this machine."""
-    return Inspector(registry, cache_directory(), ask_tools, componentize)
+def _mapping(document: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
+    value = document.get(name)
+    if value is not None and not isinstance(value, dict):
+        raise SpecError(f"{where}: {name} is not a mapping")
+    return value or {}
 
 
 def own_gateway() -> Layer:
     """The prebuilt gateway as a layer."""
-    content = GATEWAY_WASM.read_bytes()
+    try:
+        content = GATEWAY_WASM.read_bytes()
+    except OSError as error:
+        raise SpecError(
+            f"the gateway component is not installed: {error.strerror}: {GATEWAY_WASM}"
+        ) from error
     return Layer(Descriptor(WASM_LAYER, sha256(content), len(content)), path=GATEWAY_WASM)
 
 

@@ -3,10 +3,13 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ftl_operator.errors import Reason, SpecError
-from ftl_operator.model import FtlApp, ToolSpec
 from ftl_operator.refs import Digest, FileReference, Reference, Repository, parse_reference, parse_source
+
+if TYPE_CHECKING:
+    from ftl_operator.model import FtlApp, ToolSpec
 
 WASM_LAYER = "application/vnd.wasm.content.layer.v1+wasm"
 """The media type of a component's layer in a Spin application."""
@@ -59,7 +62,7 @@ class Layer:
 class ResolvedTool:
     """A tool of the spec and the bytes it stands for."""
 
-    spec: ToolSpec
+    spec: "ToolSpec"
     source: Artifact | LocalArtifact
 
     @property
@@ -88,12 +91,12 @@ class ResolvedApp:
         gateway: What `gateway.image` stands for; None means the operator's own gateway.
     """
 
-    app: FtlApp
+    app: "FtlApp"
     tools: tuple[ResolvedTool, ...]
     gateway: Artifact | LocalArtifact | None = None
 
 
-def sources(app: FtlApp, directory: Path | None = None) -> dict[str, Reference | FileReference]:
+def sources(app: "FtlApp", directory: Path | None = None) -> dict[str, Reference | FileReference]:
     """What has to be looked up before `resolve`.
 
     Args:
@@ -115,7 +118,7 @@ def sources(app: FtlApp, directory: Path | None = None) -> dict[str, Reference |
     return found
 
 
-def resolve(app: FtlApp, artifacts: Mapping[str, Artifact | LocalArtifact]) -> ResolvedApp:
+def resolve(app: "FtlApp", artifacts: Mapping[str, Artifact | LocalArtifact]) -> ResolvedApp:
     """Pin every tool, and the gateway if the spec names one.
 
     Args:
@@ -147,7 +150,7 @@ def layer_of(source: Artifact | LocalArtifact) -> Layer:
     return Layer(descriptor, source=source.reference.repository)
 
 
-def _images(app: FtlApp) -> Iterator[tuple[str, str, str]]:
+def _images(app: "FtlApp") -> Iterator[tuple[str, str, str]]:
     """The field, text and key of every reference in the spec."""
     for index, tool in enumerate(app.spec.tools):
         yield f"spec.tools[{index}].image", tool.image, tool.source

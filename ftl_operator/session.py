@@ -1,6 +1,5 @@
 """How `up`, `render` and `publish` judge `access`: with the spec's own issuer, or with a local one."""
 
-import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from ftl_operator.auth import Preflight, gateway_policies
 from ftl_operator.devissuer import DevIssuer
 from ftl_operator.issuer_http import IssuerSettings
 from ftl_operator.local import GATEWAY_WASM, Authorize
+from ftl_operator.machine import state_directory
 from ftl_operator.model import Access, FtlApp
 
 
@@ -53,5 +53,4 @@ def authorization(ca_file: Path | None, *, use_dev_issuer: bool) -> Iterator[Aut
 
 def dev_issuer() -> DevIssuer:
     """The local issuer of this user; it keeps its key and its address between runs."""
-    state = Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state")
-    return DevIssuer(state / "ftl-operator" / "issuer")
+    return DevIssuer(state_directory() / "issuer")

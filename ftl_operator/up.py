@@ -1,40 +1,36 @@
 """`up`: compose an FtlApp, publish it to a local image layout, and serve that very publication."""
 
+import hashlib
 import json
-import os
-import shutil
-import subprocess
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import click
-import watchfiles
 
 from ftl_operator.console import Console
-from ftl_operator.errors import FtlError, SpecError
+from ftl_operator.errors import ComponentError, Reason, SpecError
 from ftl_operator.host import HostApp, Limits, Request, Response, Server, serve
 from ftl_operator.host.component import GuestError
 from ftl_operator.layout import Layout
 from ftl_operator.local import (
     Authorize,
-    cache_directory,
+    Workspace,
     layer_files,
     local_edges,
+    local_files,
     read_workspace,
     variables_of,
 )
+from ftl_operator.machine import cache_directory
 from ftl_operator.model import FtlApp
-from ftl_operator.reconcile import Planned, Steps, plan, publish, repository_of
+from ftl_operator.reconcile import Planned, Steps, plan
+from ftl_operator.refs import Digest
 from ftl_operator.registry import Registry
-from ftl_operator.resolve import LocalArtifact
-from ftl_operator.settings import Settings
-
-SETTLE_MILLISECONDS = 300
-"""How long files must be quiet before a change is taken up: a build writes several times."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +59,16 @@ class UpOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
-    """An application that can be served, and the files that it was made from."""
+class Composed:
+    """An app ready to be loaded: its stages, its layers' bytes on disk, its variables' values."""
 
     planned: Planned
-    host: HostApp
+    layers: Mapping[Digest, Path]
     values: Mapping[str, str] = field(repr=False)
-    files: frozenset[Path]
+
+    def same_as(self, other: "Composed") -> bool:
+        """Whether it would serve the very same."""
+        return (self.planned.image.digest, self.values) == (other.planned.image.digest, other.values)
 
 
 class Switch:
@@ -77,7 +76,7 @@ class Switch:
 
     def __init__(self, app: HostApp) -> None:
         self._app = app
-        self._retired: list[HostApp] = []
+        self._retired: set[HostApp] = set()
 
     def handle(self, request: Request) -> Response:
         """Serve a request with the application of this moment."""
@@ -86,9 +85,9 @@ class Switch:
     def replace(self, app: HostApp) -> None:
         """Serve the next requests with another application; those under way end with theirs."""
         old, self._app = self._app, app
-        self._retired.append(old)
+        self._retired.add(old)
         # By then every request of it has ended or passed its time limit.
-        timer = threading.Timer(Limits().time + 1, old.close)
+        timer = threading.Timer(Limits().time + 1, self._release, (old,))
         timer.daemon = True
         timer.start()
 
@@ -96,6 +95,10 @@ class Switch:
         """Release everything."""
         for app in (*self._retired, self._app):
             app.close()
+
+    def _release(self, app: HostApp) -> None:
+        self._retired.discard(app)
+        app.close()
 
 
 def up(options: UpOptions, registry: Registry, console: Console, *, watch: bool) -> None:
@@ -111,50 +114,87 @@ def up(options: UpOptions, registry: Registry, console: Console, *, watch: bool)
         FtlError: The app cannot be composed, or the port is taken. Later errors, while watching, are only
             said.
     """
-    ready = prepare(options, registry, console)
-    switch = Switch(ready.host)
-    with _listening(switch, options) as server:
-        _announce(ready, server, options, console)
+    from ftl_operator.watching import Stamps, follow
+
+    with ExitStack() as stack:
+        if watch and options.state_dir is None:
+            # What a tool has stored must outlive a change of the app, as it does where pods are replaced.
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ftl-operator-"))
+            options = replace(options, state_dir=Path(folder))
+        # From before anything is read, so that a change while it is being read is seen.
+        own = Stamps.of([Path(options.file)])
+        workspace = read_workspace(options.file)
+        seen = own | Stamps.of(local_files(workspace))
+        composed = compose(workspace, options, registry, console)
+        switch = Switch(load(composed, options, console))
+        stack.callback(switch.close)
+        server = stack.enter_context(_listening(switch, options))
+
+        def announce(composed: Composed) -> None:
+            _announce(composed, server, options, console)
+
+        announce(composed)
         try:
-            if watch:
-                _follow(ready, switch, options, (registry, console))
-            else:
+            if not watch:
                 threading.Event().wait()
+
+            def again(workspace: Workspace) -> None:
+                nonlocal composed
+                fresh = compose(workspace, options, registry, console)
+                if not fresh.same_as(composed):
+                    switch.replace(load(fresh, options, console))
+                    composed = fresh
+                    console.note(f"now serving {fresh.planned.image.digest}")
+                    if console.output == "json":
+                        announce(fresh)
+
+            follow(options.file, seen, again, console)
         except KeyboardInterrupt:
             console.note("stopped")
-        finally:
-            switch.close()
 
 
-def prepare(options: UpOptions, registry: Registry, console: Console) -> Ready:
-    """Compose, publish to the local layout, load from there, and compile.
+def compose(workspace: Workspace, options: UpOptions, registry: Registry, console: Console) -> Composed:
+    """Run the pipeline up to the image, and have all its bytes.
 
     Raises:
         FtlError: Whatever stops a stage.
     """
-    workspace = read_workspace(options.file)
     app = options.adjust(workspace.app)
     with console.step(f"composing {app.metadata.name}"):
         edges = local_edges(workspace, registry, options.authorize, console.progress)
         planned = plan(app, edges, Steps(), workspace.directory)
-        files = layer_files(planned.image.layers, registry)
-    layout = Layout(cache_directory() / "up" / app.metadata.namespace / app.metadata.name)
-    layout.publish(planned.image, files, app.metadata.name)
-    values = variables_of(planned.locked, workspace, options.variables)
+        values = variables_of(planned.locked, workspace, options.variables)
+        return Composed(planned, layer_files(planned.image.layers, registry), values)
+
+
+def load(composed: Composed, options: UpOptions, console: Console) -> HostApp:
+    """Publish to the local layout, load from there, and compile.
+
+    Raises:
+        FtlError: A component changed meanwhile or cannot be compiled.
+    """
+    app, image = composed.planned.resolved.app, composed.planned.image
+    # Two files may hold apps of one name; each has its own layout.
+    place = hashlib.sha256(f"{app.metadata.namespace}\0{Path(options.file).resolve()}".encode()).hexdigest()
+    layout = Layout(cache_directory() / "up" / f"{app.metadata.name}-{place[:12]}")
+    layout.publish(image, composed.layers, app.metadata.name)
     host = HostApp(
-        layout.application(),
+        layout.application(image.digest),
         layout.blob,
-        variables=values,
+        variables=composed.values,
         state_dir=options.state_dir,
-        log=lambda component, line: console.note(f"[{component}] {line}"),
+        log=console.log,
     )
     try:
         with console.step("compiling"):
             host.prepare()
     except GuestError as error:
         host.close()
-        raise SpecError(str(error)) from error
-    return Ready(planned, host, values, _local_files(planned))
+        raise ComponentError(str(error)) from error
+    except BaseException:
+        host.close()
+        raise
+    return host
 
 
 def client_configuration(name: str, url: str, headers: Mapping[str, str]) -> dict[str, Any]:
@@ -165,97 +205,38 @@ def client_configuration(name: str, url: str, headers: Mapping[str, str]) -> dic
     return {"mcpServers": {name: server}}
 
 
-def up_in_spin(options: UpOptions, registry: Registry, console: Console) -> int:
-    """Publish to the app's own repository and serve from there with the `spin` on PATH.
-
-    Returns:
-        The exit code of `spin`.
-
-    Raises:
-        FtlError: There is no `spin` on PATH, the spec does not say where to publish, or a stage fails.
-    """
-    spin = shutil.which("spin")
-    if spin is None:
-        raise SpecError("--host spin needs 'spin' on PATH; without it, use the embedded host")
-    workspace = read_workspace(options.file)
-    with console.step(f"composing {workspace.app.metadata.name}"):
-        edges = local_edges(workspace, registry, options.authorize, console.progress)
-        planned = plan(options.adjust(workspace.app), edges, Steps(), workspace.directory)
-    published = publish(planned, registry, repository_of(planned.resolved.app, Settings()), Steps())
-    values = variables_of(planned.locked, workspace, options.variables)
-    # In the environment and not among the arguments, which everybody on the machine can read.
-    environment = {f"SPIN_VARIABLE_{name.upper()}": value for name, value in values.items()}
-    command = [spin, "up", "--from", str(published.reference)]
-    command += ["--listen", f"{options.address}:{options.port}"]
-    try:
-        return subprocess.run(command, env={**os.environ, **environment}, check=False).returncode
-    except KeyboardInterrupt:
-        return 0
-
-
 @contextmanager
 def _listening(switch: Switch, options: UpOptions) -> Iterator[Server]:
     try:
         server = serve(switch, options.address, options.port)
     except OSError as error:
-        switch.close()
         where = f"{options.address}:{options.port}"
-        raise SpecError(f"cannot listen on {where}: {error.strerror}; choose another with --port") from error
+        raise SpecError(
+            f"cannot listen on {where}: {error.strerror or error}; choose another with --port",
+            reason=Reason.CONFLICT,
+        ) from error
     with server:
         yield server
 
 
-def _announce(ready: Ready, server: Server, options: UpOptions, console: Console) -> None:
-    app, url = ready.planned.resolved.app, f"{server.url}/mcp"
-    tools = [tool.full_name for tool in ready.planned.locked.tools]
+def _announce(composed: Composed, server: Server, options: UpOptions, console: Console) -> None:
+    locked, app = composed.planned.locked, composed.planned.resolved.app
+    url = f"{server.url}/mcp"
+    tools = [tool.full_name for tool in locked.tools]
     configuration = client_configuration(app.metadata.name, url, options.headers(app))
     document = {
         "url": url,
-        "image": ready.planned.image.digest,
+        "image": composed.planned.image.digest,
         "tools": tools,
-        "dynamic": list(ready.planned.locked.dynamic),
+        "dynamic": list(locked.dynamic),
         "client": configuration,
     }
 
     def text() -> str:
         lines = [f"{click.style(app.metadata.name, bold=True)} serves {url}", ""]
         lines += [f"  {tool}" for tool in tools]
-        lines += [f"  {name}__… (asked at run time)" for name in ready.planned.locked.dynamic]
+        lines += [f"  {name}__… (asked at run time)" for name in locked.dynamic]
         lines += ["", "Paste into your client's mcp.json:", "", json.dumps(configuration, indent=2)]
         return "\n".join([*lines, "", "Ctrl-C stops."])
 
     console.result(document, text)
-
-
-def _local_files(planned: Planned) -> frozenset[Path]:
-    sources = [tool.source for tool in planned.resolved.tools]
-    return frozenset(source.path for source in sources if isinstance(source, LocalArtifact))
-
-
-def _follow(ready: Ready, switch: Switch, options: UpOptions, edges: tuple[Registry, Console]) -> None:
-    registry, console = edges
-    if options.file == "-":
-        raise SpecError("--watch needs a file; standard input cannot change")
-    own = Path(options.file).resolve()
-    while True:
-        files = {own, *ready.files}
-        # Folders and not files: editors and compilers replace a file, and the new one is not watched.
-        folders = {path.parent for path in files}
-        for changes in watchfiles.watch(*folders, debounce=SETTLE_MILLISECONDS, recursive=False):
-            if files.isdisjoint(Path(path).resolve() for _, path in changes):
-                continue
-            try:
-                fresh = prepare(options, registry, console)
-            except FtlError as error:
-                console.error(error)
-                console.note("the last good version keeps serving")
-                continue
-            if (fresh.planned.image, fresh.values) == (ready.planned.image, ready.values):
-                fresh.host.close()
-                continue
-            switch.replace(fresh.host)
-            console.note(f"now serving {fresh.planned.image.digest}")
-            ready = fresh
-            break
-        else:
-            return
