@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
 import chart  # noqa: E402 - found by the line above
+import observability  # noqa: E402 - likewise
 import reference  # noqa: E402 - likewise
 
 from ftl_operator import crd  # noqa: E402 - likewise
@@ -38,10 +39,12 @@ OUTPUTS: Mapping[str, Callable[[], str]] = {
     "docs/reference/ftlapp.md": reference.ftlapp,
     "docs/reference/conditions.md": reference.conditions,
     "docs/reference/helm-values.md": chart.reference,
+    "docs/reference/metrics.md": observability.reference,
     "charts/ftl-operator/README.md": chart.readme,
     "charts/ftl-operator/values.schema.json": chart.schema_json,
     "charts/ftl-operator/files/ftlapps.yaml": crd_yaml,
     "charts/ftl-operator/files/rules.yaml": chart.rules_yaml,
+    "charts/ftl-operator/files/dashboard.json": observability.dashboard_json,
 }
 
 
