@@ -11,7 +11,7 @@ from ftl_operator.refs import Digest
 
 from .component import Component, GuestError
 from .engine import Code, Engine, cache_directory
-from .guest import Guest, Waker
+from .guest import Guest
 from .http_types import (
     Fields,
     FutureResponse,
@@ -22,6 +22,7 @@ from .http_types import (
     method_of,
 )
 from .limits import Limits
+from .linker import settle
 from .locked import components_of, routes_of
 from .logs import Log
 from .messages import Headers, Request, Response
@@ -82,6 +83,7 @@ class HostApp:
         self._client = client or Client()
         self._places = threading.BoundedSemaphore(self._limits.concurrency)
         engine = Engine(code, cache or cache_directory())
+        engine.on_tick.append(settle)
 
         def build(**grants: Any) -> Component:
             return Component(engine=engine, limits=self._limits, send=self._send, log=log, **grants)
@@ -104,13 +106,11 @@ class HostApp:
         if not self._places.acquire(timeout=_PATIENCE):
             return _plain(503, b"too many requests at once\n")
         guest = self._guest(found.component, time.monotonic() + self._limits.time, 0)
-        arrived = Waker()
-        guest.on_outcome = arrived.wake
         self._start(guest, _incoming(request, found), self._places.release)
-        arrived.wait(lambda: guest.outcome is not None, None)
+        guest.watcher.wait(lambda: guest.outcome is not None, None)
         outcome = guest.outcome
         if outcome is None or outcome.body is None:
-            guest.ended.wait(max(0.0, guest.deadline - time.monotonic()) + 1)
+            guest.watcher.wait(lambda: guest.over, guest.deadline + 1)
             return Response(500, _TEXT, iter((_ERROR,)), guest.failed, guest.fuel)
         body = _Body(guest, outcome.body, metered=self._metered)
         return Response(outcome.status, tuple(outcome.headers), body, "", guest.fuel)
@@ -142,8 +142,8 @@ class HostApp:
                     body.fail(
                         PipeError("the component ended before its body", ("HTTP-response-incomplete", None))
                     )
-                guest.ended.set()
                 done()
+                guest.end()
 
         self._workers.run(job)
 
@@ -164,7 +164,9 @@ class HostApp:
             found = match(self._routes, (request.path or "/").partition("?")[0])
             self._chain(guest, request, found, future)
         elif target is not None and target.chained is not None:
-            self._chain(guest, request, Match(target.chained, "", request.path or "/"), future)
+            self._chain(
+                guest, request, Match(target.chained, "/...", (request.path or "/").partition("?")[0]), future
+            )
         elif target is not None:
             self._go_out(guest, request, options, target, future)
         return future
@@ -198,7 +200,7 @@ class HostApp:
         callee = self._guest(found.component, guest.deadline, guest.depth + 1)
         callee.fuel, callee.callees = guest.fuel, guest.callees
         guest.callees.append(callee)
-        callee.on_outcome = lambda: future.set(_answer(callee))
+        callee.on_outcome = lambda: future.set(_answer(callee), callee)
         pipe = request.pipe if request.pipe is not None else Pipe.of(b"")
         headers = [(name.lower(), value) for name, value in request.headers.entries if name.lower() != "host"]
         head = {
@@ -225,13 +227,13 @@ class _Body(Iterator[bytes]):
         try:
             return next(self._reader)
         except PipeError as error:
-            guest.ended.wait(1)
+            guest.watcher.wait(lambda: guest.over, time.monotonic() + 1)
             raise PipeError(guest.failed or str(error), error.code) from None
         except StopIteration:
             if self._metered:
                 # Fuel is known when every guest is gone, which is soon after the body's end.
                 for one in (guest, *guest.callees):
-                    one.ended.wait(max(0.0, guest.deadline - time.monotonic()))
+                    one.watcher.wait(lambda one=one: one.over, guest.deadline)  # type: ignore[misc]
             raise
 
     def close(self) -> None:

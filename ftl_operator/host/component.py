@@ -28,7 +28,7 @@ from .logs import Log
 from .outbound import AllowedHosts
 from .sqlite import Database
 from .stores import Store
-from .values import codec
+from .values import Lower, codec
 from .variables import ComponentVariables
 from .wasi_misc import Exit
 
@@ -48,11 +48,13 @@ class GuestError(Exception):
     """A guest ended without a whole response; the text names the component and the cause, for the log."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Code:
     component: wc.Component
     linker: wc.Linker
     handle: wc.ExportIndex
+    lowers: list[Lower] = field(default_factory=list)
+    """Of the handler's parameters; their types come with the first instance."""
 
 
 @dataclass(slots=True)
@@ -148,7 +150,7 @@ class Component:
                 function = instance.get_func(store, code.handle)
                 if function is None:
                     raise GuestError(f"component {self.id!r}: {HANDLER} has no function 'handle'")
-                _invoke(guest, store, function, request)
+                _invoke(guest, store, function, code, request)
             except wasmtime.WasmtimeError:
                 if guest.failure is not None:
                     raise guest.failure from None
@@ -163,13 +165,17 @@ _FUEL = 1 << 62
 _func_call = ffi.wasmtime_component_func_call
 
 
-def _invoke(guest: Guest, store: wasmtime.Store, function: wc.Func, request: IncomingRequest) -> None:
+def _invoke(
+    guest: Guest, store: wasmtime.Store, function: wc.Func, code: _Code, request: IncomingRequest
+) -> None:
+    if not code.lowers:
+        code.lowers = [codec(ty)[1] for _, ty in function.type(store).params]
     arguments: tuple[Any, Any] = (request, ResponseOutparam())
     values = (ffi.wasmtime_component_val_t * 2)()
     start = ctypes.addressof(values)
     try:
-        for index, (argument, (_, ty)) in enumerate(zip(arguments, function.type(store).params, strict=True)):
-            codec(ty)[1](guest, argument, start + index * capi.VAL_SIZE)
+        for index, (argument, lower) in enumerate(zip(arguments, code.lowers, strict=True)):
+            lower(guest, argument, start + index * capi.VAL_SIZE)
         error = _func_call(ctypes.byref(function._func), store._context(), values, 2, None, 0)
     finally:
         for index in range(2):

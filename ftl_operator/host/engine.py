@@ -10,12 +10,16 @@ import weakref
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import wasmtime
 from wasmtime import _bindings as bindings
 from wasmtime import component as wc
 
 from ftl_operator.refs import Digest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 TICK = 0.02
 """Seconds between two looks at running guests' deadlines."""
@@ -63,7 +67,9 @@ class Engine:
         self.code = code
         self.raw = wasmtime.Engine(config)
         self._cache = cache
-        threading.Thread(target=_tick, args=(weakref.ref(self.raw),), name="epoch", daemon=True).start()
+        self.on_tick: list[Callable[[], None]] = []
+        """Called at each tick, from its thread."""
+        threading.Thread(target=_tick, args=(weakref.ref(self),), name="epoch", daemon=True).start()
 
     def load(self, wasm: Path, digest: Digest | None = None) -> wc.Component:
         """Compile a component, or take it from the cache.
@@ -125,8 +131,10 @@ def ticks(seconds: float) -> int:
     return int(seconds / TICK) + 2
 
 
-def _tick(engine: "weakref.ref[wasmtime.Engine]") -> None:
-    while (raw := engine()) is not None:
-        raw.increment_epoch()
-        del raw
+def _tick(reference: "weakref.ref[Engine]") -> None:
+    while (engine := reference()) is not None:
+        engine.raw.increment_epoch()
+        for call in engine.on_tick:
+            call()
+        del engine
         time.sleep(TICK)

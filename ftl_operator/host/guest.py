@@ -1,50 +1,26 @@
 """The state of one running instance: its resources, its deadline, and waiting."""
 
-import threading
+import contextlib
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from .interface import Trap
 from .logs import LineWriter
+from .waker import Waker
 
 if TYPE_CHECKING:
     from .component import Component
     from .pipe import Pipe
 
-MAX_RESOURCES = 100_000
+MAX_RESOURCES = 25_000
 """Handles that one instance may hold; they are the host's memory, not the guest's."""
 
 
 class TimeLimitError(Trap):
     """The request used up its time."""
-
-
-class Waker:
-    """A place to wait until something that other threads do has happened."""
-
-    __slots__ = ("_condition",)
-
-    def __init__(self) -> None:
-        self._condition = threading.Condition(threading.Lock())
-
-    def wake(self) -> None:
-        """Have the waiter look again."""
-        with self._condition:
-            self._condition.notify_all()
-
-    def wait(self, happened: Callable[[], bool], until: float | None) -> bool:
-        """Wait for `happened()`, or the time `until` on the monotonic clock. Returns whether it has."""
-        if happened():
-            return True
-        with self._condition:
-            while not happened():
-                rest = None if until is None else until - time.monotonic()
-                if rest is not None and rest <= 0:
-                    return False
-                self._condition.wait(rest)
-        return True
 
 
 @dataclass(slots=True)
@@ -60,9 +36,9 @@ class Outcome:
 class Guest:
     """One instance of a component while it handles one request."""
 
-    __slots__ = ("_next", "callees", "component", "context", "deadline", "depth", "ended", "failed",
-                 "failure", "fuel", "on_outcome", "outcome", "resources", "stderr", "stdout",
-                 "waker")  # fmt: skip
+    __slots__ = ("_next", "_owed", "callees", "component", "context", "deadline", "depth", "failed",
+                 "failure", "fuel", "on_outcome", "outcome", "over", "resources", "stderr", "stdout",
+                 "waker", "watcher")  # fmt: skip
 
     def __init__(self, component: "Component", deadline: float, depth: int = 0) -> None:
         self.component = component
@@ -77,11 +53,15 @@ class Guest:
         """What a host function raised; wasmtime carries only text through the guest."""
         self.waker = Waker()
         self.outcome: Outcome | None = None
-        self.on_outcome: Callable[[], None] = lambda: None
+        self.on_outcome: Callable[[], None] = lambda: self.owe(self.watcher)
         self.fuel: list[int] = []
         """Instructions of each guest of one request, all in one list, as `callees` are."""
         self.callees: list[Guest] = []
-        self.ended = threading.Event()
+        self.over = False
+        """The instance is gone, and nothing more of it will come."""
+        self.watcher = Waker()
+        """Whoever waits for the outcome, or for the end."""
+        self._owed: deque[Waker] = deque()
         self.failed = ""
         """Why it failed, once it has ended."""
         self.stdout = LineWriter(component.id, component.log)
@@ -97,6 +77,9 @@ class Guest:
 
     def wait(self, happened: Callable[[], bool], until: float | None = None) -> bool:
         """Wait for `happened()`, or until a time. Raises TimeLimitError at the request's deadline."""
+        if happened():
+            return True
+        self.settle()
         end = self.deadline if until is None else min(until, self.deadline)
         if self.waker.wait(happened, end):
             return True
@@ -104,11 +87,31 @@ class Guest:
             raise TimeLimitError("the request's time is over")
         return False
 
+    def owe(self, waker: Waker) -> None:
+        """Wake a thread a little later: when this guest waits or ends, or at the next tick of the engine.
+
+        A guest mostly writes a head and a body at once. Were its reader awake after each part, the threads
+        would take the interpreter from each other several times a request.
+        """
+        self._owed.append(waker)
+
+    def settle(self) -> None:
+        """Wake all threads that are owed it."""
+        while self._owed:
+            with contextlib.suppress(IndexError):
+                self._owed.popleft().wake()
+
     def finish(self, outcome: Outcome) -> None:
         """Take the guest's response, once."""
         if self.outcome is None:
             self.outcome = outcome
             self.on_outcome()
+
+    def end(self) -> None:
+        """Say that it is over, when every other trace of the run is done."""
+        self.over = True
+        self.settle()
+        self.watcher.wake()
 
     def close(self) -> None:
         """The instance is gone: whoever still waits for one of its bodies gets an error."""

@@ -144,7 +144,7 @@ class OutgoingMessage(Resource):
         if self.pipe is not None:
             raise Err
         self.pipe = Pipe()
-        self.pipe.writer = guest.waker
+        self.pipe.writer, self.pipe.owe = guest.waker, guest.owe
         lengths = self.headers.get("content-length")
         length = int(lengths[0]) if lengths and lengths[0].isdigit() else None
         return OutgoingBody(self.pipe, length)
@@ -198,10 +198,13 @@ class FutureResponse(Resource):
         self._value: Ok | Err | None = None
         self._taken = False
 
-    def set(self, value: Ok | Err) -> None:
+    def set(self, value: Ok | Err, callee: Guest | None = None) -> None:
         """Called once by whoever carries the request: Ok(IncomingResponse) or Err(error-code)."""
         self._value = value
-        self._guest.waker.wake()
+        if callee is None:
+            self._guest.waker.wake()
+        else:
+            callee.owe(self._guest.waker)
 
     def ready(self) -> bool:
         """Whether it is set."""

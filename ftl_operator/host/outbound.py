@@ -93,7 +93,7 @@ def _host(text: str, host: str) -> str | _Network | None:
         return None
     if host in SELF_HOSTS:
         return "self"
-    network = _network(host)
+    network = _network(host.removeprefix("[").removesuffix("]") if host.startswith("[") else host)
     if network is not None:
         return network
     host = host.removesuffix("/")

@@ -117,6 +117,8 @@ def _code(error: BaseException) -> ErrorCode:
             return error.code
         case u3.NameResolutionError():
             return "DNS-error", {"rcode": None, "info-code": None}
+        case u3.NewConnectionError() | ConnectionRefusedError():
+            return "connection-refused", None
         case u3.ConnectTimeoutError():
             return "connection-timeout", None
         case u3.ReadTimeoutError() | TimeoutError():
@@ -125,11 +127,11 @@ def _code(error: BaseException) -> ErrorCode:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 return "TLS-certificate-error", None
             return "TLS-protocol-error", None
-        case u3.NewConnectionError() | ConnectionRefusedError():
-            return "connection-refused", None
         case u3.LocationValueError():
             return "HTTP-request-URI-invalid", None
         case u3.IncompleteRead() | u3.InvalidChunkLength():
+            return "HTTP-response-incomplete", None
+        case u3.ProtocolError() if "IncompleteRead" in str(error):
             return "HTTP-response-incomplete", None
         case u3.ProtocolError() | ConnectionError():
             return "connection-terminated", None

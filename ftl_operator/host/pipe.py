@@ -2,10 +2,10 @@
 
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from .guest import Waker
+from .waker import Waker
 
 CAPACITY = 256 << 10
 
@@ -25,10 +25,11 @@ class PipeError(Exception):
 class Pipe:
     """Bytes go in at one end and come out at the other; the writer is held back when the reader is slow.
 
-    The ends wake each other: `reader` and `writer` are set by whoever waits there.
+    The ends wake each other: `reader` and `writer` are set by whoever waits there. A guest that writes sets
+    `owe`, which wakes the reader when the guest has done its next step.
     """
 
-    __slots__ = ("_chunks", "_lock", "_size", "capacity", "draining", "error", "finished", "reader",
+    __slots__ = ("_chunks", "_lock", "_size", "capacity", "draining", "error", "finished", "owe", "reader",
                  "reader_gone", "trailers", "writer")  # fmt: skip
 
     def __init__(self, capacity: int = CAPACITY) -> None:
@@ -42,6 +43,7 @@ class Pipe:
         self.error: PipeError | None = None
         self.reader_gone = False
         self.trailers: Any = None
+        self.owe: Callable[[Waker], None] | None = None
         self.reader: Waker | None = None
         self.writer: Waker | None = None
 
@@ -78,7 +80,7 @@ class Pipe:
             with self._lock:
                 self._chunks.append(data)
                 self._size += len(data)
-            _wake(self.reader)
+            self._tell(full=self._size > self.capacity // 2)
 
     def read(self, limit: int) -> bytes | None:
         """Take up to `limit` bytes; empty if there are none now, None at the end. Raises PipeError."""
@@ -109,7 +111,7 @@ class Pipe:
         """The writer's orderly end."""
         self.trailers = trailers
         self.finished = True
-        _wake(self.reader)
+        self._tell(full=False)
 
     def fail(self, error: PipeError) -> None:
         """The writer's end without all bytes; ignored after `finish`."""
@@ -117,6 +119,15 @@ class Pipe:
             self.error = error
         _wake(self.reader)
         _wake(self.writer)
+
+    def _tell(self, *, full: bool) -> None:
+        reader = self.reader
+        if reader is None:
+            return
+        if self.owe is None or full:
+            reader.wake()
+        else:
+            self.owe(reader)
 
     def drain(self) -> None:
         """The reader wants no more, yet lets the writer end in peace: what it writes is dropped."""

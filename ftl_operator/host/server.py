@@ -1,40 +1,47 @@
-"""Serves an application over HTTP/1.1, one thread a connection, bodies streamed."""
+"""Serves an application over HTTP/1.1: one thread a connection, bodies streamed.
+
+The parser takes the strict reading of RFC 9112 wherever two readings could disagree where a request ends.
+"""
 
 import contextlib
 import socket
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Protocol, Self
+from http.client import responses
+from socketserver import StreamRequestHandler, ThreadingTCPServer
+from typing import Protocol, Self
 
+from .http1 import BadRequestError, Head, read_body, read_head
 from .messages import Request, Response
 from .pipe import PipeError
 
-_NO_BODY = (204, 304)
+IDLE = 75.0
+"""Seconds that a connection may wait for its next bytes."""
+_NO_BODY = frozenset((204, 304))
 
 
-class Application(Protocol):
-    """What can be served: a `HostApp`, or something that chooses one."""
+class Handler(Protocol):
+    """What can be served: an application, or whatever stands for one."""
 
     def handle(self, request: Request) -> Response:
-        """Serve one request; never raises."""
+        """Serve one request."""
+        ...
 
 
 class Server:
     """A server that runs until `stop()`."""
 
-    def __init__(self, http: ThreadingHTTPServer) -> None:
-        self._http = http
-        host, port = http.server_address[:2]
-        text = host.decode() if isinstance(host, bytes) else str(host)
+    def __init__(self, listener: ThreadingTCPServer) -> None:
+        self._listener = listener
+        host, port = listener.server_address[:2]
         self.port = int(port)
-        self.url = f"http://[{text}]:{port}" if ":" in text else f"http://{text}:{port}"
-        self._thread = threading.Thread(target=http.serve_forever, args=(0.1,), name="http", daemon=True)
+        self.url = f"http://[{host!s}]:{port}" if ":" in str(host) else f"http://{host!s}:{port}"
+        self._thread = threading.Thread(target=listener.serve_forever, args=(0.1,), name="http", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Take no more connections."""
-        self._http.shutdown()
-        self._http.server_close()
+        """Take no more connections, and close those that are open."""
+        self._listener.shutdown()
+        self._listener.server_close()
         self._thread.join(5)
 
     def __enter__(self) -> Self:
@@ -44,75 +51,108 @@ class Server:
         self.stop()
 
 
-def serve(app: Application, address: str = "127.0.0.1", port: int = 3000) -> Server:
+def serve(app: Handler, address: str = "127.0.0.1", port: int = 3000) -> Server:
     """Serve an application; port 0 takes a free one. Raises OSError if the address is taken."""
-    handler = type("Handler", (_Handler,), {"app": app})
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    kind = type(
-        "_Http",
-        (ThreadingHTTPServer,),
-        {"address_family": family, "daemon_threads": True, "request_queue_size": 256},
-    )
-    return Server(kind((address, port), handler))
+    return Server(_Listener(app, address, port))
 
 
-class _Handler(BaseHTTPRequestHandler):
-    app: Application
-    protocol_version = "HTTP/1.1"
-    timeout = 75
+class _Listener(ThreadingTCPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+    request_queue_size = 512
+
+    def __init__(self, app: Handler, address: str, port: int) -> None:
+        self.app = app
+        self._open: set[socket.socket] = set()
+        self.address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        super().__init__((address, port), _Connection)
+
+    def process_request(
+        self, request: "socket.socket | tuple[bytes, socket.socket]", client_address: object
+    ) -> None:
+        if isinstance(request, socket.socket):
+            self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: "socket.socket | tuple[bytes, socket.socket]") -> None:
+        if isinstance(request, socket.socket):
+            self._open.discard(request)
+        super().shutdown_request(request)
+
+    def server_close(self) -> None:
+        super().server_close()
+        for one in list(self._open):
+            with contextlib.suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """A connection that breaks is its client's affair."""
+
+
+class _Connection(StreamRequestHandler):
+    timeout = IDLE
     disable_nagle_algorithm = True
+    rbufsize = 1 << 16
 
-    def handle_one_request(self) -> None:
-        self.raw_requestline = self.rfile.readline(65537)
-        if not self.raw_requestline or len(self.raw_requestline) > 65536:
-            self.close_connection = True
-            return
-        if not self.parse_request():
-            return
-        body = self._read_body()
-        if body is None:
-            return
-        headers = tuple((name, value.encode("latin-1")) for name, value in self.headers.items())
-        client = f"{self.client_address[0]}:{self.client_address[1]}"
-        response = self.app.handle(Request(self.command, self.path, headers, body, client=client))
-        with contextlib.suppress(ConnectionError, TimeoutError):
-            self._write(response)
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name is http.server's
-        pass
-
-    def _read_body(self) -> bytes | None:
-        if self.headers.get("transfer-encoding", "").lower() == "chunked":
-            chunks = []
-            while size := int(self.rfile.readline(100).split(b";")[0], 16):
-                chunks.append(self.rfile.read(size))
-                self.rfile.readline(100)
-            while self.rfile.readline(65536).strip():
+    def handle(self) -> None:
+        with contextlib.suppress(OSError):
+            while self._one():
                 pass
-            return b"".join(chunks)
-        return self.rfile.read(int(self.headers.get("content-length") or 0))
 
-    def _write(self, response: Response) -> None:
+    def _one(self) -> bool:
+        """Serve one request; returns whether the connection can take another."""
+        listener = self.server
+        if not isinstance(listener, _Listener):
+            return False
+        try:
+            head = read_head(self.rfile)
+            if head is None:
+                return False
+            if head.expects_continue:
+                self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            body = read_body(self.rfile, head)
+        except BadRequestError as error:
+            text = f"{error}\n".encode()
+            self._write(Head("GET", "/", close=True), Response(error.status, (), iter((text,))))
+            self._linger()
+            return False
+        host, port = self.client_address[:2]
+        client = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        response = listener.app.handle(Request(head.method, head.target, head.headers, body, client=client))
+        return self._write(head, response)
+
+    def _linger(self) -> None:
+        """Read on for a moment: closing with bytes unread would reset the connection and lose the answer."""
+        self.connection.shutdown(socket.SHUT_WR)
+        self.connection.settimeout(1)
+        for _ in range(64):
+            if not self.connection.recv(1 << 16):
+                return
+
+    def _write(self, head: Head, response: Response) -> bool:
+        keep = not head.close
         names = {name.lower() for name, _ in response.headers}
-        bodyless = self.command == "HEAD" or response.status in _NO_BODY
-        chunked = not bodyless and "content-length" not in names
-        head = [f"HTTP/1.1 {response.status} \r\n".encode()]
-        head += [name.encode() + b": " + value + b"\r\n" for name, value in response.headers]
+        bare = head.method == "HEAD" or response.status in _NO_BODY
+        chunked = not bare and "content-length" not in names and head.version >= (1, 1)
+        if not bare and not chunked and "content-length" not in names:
+            keep = False
+        out = [f"HTTP/1.1 {response.status} {responses.get(response.status, '')}\r\n".encode()]
+        out += [name.encode("latin-1") + b": " + value + b"\r\n" for name, value in response.headers]
         if chunked:
-            head.append(b"transfer-encoding: chunked\r\n")
-        pending = b"".join(head) + b"\r\n"
+            out.append(b"transfer-encoding: chunked\r\n")
+        if not keep:
+            out.append(b"connection: close\r\n")
+        pending = b"".join(out) + b"\r\n"
         try:
             for chunk in response.body:
-                if bodyless or not chunk:
+                if bare or not chunk:
                     continue
-                pending += b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk
-                self.wfile.write(pending)
+                self.wfile.write(pending + (b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk))
                 pending = b""
-            if chunked:
-                pending += b"0\r\n\r\n"
-            self.wfile.write(pending)
+            self.wfile.write(pending + (b"0\r\n\r\n" if chunked else b""))
         except PipeError:
-            # The head is out, so only a broken connection tells the client that the body is not whole.
-            self.close_connection = True
+            # The head may be out, so only a broken connection tells the client that the body is not whole.
+            keep = False
         finally:
             response.close()
+        return keep
