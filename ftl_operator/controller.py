@@ -33,8 +33,10 @@ from ftl_operator.status import Condition, finding
 from ftl_operator.view import View
 from ftl_operator.workqueue import Key, WorkQueue
 
-AGAIN = 5.0
-"""Seconds to the next look while pods start: why they do not comes by no watch."""
+SOON, SELDOM = 3.0, 60.0
+"""Seconds to the next look while pods do not become ready, at first and in the end: their causes come by no
+watch.
+"""
 LONG_WAIT = 30.0
 """Seconds to the next look at what should have woken the app by itself."""
 
@@ -235,7 +237,7 @@ class Controller:
         rollout = look.observed.rollout
         if left is None or (rollout is not None and rollout.is_scaled_to_zero):
             return
-        look.delay = min(AGAIN, max(left, 0.1))
+        look.delay = max(left, 0.1)
         if left > 0:
             return
         cause = look.observed.cause or (look.probe.message if look.probe else "")
@@ -265,7 +267,8 @@ class Controller:
         self._queue.succeeded(key)
         rollout = look.observed.rollout
         if look.running and not look.observed.is_complete and not (rollout and rollout.is_scaled_to_zero):
-            self._queue.add(key, AGAIN)
+            since = history.elapsed(look.entries, look.running, look.now)
+            self._queue.add(key, min(SELDOM, max(SOON, since / 3)))
         self._queue.add(key, self._interval(app) * random.uniform(0.9, 1.1))  # noqa: S311 - spreads load
         if look.error is not None:
             return "stalled"

@@ -6,6 +6,7 @@ and not a hundred.
 """
 
 import contextlib
+import random
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,9 @@ FIRST_PAUSE = 5.0
 """Seconds a gate stays shut after the first failure; doubled by each further one."""
 LONGEST_PAUSE = 60.0
 """The most seconds it stays shut."""
-COME_BACK = 0.5
+PATIENCE = 0.25
+"""Seconds that one waits at a full gate; a registry that answers lets many through in that time."""
+COME_BACK = 1.0
 """Seconds after which one who found a gate full may come back."""
 
 
@@ -54,7 +57,7 @@ class Gates:
     def __init__(self, width: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._width = width
         self._clock = clock
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._gates: dict[str, _Gate] = {}
 
     @contextlib.contextmanager
@@ -85,15 +88,15 @@ class Gates:
             if left > 0 and gate.error is not None:
                 raise RegistryError(gate.error.message, reason=gate.error.reason, retry_after=left)
             # After a pause one goes first; the others follow when it came out well.
-            width = 1 if gate.failures else self._width
-            if gate.inside >= width:
-                raise WaitingError(f"{registry} is busy", COME_BACK)
+            if not self._lock.wait_for(lambda: gate.inside < (1 if gate.failures else self._width), PATIENCE):
+                raise WaitingError(f"{registry} is busy", COME_BACK * random.uniform(0.5, 1.5))  # noqa: S311
             gate.inside += 1
 
     def _out(self, registry: str, failure: RegistryError | None) -> None:
         with self._lock:
             gate = self._gates[registry]
             gate.inside -= 1
+            self._lock.notify_all()
             if failure is None:
                 gate.failures, gate.error, gate.shut_until = 0, None, 0.0
                 return

@@ -93,6 +93,14 @@ def seconds_left(entries: Entries, image: str, deadline_seconds: float, now: dat
     return None
 
 
+def elapsed(entries: Entries, image: str, now: datetime) -> float:
+    """Seconds since `image` was applied; 0 if it was not."""
+    for entry in entries:
+        if entry["image"] == image:
+            return max(0.0, (now - _moment(entry["time"])).total_seconds())
+    return 0.0
+
+
 def failed(entries: Entries, image: str, message: str) -> list[Entry] | None:
     """The history once `image` missed its deadline; None if there is no good version to go back to."""
     if _last_good(entries, image) is None:

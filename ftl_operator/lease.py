@@ -20,7 +20,7 @@ from ftl_operator.kube import Kube
 LEASE_SECONDS = 13
 """How long a Lease is respected after its last renewal. With two polls, a crash costs at most 17 seconds."""
 RENEW_DEADLINE_SECONDS = 8.0
-"""How long after its last renewal a holder may act; the rest of the Lease covers a write that is under way."""
+"""How long after its last renewal a holder may act; the rest of the Lease covers a write under way."""
 RENEW_SECONDS = 3.0
 """How often a holder renews."""
 POLL_SECONDS = 2.0

@@ -4,15 +4,13 @@
 digest of all inputs stands in `status.history` beside the image that was made from them.
 """
 
-import base64
 import hashlib
-import json
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ftl_operator import apis
 from ftl_operator.components import Inspector
 from ftl_operator.compose import GatewayAuth
 from ftl_operator.credentials import Credentials
@@ -21,6 +19,7 @@ from ftl_operator.findings import auth_finding, facts_of, resolved_finding
 from ftl_operator.gates import Gates
 from ftl_operator.inspect import Component
 from ftl_operator.inspections import Inspections
+from ftl_operator.logins import Logins, ReadObject
 from ftl_operator.manifests_spinapp import Release, pod_sources
 from ftl_operator.model import FtlApp, UpdatePolicy
 from ftl_operator.reconcile import (
@@ -42,8 +41,10 @@ from ftl_operator.status import Condition, Finding, finding
 from ftl_operator.view import View
 from ftl_operator.workqueue import Key
 
-ReadObject = Callable[[apis.Api, str, str], dict[str, Any] | None]
-"""Gives an object of the cluster by kind, namespace and name."""
+HEAD_SECONDS = 5.0
+"""How long an answer to "what does this tag mean" serves other apps with the same login."""
+MAX_HEADS = 10_000
+
 Authorize = Callable[[FtlApp], GatewayAuth | None]
 """The auth stage's edge: checks `spec.auth`; None for a public app."""
 
@@ -89,7 +90,8 @@ class Releaser:
         self._outside = outside
         self._inspections = inspections
         self._gates = gates
-        self._logins: dict[tuple[str, str], tuple[str, Credentials]] = {}
+        self._logins = Logins(settings, view, outside.read, outside.operator)
+        self._heads: dict[tuple[Reference, tuple[str, ...]], tuple[float, Digest]] = {}
         self._lock = threading.Lock()
 
     def release(self, app: FtlApp, status: Mapping[str, Any], steps: Steps) -> Released:
@@ -105,9 +107,9 @@ class Releaser:
             WaitingError: A component is being inspected, or a registry is busy.
         """
         pods = self.pods_digest(app)
-        pulling = self._outside.registry.with_credentials(self._app_credentials(app))
+        pulling = self._outside.registry.with_credentials(self._logins.pull(app))
         with steps.enter("resolve", Condition.RESOLVED) as found:
-            digests = self._digests(app, pulling, status)
+            digests = self._digests(app, pulling, status, fresh=_is_asked_for(app, status))
             found.append(resolved_finding(len(app.spec.tools)))
         with steps.enter("auth", Condition.AUTH_READY) as found:
             auth = self._outside.authorize(app)
@@ -143,8 +145,11 @@ class Releaser:
             digests.add(f"{source.kind}/{source.name}={seen.digest}")
         return hashlib.sha256(",".join(sorted(digests)).encode()).hexdigest()[:16] if digests else ""
 
-    def _digests(self, app: FtlApp, registry: Registry, status: Mapping[str, Any]) -> dict[Reference, Digest]:
-        held = _held_digests(app, status)
+    def _digests(
+        self, app: FtlApp, registry: Registry, status: Mapping[str, Any], *, fresh: bool
+    ) -> dict[Reference, Digest]:
+        held = {} if fresh else _held_digests(app, status)
+        logins = self._logins.known_by(app)
         digests: dict[Reference, Digest] = {}
         for source, reference in sources(app).items():
             if not isinstance(reference, Reference) or reference in digests:
@@ -152,9 +157,26 @@ class Releaser:
             if source in held:
                 digests[reference] = held[source]
                 continue
-            with about(_field_of(app, source)), self._gates.enter(reference.repository.registry):
-                digests[reference] = registry.digest(reference)
+            with about(_field_of(app, source)):
+                digests[reference] = self._digest(reference, registry, logins, fresh=fresh)
         return digests
+
+    def _digest(
+        self, reference: Reference, registry: Registry, logins: tuple[str, ...], *, fresh: bool
+    ) -> Digest:
+        """What a reference means now; a thousand apps that name it after a restart ask once in a while."""
+        place = (reference, logins)
+        with self._lock:
+            kept = self._heads.get(place)
+        if kept is not None and not fresh and time.monotonic() < kept[0]:
+            return kept[1]
+        with self._gates.enter(reference.repository.registry):
+            digest = registry.digest(reference)
+        with self._lock:
+            if len(self._heads) >= MAX_HEADS:
+                self._heads.clear()
+            self._heads[place] = (time.monotonic() + HEAD_SECONDS, digest)
+        return digest
 
     def _edges(
         self, app: FtlApp, registry: Registry, digests: Mapping[Reference, Digest], auth: GatewayAuth | None
@@ -181,53 +203,9 @@ class Releaser:
         return Edges(find, inspect, lambda _: auth, self._outside.gateway)
 
     def _publish(self, app: FtlApp, planned: Planned, target: Repository, steps: Steps) -> None:
-        registry = self._outside.registry.with_credentials(self._push_credentials(app, target))
+        registry = self._outside.registry.with_credentials(self._logins.push(app, target))
         with self._gates.enter(target.registry):
             publish(planned, registry, target, steps)
-
-    def _push_credentials(self, app: FtlApp, target: Repository) -> Credentials:
-        own = self._app_credentials(app)
-        if app.spec.publish.secret_ref is not None:
-            # First, so that it decides for the target even if a pull secret knows the registry too.
-            return self._login(app, app.spec.publish.secret_ref.name, "spec.publish.secretRef").then(own)
-        default = self._settings.default_repository(app.metadata.namespace, app.metadata.name)
-        login = self._outside.operator.find(target) if target == default else None
-        if login is None:
-            return own
-        entry = {
-            "username": login.username,
-            "password": login.password,
-            "identitytoken": login.identity_token,
-            "registrytoken": login.registry_token,
-        }
-        document = {"auths": {str(target): {name: value for name, value in entry.items() if value}}}
-        return Credentials.from_dockerconfigjson(json.dumps(document).encode(), "the operator's").then(own)
-
-    def _app_credentials(self, app: FtlApp) -> Credentials:
-        credentials = Credentials()
-        for index, secret in enumerate(app.spec.image_pull_secrets):
-            credentials = credentials.then(self._login(app, secret.name, f"spec.imagePullSecrets[{index}]"))
-        return credentials
-
-    def _login(self, app: FtlApp, name: str, field: str) -> Credentials:
-        namespace = app.metadata.namespace
-        seen = self._view.source("Secret", namespace, name)
-        if seen is None or ".dockerconfigjson" not in seen.keys:
-            raise ClusterError(
-                f"there is no Secret {name!r} of type kubernetes.io/dockerconfigjson in the namespace",
-                reason=Reason.SOURCE_NOT_FOUND,
-                field=field,
-            )
-        with self._lock:
-            kept = self._logins.get((namespace, name))
-        if kept is not None and kept[0] == seen.digest:
-            return kept[1]
-        found = self._outside.read(apis.SECRET, namespace, name) or {}
-        encoded = (found.get("data") or {}).get(".dockerconfigjson", "")
-        credentials = Credentials.from_dockerconfigjson(base64.b64decode(encoded), f"the Secret {name!r}")
-        with self._lock:
-            self._logins[namespace, name] = (seen.digest, credentials)
-        return credentials
 
 
 _MADE = (Condition.INSPECTED, Condition.COMPOSED, Condition.PUBLISHED)
@@ -250,14 +228,18 @@ def _kept(status: Mapping[str, Any]) -> dict[Condition, Finding]:
     return {condition: kept for condition, kept in found.items() if kept is not None}
 
 
-def _held_digests(app: FtlApp, status: Mapping[str, Any]) -> dict[str, Digest]:
-    """Digests that `updatePolicy: hold` keeps: those of this very spec, unless a reconcile is asked for."""
+def _is_asked_for(app: FtlApp, status: Mapping[str, Any]) -> bool:
+    """Whether somebody wants to know what tags mean right now, by a new spec or by the annotation."""
     trigger = app.metadata.annotations.get("ftl.tools/reconcile", "")
-    if (
-        app.spec.update_policy is not UpdatePolicy.HOLD
-        or status.get("observedGeneration") != app.metadata.generation
+    return (
+        status.get("observedGeneration") != app.metadata.generation
         or status.get("lastHandledReconcileAt", "") != trigger
-    ):
+    )
+
+
+def _held_digests(app: FtlApp, status: Mapping[str, Any]) -> dict[str, Digest]:
+    """Digests that `updatePolicy: hold` keeps."""
+    if app.spec.update_policy is not UpdatePolicy.HOLD:
         return {}
     pinned = {item["name"]: item.get("image", "") for item in status.get("components") or ()}
     return {

@@ -1,0 +1,94 @@
+"""With which logins an app's tools are pulled and the app is published."""
+
+import base64
+import json
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from ftl_operator import apis
+from ftl_operator.credentials import Credentials
+from ftl_operator.errors import ClusterError, Reason
+from ftl_operator.model import FtlApp
+from ftl_operator.refs import Repository
+from ftl_operator.settings import Settings
+from ftl_operator.view import View
+
+ReadObject = Callable[[apis.Api, str, str], dict[str, Any] | None]
+"""Gives an object of the cluster by kind, namespace and name."""
+
+
+class Logins:
+    """Reads logins from Secrets, each again only when it changed. Safe to use from several threads.
+
+    Args:
+        settings: The operator's settings.
+        view: Which Secrets there are.
+        read: Reads them.
+        operator: The operator's own logins. Used for nothing but its own publish repository: otherwise
+            whoever may write an FtlApp could read and write what only the operator may.
+    """
+
+    def __init__(self, settings: Settings, view: View, read: ReadObject, operator: Credentials) -> None:
+        self._settings = settings
+        self._view = view
+        self._read = read
+        self._operator = operator
+        self._kept: dict[tuple[str, str], tuple[str, Credentials]] = {}
+        self._lock = threading.Lock()
+
+    def known_by(self, app: FtlApp) -> tuple[str, ...]:
+        """Which logins an app pulls with, by the digests of its Secrets, which no two Secrets share."""
+        namespace = app.metadata.namespace
+        seen = (self._view.source("Secret", namespace, item.name) for item in app.spec.image_pull_secrets)
+        return tuple(source.digest if source is not None else "" for source in seen)
+
+    def push(self, app: FtlApp, target: Repository) -> Credentials:
+        """What an app publishes with. The operator's own login is for the app's default repository alone."""
+        own = self.pull(app)
+        if app.spec.publish.secret_ref is not None:
+            # First, so that it decides for the target even if a pull secret knows the registry too.
+            return self._login(app, app.spec.publish.secret_ref.name, "spec.publish.secretRef").then(own)
+        default = self._settings.default_repository(app.metadata.namespace, app.metadata.name)
+        login = self._operator.find(target) if target == default else None
+        if login is None:
+            return own
+        entry = {
+            "username": login.username,
+            "password": login.password,
+            "identitytoken": login.identity_token,
+            "registrytoken": login.registry_token,
+        }
+        document = {"auths": {str(target): {name: value for name, value in entry.items() if value}}}
+        return Credentials.from_dockerconfigjson(json.dumps(document).encode(), "the operator's").then(own)
+
+    def pull(self, app: FtlApp) -> Credentials:
+        """What an app's tools are pulled with: its own pull secrets.
+
+        Raises:
+            ClusterError: A Secret does not exist or holds no logins.
+        """
+        credentials = Credentials()
+        for index, secret in enumerate(app.spec.image_pull_secrets):
+            credentials = credentials.then(self._login(app, secret.name, f"spec.imagePullSecrets[{index}]"))
+        return credentials
+
+    def _login(self, app: FtlApp, name: str, field: str) -> Credentials:
+        namespace = app.metadata.namespace
+        seen = self._view.source("Secret", namespace, name)
+        if seen is None or ".dockerconfigjson" not in seen.keys:
+            raise ClusterError(
+                f"there is no Secret {name!r} of type kubernetes.io/dockerconfigjson in the namespace",
+                reason=Reason.SOURCE_NOT_FOUND,
+                field=field,
+            )
+        with self._lock:
+            kept = self._kept.get((namespace, name))
+        if kept is not None and kept[0] == seen.digest:
+            return kept[1]
+        found = self._read(apis.SECRET, namespace, name) or {}
+        encoded = (found.get("data") or {}).get(".dockerconfigjson", "")
+        credentials = Credentials.from_dockerconfigjson(base64.b64decode(encoded), f"the Secret {name!r}")
+        with self._lock:
+            self._kept[namespace, name] = (seen.digest, credentials)
+        return credentials
