@@ -1,0 +1,82 @@
+//! The world as the pure crates see it.
+
+use crate::exchange;
+use crate::spin::{key_value::Store, variables};
+use authorizer::Env;
+use mcp::{Failure, Host, ToolRequest, ToolResponse};
+use std::io::Write;
+use wasip2::clocks::wall_clock;
+
+/// What the authorizer's fetches may take together with connecting.
+const FETCH_TIMEOUT_MS: u64 = 5_000;
+
+/// One request's view of the world; the store is opened when it is first needed.
+#[derive(Default)]
+pub struct World {
+    store: Option<Store>,
+    log: Vec<String>,
+}
+
+impl World {
+    fn store(&mut self) -> Option<&Store> {
+        if self.store.is_none() {
+            self.store = Store::open("default").ok();
+        }
+        self.store.as_ref()
+    }
+
+    /// Write what was logged, in one piece so that lines of requests at the same time do not mix.
+    pub fn write_log(&mut self) {
+        if self.log.is_empty() {
+            return;
+        }
+        let mut text = self.log.join("\n");
+        text.push('\n');
+        // Without a standard error there is nowhere to say so.
+        let _ = std::io::stderr().write_all(text.as_bytes());
+        self.log.clear();
+    }
+}
+
+impl Env for World {
+    fn now_ns(&self) -> u64 {
+        let now = wall_clock::now();
+        now.seconds.saturating_mul(1_000_000_000).saturating_add(u64::from(now.nanoseconds))
+    }
+
+    fn fetch(&mut self, url: &str, max_bytes: usize) -> Option<Vec<u8>> {
+        exchange::fetch(url, max_bytes, FETCH_TIMEOUT_MS)
+    }
+
+    fn kv_get(&mut self, key: &str) -> Option<Vec<u8>> {
+        self.store()?.get(key).ok().flatten()
+    }
+
+    fn kv_set(&mut self, key: &str, value: &[u8]) {
+        if let Some(store) = self.store() {
+            let _ = store.set(key, value);
+        }
+    }
+
+    fn policy(&mut self) -> Option<(String, String)> {
+        Some((variables::get("policy").ok()?, variables::get("policy_data").ok()?))
+    }
+}
+
+impl Host for World {
+    fn variable(&mut self, name: &str) -> Option<String> {
+        variables::get(name).ok()
+    }
+
+    fn exchange(&mut self, requests: &[ToolRequest]) -> Vec<Result<ToolResponse, Failure>> {
+        exchange::exchange(requests)
+    }
+
+    fn random(&mut self) -> u64 {
+        wasip2::random::random::get_random_u64()
+    }
+
+    fn log(&mut self, line: String) {
+        self.log.push(line);
+    }
+}

@@ -1,0 +1,441 @@
+//! From what a tool answered to what the client gets. A tool may answer anything; the client gets a result that its
+//! revision allows, or an error result that names the tool and says what went wrong.
+
+use crate::audit::Outcome;
+use crate::era::Era;
+use crate::jsonrpc::{Fault, INVALID_PARAMS, MISSING_CAPABILITY, is_object, quote, string};
+use crate::message::{Failure, ToolResponse};
+use crate::sse;
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+/// What the answer depends on besides the tool.
+pub(crate) struct Asked<'a> {
+    /// The name that the client used.
+    pub tool: &'a str,
+    pub era: Era,
+    pub timeout_ms: u64,
+    pub max_bytes: usize,
+    /// The schema that structured content must satisfy.
+    pub output: Option<&'a RawValue>,
+    /// JSON text of the token under which the client wants progress.
+    pub progress: Option<&'a RawValue>,
+    /// Whether the client wants log messages.
+    pub log: bool,
+    /// What the client declared that it can be asked for.
+    pub capabilities: Option<&'a RawValue>,
+    /// JSON text for `_meta["io.modelcontextprotocol/serverInfo"]`, in revisions that have it.
+    pub server_info: Option<&'a str>,
+}
+
+/// An answer for the client.
+pub(crate) struct Answer {
+    pub outcome: Outcome,
+    /// Notifications to send before it.
+    pub events: Vec<String>,
+    /// JSON text of the result.
+    pub result: Result<String, Fault>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ToolResult<'a> {
+    #[serde(borrow, default)]
+    content: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    structured_content: Option<&'a RawValue>,
+    #[serde(default)]
+    is_error: Option<bool>,
+    #[serde(borrow, default, rename = "_meta")]
+    meta: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    result_type: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    input_requests: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    request_state: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
+}
+
+/// How a tool says that the call itself is wrong, such as a state that somebody changed.
+#[derive(Deserialize)]
+struct Refusal<'a> {
+    code: i64,
+    message: String,
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
+}
+
+/// Judge a tool's answer.
+pub(crate) fn read(response: Result<ToolResponse, Failure>, asked: &Asked) -> Answer {
+    let mut events = Vec::new();
+    let judged = match response {
+        Err(failure) => Err(failed(failure, asked)),
+        Ok(response) => match std::str::from_utf8(&response.body) {
+            Err(_) => Err((Outcome::BadAnswer, "it did not answer in UTF-8".into())),
+            Ok(text) if is_stream(&response) => {
+                let last = split(text, asked, &mut events);
+                judge(response.status, last.as_deref().unwrap_or(""), asked)
+            }
+            Ok(text) => judge(response.status, text, asked),
+        },
+    };
+    match judged {
+        Ok((outcome, result)) => Answer { outcome, events, result },
+        Err((outcome, reason)) => {
+            let text = format!("Tool `{}` failed: {reason}.", asked.tool);
+            Answer { outcome, events, result: Ok(error(&text, asked)) }
+        }
+    }
+    .or_refused(asked)
+}
+
+type Judged = Result<(Outcome, Result<String, Fault>), (Outcome, Cow<'static, str>)>;
+
+impl Answer {
+    /// A result that asks the client for what it never offered becomes the protocol's own error.
+    fn or_refused(mut self, asked: &Asked) -> Answer {
+        if self.outcome == Outcome::InputRequired
+            && let Ok(result) = &self.result
+            && let Some(missing) = missing_capabilities(result, asked.capabilities)
+        {
+            let message = format!("tool `{}` needs capabilities that the client did not declare", asked.tool);
+            self.outcome = Outcome::Refused;
+            self.result = Err(Fault::new(MISSING_CAPABILITY, message)
+                .with_data(format!("{{\"requiredCapabilities\":{missing}}}")));
+        }
+        self
+    }
+}
+
+/// An error result with one text.
+pub(crate) fn error(text: &str, asked: &Asked) -> String {
+    let content = format!("[{{\"type\":\"text\",\"text\":{}}}]", quote(text));
+    write(&content, None, Some(true), None, asked)
+}
+
+fn failed(failure: Failure, asked: &Asked) -> (Outcome, Cow<'static, str>) {
+    match failure {
+        Failure::Timeout => {
+            (Outcome::Timeout, format!("it did not answer within {} ms", asked.timeout_ms).into())
+        }
+        Failure::TooLarge => {
+            (Outcome::TooLarge, format!("its answer is longer than {} bytes", asked.max_bytes).into())
+        }
+        Failure::Broken => (Outcome::Failed, "its component could not be reached or broke off".into()),
+    }
+}
+
+fn is_stream(response: &ToolResponse) -> bool {
+    response.content_type.as_deref().is_some_and(|kind| {
+        kind.get(..17).is_some_and(|kind| kind.eq_ignore_ascii_case("text/event-stream"))
+    })
+}
+
+fn judge(status: u16, text: &str, asked: &Asked) -> Judged {
+    let bad = |reason: &'static str| (Outcome::BadAnswer, Cow::Borrowed(reason));
+    let Ok(result) = serde_json::from_str::<ToolResult>(text) else {
+        return Err(unusable(status, text));
+    };
+    let kind = result.result_type.and_then(string);
+    if kind.as_deref() == Some("input_required") || kind.is_none() && result.input_requests.is_some() {
+        return input_required(&result, asked);
+    }
+    let is_error = if status >= 400 { Some(true) } else { result.is_error };
+    let content = match (result.content, result.structured_content) {
+        (Some(content), _) => match checked_content(content.get()) {
+            Some(content) => content,
+            None => return Err(bad("its answer holds content that MCP does not know")),
+        },
+        (None, Some(structured)) => {
+            Cow::Owned(format!("[{{\"type\":\"text\",\"text\":{}}}]", quote(structured.get())))
+        }
+        (None, None) if result.error.is_some() => return refused(result.error, status, text),
+        (None, None) if status >= 400 => return Err(unusable(status, text)),
+        (None, None) => return Err(bad("its answer has neither content nor structuredContent")),
+    };
+    let mut structured = result.structured_content.map(|raw| Cow::Borrowed(raw.get()));
+    if let Some(schema) = asked.output
+        && is_error != Some(true)
+    {
+        if structured.is_none() {
+            structured = only_text(&content).map(Cow::Owned);
+        }
+        let Some(text) = &structured else {
+            return Err(bad("its output schema asks for structuredContent, and its answer has none"));
+        };
+        check_output(text, schema)?;
+    }
+    // Before 2026-07-28 structured content is an object.
+    structured = structured.filter(|text| asked.era.is_modern() || text.starts_with('{'));
+    let meta = result.meta.filter(|meta| is_object(meta));
+    let outcome = if is_error == Some(true) { Outcome::ToolError } else { Outcome::Ok };
+    Ok((outcome, Ok(write(&content, structured.as_deref(), is_error, meta, asked))))
+}
+
+/// A tool's refusal as an error of the protocol: with the code for parameters, or one that nobody has reserved.
+fn refused(error: Option<&RawValue>, status: u16, text: &str) -> Judged {
+    let refusal = error.and_then(|error| serde_json::from_str::<Refusal>(error.get()).ok());
+    let Some(refusal) = refusal else { return Err(unusable(status, text)) };
+    let code = i32::try_from(refusal.code)
+        .ok()
+        .filter(|code| *code == INVALID_PARAMS || !(-32768..=-32000).contains(code));
+    let Some(code) = code else { return Err((Outcome::Failed, refusal.message.into())) };
+    let mut fault = Fault::new(code, refusal.message).with_status(200);
+    fault.data = refusal.data.map(|data| data.get().to_string());
+    Ok((Outcome::ToolError, Err(fault)))
+}
+
+/// What is said of an answer that is no tool result at all.
+fn unusable(status: u16, text: &str) -> (Outcome, Cow<'static, str>) {
+    match (status, text.is_empty()) {
+        (200..=299, true) => (Outcome::BadAnswer, "its answer is empty".into()),
+        (200..=299, false) if serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok() => {
+            (Outcome::BadAnswer, "its answer is JSON, and no tool result".into())
+        }
+        (200..=299, false) => (Outcome::BadAnswer, "its answer is not JSON".into()),
+        (500.., true) => {
+            (Outcome::Failed, format!("its component ended without an answer (HTTP {status})").into())
+        }
+        _ => (Outcome::Failed, format!("its component answered HTTP {status}").into()),
+    }
+}
+
+fn check_output(text: &str, schema: &RawValue) -> Result<(), (Outcome, Cow<'static, str>)> {
+    let bad = |reason: String| (Outcome::BadAnswer, Cow::Owned(reason));
+    let value: Value = serde_json::from_str(text)
+        .map_err(|error| bad(format!("its structuredContent cannot be read: {error}")))?;
+    let schema: Value = serde_json::from_str(schema.get())
+        .map_err(|error| bad(format!("its output schema cannot be read: {error}")))?;
+    schema::validate(&schema, &value).map_err(|violations| {
+        let told: Vec<String> = violations.iter().map(ToString::to_string).collect();
+        bad(format!("its structuredContent does not match its output schema: {}", told.join("; ")))
+    })
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Block<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'a, str>,
+    #[serde(borrow, default)]
+    text: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    mime_type: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    uri: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    name: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    resource: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Resource<'a> {
+    #[serde(borrow, default)]
+    uri: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    text: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    blob: Option<&'a RawValue>,
+}
+
+/// The content if every block of it is one that MCP knows; members that are null are left out, as clients demand.
+fn checked_content(text: &str) -> Option<Cow<'_, str>> {
+    let blocks: Vec<Block> = serde_json::from_str(text).ok()?;
+    let is_text = |value: Option<&RawValue>| value.is_some_and(|value| value.get().starts_with('"'));
+    let known = blocks.iter().all(|block| match &*block.kind {
+        "text" => is_text(block.text),
+        "image" | "audio" => is_text(block.data) && is_text(block.mime_type),
+        "resource_link" => is_text(block.uri) && is_text(block.name),
+        "resource" => block
+            .resource
+            .and_then(|resource| serde_json::from_str::<Resource>(resource.get()).ok())
+            .is_some_and(|resource| is_text(resource.uri) && (is_text(resource.text) != is_text(resource.blob))),
+        _ => false,
+    });
+    if !known {
+        return None;
+    }
+    if !text.contains("null") {
+        return Some(Cow::Borrowed(text));
+    }
+    let mut blocks: Vec<serde_json::Map<String, Value>> = serde_json::from_str(text).ok()?;
+    for block in &mut blocks {
+        block.retain(|_, value| !value.is_null());
+        if let Some(Value::Object(resource)) = block.get_mut("resource") {
+            resource.retain(|_, value| !value.is_null());
+        }
+    }
+    serde_json::to_string(&blocks).ok().map(Cow::Owned)
+}
+
+/// The JSON object that the only block of the content is the text of: what tools answered before structured content.
+fn only_text(content: &str) -> Option<String> {
+    let blocks: Vec<Block> = serde_json::from_str(content).ok()?;
+    let [Block { text: Some(text), .. }] = blocks.as_slice() else { return None };
+    let inner = string(text)?;
+    let object = inner.trim_start().starts_with('{') && serde_json::from_str::<serde::de::IgnoredAny>(&inner).is_ok();
+    object.then(|| inner.trim().to_string())
+}
+
+fn write(
+    content: &str,
+    structured: Option<&str>,
+    is_error: Option<bool>,
+    meta: Option<&RawValue>,
+    asked: &Asked,
+) -> String {
+    let mut text = String::with_capacity(content.len() + structured.map_or(0, str::len) + 256);
+    text.push('{');
+    if asked.era.is_modern() {
+        text.push_str("\"resultType\":\"complete\",");
+    }
+    text.push_str("\"content\":");
+    text.push_str(content);
+    if let Some(structured) = structured {
+        text.push_str(",\"structuredContent\":");
+        text.push_str(structured);
+    }
+    if let Some(is_error) = is_error {
+        text.push_str(if is_error { ",\"isError\":true" } else { ",\"isError\":false" });
+    }
+    write_meta(&mut text, meta, asked.server_info);
+    text.push('}');
+    text
+}
+
+/// The tool's own metadata, and who this server is where the revision has that.
+pub(crate) fn write_meta(text: &mut String, meta: Option<&RawValue>, server_info: Option<&str>) {
+    const KEY: &str = "\"io.modelcontextprotocol/serverInfo\"";
+    let own = meta.map(|meta| meta.get()).filter(|meta| server_info.is_none() || !meta.contains(KEY));
+    let inner = own.map(|meta| meta[1..meta.len() - 1].trim());
+    match (own, server_info) {
+        (None, None) => {}
+        (Some(meta), None) => {
+            text.push_str(",\"_meta\":");
+            text.push_str(meta);
+        }
+        (_, Some(info)) => {
+            text.push_str(",\"_meta\":{");
+            text.push_str(KEY);
+            text.push(':');
+            text.push_str(info);
+            if let Some(inner) = inner.filter(|inner| !inner.is_empty()) {
+                text.push(',');
+                text.push_str(inner);
+            }
+            text.push('}');
+        }
+    }
+}
+
+/// A tool that needs the client's input (2026-07-28, basic/patterns/mrtr): its request is passed on as it is.
+fn input_required(result: &ToolResult, asked: &Asked) -> Judged {
+    if !asked.era.is_modern() {
+        let reason = "it needs input from the client, which takes MCP 2026-07-28 or later";
+        return Err((Outcome::Refused, reason.into()));
+    }
+    let requests = result.input_requests.filter(|requests| is_object(requests));
+    let state = result.request_state.filter(|state| state.get().starts_with('"'));
+    if requests.is_none() && state.is_none() {
+        let reason = "it asks for input with neither inputRequests nor requestState";
+        return Err((Outcome::BadAnswer, reason.into()));
+    }
+    let mut text = String::from("{\"resultType\":\"input_required\"");
+    for (key, value) in [(",\"inputRequests\":", requests), (",\"requestState\":", state)] {
+        if let Some(value) = value {
+            text.push_str(key);
+            text.push_str(value.get());
+        }
+    }
+    write_meta(&mut text, result.meta.filter(|meta| is_object(meta)), asked.server_info);
+    text.push('}');
+    Ok((Outcome::InputRequired, Ok(text)))
+}
+
+/// The capabilities that a result asks for and the client did not declare, as a `ClientCapabilities` object.
+fn missing_capabilities(result: &str, declared: Option<&RawValue>) -> Option<String> {
+    let result: Value = serde_json::from_str(result).ok()?;
+    let declared: Value = declared.and_then(|raw| serde_json::from_str(raw.get()).ok()).unwrap_or_default();
+    let mut missing = serde_json::Map::new();
+    for request in result.get("inputRequests")?.as_object()?.values() {
+        let capability = match request.get("method").and_then(Value::as_str) {
+            Some("elicitation/create") => "elicitation",
+            Some("sampling/createMessage") => "sampling",
+            Some("roots/list") => "roots",
+            _ => continue,
+        };
+        if !declared.get(capability).is_some_and(Value::is_object) {
+            missing.insert(capability.into(), Value::Object(serde_json::Map::new()));
+        }
+    }
+    (!missing.is_empty()).then(|| Value::Object(missing).to_string())
+}
+
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(borrow, default)]
+    method: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    params: Option<&'a RawValue>,
+}
+
+/// A tool's stream: notifications that the client asked for go to `events`; the last other message is the answer.
+fn split(text: &str, asked: &Asked, events: &mut Vec<String>) -> Option<String> {
+    let mut last = None;
+    for data in sse::events(text) {
+        let Ok(event) = serde_json::from_str::<Event>(&data) else {
+            last = Some(data);
+            continue;
+        };
+        match (event.method.as_deref(), event.params) {
+            (Some("notifications/progress"), Some(params)) => {
+                if let Some(token) = asked.progress {
+                    events.extend(progress(params, token));
+                }
+            }
+            (Some("notifications/message"), Some(params)) if is_object(params) => {
+                if asked.log {
+                    events.push(notification("notifications/message", params.get()));
+                }
+            }
+            (Some(_), _) => {}
+            (None, _) => last = Some(data),
+        }
+    }
+    last
+}
+
+#[derive(Deserialize)]
+struct Progress<'a> {
+    progress: serde_json::Number,
+    #[serde(default)]
+    total: Option<serde_json::Number>,
+    #[serde(borrow, default)]
+    message: Option<Cow<'a, str>>,
+}
+
+/// A progress notification under the client's own token; None if it is not one.
+fn progress(params: &RawValue, token: &RawValue) -> Option<String> {
+    let given: Progress = serde_json::from_str(params.get()).ok()?;
+    let mut text = format!("{{\"progressToken\":{},\"progress\":{}", token, given.progress);
+    if let Some(total) = given.total {
+        text.push_str(&format!(",\"total\":{total}"));
+    }
+    if let Some(message) = given.message {
+        text.push_str(",\"message\":");
+        text.push_str(&quote(&message));
+    }
+    text.push('}');
+    Some(notification("notifications/progress", &text))
+}
+
+fn notification(method: &str, params: &str) -> String {
+    format!("{{\"jsonrpc\":\"2.0\",\"method\":\"{method}\",\"params\":{params}}}")
+}

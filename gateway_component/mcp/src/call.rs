@@ -1,0 +1,358 @@
+//! `tools/call`: from the message to the request that goes to one tool.
+
+use crate::answer::{self, Answer, Asked};
+use crate::audit::{Entry, Outcome};
+use crate::catalog::{self, Record, SEPARATOR};
+use crate::context::{Context, Stop};
+use crate::dynamic;
+use crate::era::{Era, decode, mismatch};
+use crate::jsonrpc::{Call, Fault, INVALID_PARAMS, is_object, string};
+use crate::message::{Failure, Request, ToolRequest, ToolResponse};
+use crate::strict;
+use authorizer::{ToolCall, ToolIdentity};
+use serde_json::Value;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+/// The longest text that goes to a tool in one header.
+const MAX_HEADER: usize = 64 << 10;
+const NO_ARGUMENTS: &str = "{}";
+
+/// A call that is allowed and valid: what its answer will be judged by.
+pub(crate) struct Prepared<'a> {
+    pub id: &'a str,
+    timeout_ms: u64,
+    trail: Trail<'a>,
+    era: Era,
+    output: Option<Box<RawValue>>,
+    progress: Option<&'a RawValue>,
+    log: bool,
+    capabilities: Option<&'a RawValue>,
+}
+
+/// What the audit needs to know of a call from its beginning.
+pub(crate) struct Trail<'a> {
+    tool: Cow<'a, str>,
+    started_ns: u64,
+    request_bytes: usize,
+    traceparent: Option<String>,
+}
+
+/// What becomes of a call without the tool.
+pub(crate) enum Ready<'a> {
+    Send(Box<Prepared<'a>>, ToolRequest<'a>),
+    /// JSON text of a result.
+    Answered(String),
+}
+
+/// Decide a call. Everything that can be refused is refused here, before any tool runs.
+pub(crate) fn prepare<'a>(
+    context: &mut Context<'a, '_>,
+    era: Era,
+    call: &Call<'a>,
+) -> Result<Ready<'a>, Stop> {
+    let Some(name) = call.params.name.and_then(string) else {
+        return Err(Fault::new(INVALID_PARAMS, "params.name must be the name of a tool").into());
+    };
+    let arguments = call.params.arguments.map_or(NO_ARGUMENTS, |raw| raw.get());
+    let trail = Trail {
+        tool: match context.endpoint.component {
+            Some(component) => Cow::Owned(format!("{component}{SEPARATOR}{name}")),
+            None => name.clone(),
+        },
+        started_ns: context.host.now_ns(),
+        request_bytes: arguments.len(),
+        traceparent: traceparent(&context.request, call),
+    };
+    let found = match catalog::record(&trail.tool, context.host) {
+        Some(text) => Some(text),
+        None => dynamic::record(context, &trail.tool),
+    };
+    let record = match &found {
+        None => None,
+        Some(text) => match serde_json::from_str::<Record>(text) {
+            Ok(record) => context.shows(&record.component, record.read_only).then_some(record),
+            Err(error) => {
+                context.host.log(format!("the record of {} cannot be read: {error}", trail.tool));
+                None
+            }
+        },
+    };
+    let Some(record) = record else {
+        audit(context, &trail, Outcome::UnknownTool, 0);
+        context.require_component()?;
+        let message = format!("Unknown tool: {}", shortened(&name));
+        return Err(Fault::new(INVALID_PARAMS, message).into());
+    };
+    match allow(context, era, call, &record, &trail) {
+        Ok(None) => {}
+        Ok(Some(invalid)) => return Ok(Ready::Answered(invalid)),
+        Err(stop) => {
+            let outcome = if matches!(stop, Stop::Refuse(_)) { Outcome::Denied } else { Outcome::Refused };
+            audit(context, &trail, outcome, 0);
+            return Err(stop);
+        }
+    }
+    let headers = headers(context, call, &trail)?;
+    let outgoing = ToolRequest {
+        component: Cow::Owned(record.component.into_owned()),
+        method: "POST",
+        path: path_of(&record.tool),
+        headers,
+        body: arguments,
+        timeout_ms: record.timeout_ms.unwrap_or(context.config.timeout_ms),
+        max_bytes: context.config.max_response_bytes,
+    };
+    let meta = call.params.meta.as_ref().map(|meta| &meta.fields);
+    let prepared = Prepared {
+        id: call.id,
+        timeout_ms: outgoing.timeout_ms,
+        trail,
+        era,
+        output: record.output.filter(|_| context.config.validate).map(ToOwned::to_owned),
+        progress: progress_token(call).filter(|_| context.accepts_stream),
+        log: context.accepts_stream && meta.is_some_and(|meta| meta.log_level.is_some()),
+        capabilities: meta.and_then(|meta| meta.capabilities),
+    };
+    Ok(Ready::Send(Box::new(prepared), outgoing))
+}
+
+/// Finish a call with what its tool answered.
+pub(crate) fn finish(
+    context: &mut Context,
+    prepared: &Prepared,
+    response: Result<ToolResponse, Failure>,
+) -> Answer {
+    let size = response.as_ref().map_or(0, |response| response.body.len());
+    let asked = Asked {
+        tool: &prepared.trail.tool,
+        era: prepared.era,
+        timeout_ms: prepared.timeout_ms,
+        max_bytes: context.config.max_response_bytes,
+        output: prepared.output.as_deref(),
+        progress: prepared.progress,
+        log: prepared.log,
+        capabilities: prepared.capabilities,
+        server_info: context.server_info(prepared.era),
+    };
+    let answer = answer::read(response, &asked);
+    audit(context, &prepared.trail, answer.outcome, size);
+    answer
+}
+
+/// Permission, parameter headers and the arguments' schema, in this order: a schema tells something about a tool.
+/// The text is that of a result which says what is wrong with the arguments.
+fn allow(
+    context: &mut Context,
+    era: Era,
+    call: &Call,
+    record: &Record,
+    trail: &Trail,
+) -> Result<Option<String>, Stop> {
+    if let Some(raw) = call.params.arguments
+        && !is_object(raw)
+    {
+        return Err(Fault::new(INVALID_PARAMS, "params.arguments must be an object").into());
+    }
+    if let Some(given) = call.params.input_responses {
+        let responses: Option<BTreeMap<String, &RawValue>> = serde_json::from_str(given.get()).ok();
+        if !responses.is_some_and(|responses| responses.values().all(|response| is_object(response))) {
+            return Err(Fault::new(INVALID_PARAMS, "params.inputResponses must hold objects").into());
+        }
+    }
+    if call.params.request_state.is_some_and(|state| !state.get().starts_with('"')) {
+        return Err(Fault::new(INVALID_PARAMS, "params.requestState must be a string").into());
+    }
+    let checks_headers = era.is_modern() && !record.headers.is_empty();
+    if !(context.config.validate || checks_headers || context.gate.is_some()) {
+        return Ok(None);
+    }
+    let text = call.params.arguments.map_or(NO_ARGUMENTS, |raw| raw.get());
+    let arguments = strict::parse(text)
+        .map_err(|error| Fault::new(INVALID_PARAMS, format!("params.arguments cannot be read: {error}")))?;
+    if let Some(gate) = &mut context.gate {
+        let tool =
+            ToolIdentity { component: &record.component, tool: &record.name, scopes: &record.scopes };
+        gate.may_call(&ToolCall { tool, arguments: &arguments }, context.host).map_err(Stop::Refuse)?;
+    }
+    if checks_headers {
+        for (header, pointer) in &record.headers {
+            same(&context.request, header, arguments.pointer(pointer))?;
+        }
+    }
+    if !context.config.validate {
+        return Ok(None);
+    }
+    let schema: Value = serde_json::from_str(record.input.get())
+        .map_err(|error| Fault::new(INVALID_PARAMS, format!("the tool's schema cannot be read: {error}")))?;
+    let Err(violations) = schema::validate(&schema, &arguments) else { return Ok(None) };
+    audit(context, trail, Outcome::InvalidArguments, 0);
+    let mut message = format!("Invalid arguments for tool `{}`:", trail.tool);
+    for violation in violations {
+        message.push_str("\n- ");
+        message.push_str(&violation.to_string());
+    }
+    message.push_str("\nCorrect the arguments and call the tool again.");
+    let asked = Asked {
+        tool: &trail.tool,
+        era,
+        timeout_ms: 0,
+        max_bytes: 0,
+        output: None,
+        progress: None,
+        log: false,
+        capabilities: None,
+        server_info: context.server_info(era),
+    };
+    Ok(Some(answer::error(&message, &asked)))
+}
+
+/// Whether a parameter's header says what the arguments say (2026-07-28, "Server Behavior for Custom Headers").
+fn same(request: &Request, header: &str, value: Option<&Value>) -> Result<(), Fault> {
+    let given = request.header(&header.to_ascii_lowercase());
+    let value = value.filter(|value| !value.is_null());
+    let equal = match (&given, value) {
+        (None, None) => true,
+        (Some(given), Some(value)) => decode(given).is_some_and(|given| match value {
+            Value::String(text) => *text == given,
+            Value::Bool(value) => given == if *value { "true" } else { "false" },
+            Value::Number(number) => {
+                number.to_string() == given
+                    || plain_number(&given).is_some_and(|given| Some(given) == number.as_f64())
+            }
+            _ => false,
+        }),
+        _ => false,
+    };
+    if equal { Ok(()) } else { Err(mismatch(format!("the header {header} differs from the arguments"))) }
+}
+
+fn plain_number(text: &str) -> Option<f64> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'.'));
+    if plain { text.parse().ok() } else { None }
+}
+
+fn progress_token<'a>(call: &Call<'a>) -> Option<&'a RawValue> {
+    let token = call.params.meta.as_ref()?.fields.progress_token?;
+    let text = token.get();
+    (text.starts_with('"') || text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-')).then_some(token)
+}
+
+/// The headers of the request to a tool. Of the client's own only those of tracing go on; `x-auth-*` come from a
+/// verified token or not at all.
+fn headers(
+    context: &mut Context,
+    call: &Call,
+    trail: &Trail,
+) -> Result<Vec<(Cow<'static, str>, String)>, Stop> {
+    let wants_events = context.accepts_stream && call.params.meta.as_ref().is_some_and(|meta| {
+        meta.fields.progress_token.is_some() || meta.fields.log_level.is_some()
+    });
+    let accepted = if wants_events { "application/json, text/event-stream" } else { "application/json" };
+    let mut headers: Vec<(Cow<str>, String)> = vec![
+        ("content-type".into(), "application/json".into()),
+        ("accept".into(), accepted.into()),
+        ("x-request-id".into(), context.request_id().to_string()),
+    ];
+    if let Some(trace) = &trail.traceparent {
+        headers.push(("traceparent".into(), trace.clone()));
+        let meta = call.params.meta.as_ref().map(|meta| &meta.fields);
+        let state = meta.and_then(|meta| meta.tracestate);
+        let baggage = meta.and_then(|meta| meta.baggage);
+        for (name, given) in [("tracestate", state), ("baggage", baggage)] {
+            let value = given.and_then(string).or_else(|| context.request.header(name));
+            if let Some(value) = value.filter(|value| value.len() <= 8192 && is_visible(value)) {
+                headers.push((name.into(), value.into_owned()));
+            }
+        }
+    }
+    if let Some(gate) = &context.gate {
+        headers.extend(gate.identity_headers().into_iter().map(|(name, value)| (name.into(), value)));
+    }
+    let params = &call.params;
+    for (name, text) in [
+        ("x-mcp-meta", params.meta.as_ref().map(|meta| meta.text)),
+        ("x-mcp-input-responses", params.input_responses.map(RawValue::get)),
+        ("x-mcp-request-state", params.request_state.map(RawValue::get)),
+    ] {
+        if let Some(text) = text {
+            let value = ascii(text);
+            if value.len() > MAX_HEADER {
+                let message = format!("{name} is longer than {MAX_HEADER} bytes, which is more than a tool can take");
+                return Err(Fault::new(INVALID_PARAMS, message).into());
+            }
+            headers.push((name.into(), value));
+        }
+    }
+    Ok(headers)
+}
+
+/// JSON text as a header's value: one line of ASCII that parses to the same.
+fn ascii(text: &str) -> String {
+    let mut value = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_ascii() {
+            // Control characters stand between tokens only, as spaces do.
+            value.push(if letter.is_ascii_control() { ' ' } else { letter });
+        } else {
+            for unit in letter.encode_utf16(&mut [0; 2]) {
+                value.push_str(&format!("\\u{unit:04x}"));
+            }
+        }
+    }
+    value
+}
+
+/// The caller's trace context (W3C, version 00): of the message's metadata, else of the request.
+fn traceparent(request: &Request, call: &Call) -> Option<String> {
+    let given = call.params.meta.as_ref().and_then(|meta| meta.fields.traceparent).and_then(string);
+    let value = given.or_else(|| request.header("traceparent"))?;
+    let parts: Vec<&str> = value.split('-').collect();
+    let valid = parts.iter().map(|part| part.len()).eq([2, 32, 16, 2])
+        && value.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'-'));
+    valid.then(|| value.into_owned())
+}
+
+fn is_visible(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+}
+
+/// `/TOOL`, percent-encoded (RFC 3986 §2.3).
+pub(crate) fn path_of(tool: &str) -> String {
+    let mut path = String::with_capacity(tool.len() + 1);
+    path.push('/');
+    for byte in tool.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            path.push(byte as char);
+        } else {
+            path.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    path
+}
+
+/// A client's text as it may be repeated: no longer than any name.
+fn shortened(text: &str) -> &str {
+    text.char_indices().nth(128).map_or(text, |(at, _)| &text[..at])
+}
+
+fn audit(context: &mut Context, trail: &Trail, outcome: Outcome, response_bytes: usize) {
+    if !context.config.audit {
+        return;
+    }
+    let request_id = context.request_id().to_string();
+    let entry = Entry {
+        app: context.config.name.get(),
+        tool: shortened(&trail.tool),
+        outcome,
+        nanoseconds: context.host.now_ns().saturating_sub(trail.started_ns),
+        request_bytes: trail.request_bytes,
+        response_bytes,
+        subject: context.gate.as_ref().map(|gate| gate.subject()),
+        request_id: &request_id,
+        traceparent: trail.traceparent.as_deref(),
+    };
+    let line = entry.line();
+    context.host.log(line);
+}

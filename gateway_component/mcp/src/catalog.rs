@@ -1,0 +1,111 @@
+//! The baked catalog: one variable per list and one per tool, so that no request reads more than it needs.
+
+use crate::Host;
+use authorizer::ToolIdentity;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+/// Between a component's name and a tool's in lists of the whole application.
+pub(crate) const SEPARATOR: &str = "__";
+/// The longest name that any revision allows; longer ones name nothing.
+const MAX_NAME: usize = 192;
+
+/// One tool as lists are filtered by.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Listed {
+    /// The full name, `COMPONENT__TOOL`.
+    pub name: String,
+    pub component: String,
+    #[serde(default)]
+    pub read_only: bool,
+    #[serde(default)]
+    pub scopes: Vec<String>,
+}
+
+impl Listed {
+    /// The exposed name without the component's prefix.
+    pub fn short(&self) -> &str {
+        self.name
+            .strip_prefix(self.component.as_str())
+            .and_then(|rest| rest.strip_prefix(SEPARATOR))
+            .unwrap_or(&self.name)
+    }
+
+    pub fn identity(&self) -> ToolIdentity<'_> {
+        ToolIdentity { component: &self.component, tool: self.short(), scopes: &self.scopes }
+    }
+}
+
+/// Everything that a call of one tool needs.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Record<'a> {
+    #[serde(borrow)]
+    pub component: Cow<'a, str>,
+    /// The component's own name for the tool.
+    #[serde(borrow)]
+    pub tool: Cow<'a, str>,
+    /// The exposed name without prefix.
+    #[serde(borrow)]
+    pub name: Cow<'a, str>,
+    #[serde(default)]
+    pub read_only: bool,
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    #[serde(default)]
+    pub timeout_ms: Option<u64>,
+    /// Header names of 2026-07-28 parameters, and where their values are in the arguments.
+    #[serde(default)]
+    pub headers: std::collections::BTreeMap<String, String>,
+    #[serde(borrow)]
+    pub input: &'a RawValue,
+    #[serde(borrow, default)]
+    pub output: Option<&'a RawValue>,
+}
+
+/// One component as probes and discovery see it.
+#[derive(Deserialize)]
+pub(crate) struct Component {
+    pub id: String,
+    #[serde(default)]
+    pub tools: Vec<String>,
+    #[serde(default)]
+    pub dynamic: bool,
+}
+
+/// The variable of one tool's record, under its full name.
+pub(crate) fn record(full: &str, host: &mut dyn Host) -> Option<String> {
+    if full.len() > MAX_NAME {
+        return None;
+    }
+    let mut name = String::with_capacity(5 + 2 * full.len());
+    name.push_str("tool_");
+    for byte in full.bytes() {
+        name.push(char::from_digit(u32::from(byte >> 4), 16)?);
+        name.push(char::from_digit(u32::from(byte & 15), 16)?);
+    }
+    host.variable(&name)
+}
+
+/// The finished list, of all tools or of one component's.
+pub(crate) fn list(component: Option<&str>, host: &mut dyn Host) -> Option<String> {
+    match component {
+        None => host.variable("tools_list"),
+        Some(component) => host.variable(&format!("tools_list_{}", component.replace('-', "_"))),
+    }
+}
+
+/// What lists are filtered by, parallel to [`list`].
+pub(crate) fn index(component: Option<&str>, host: &mut dyn Host) -> Option<Vec<Listed>> {
+    let mut index: Vec<Listed> = serde_json::from_str(&host.variable("tools_index")?).ok()?;
+    if let Some(component) = component {
+        index.retain(|tool| tool.component == component);
+    }
+    Some(index)
+}
+
+pub(crate) fn components(host: &mut dyn Host) -> Option<Vec<Component>> {
+    serde_json::from_str(&host.variable("components")?).ok()
+}

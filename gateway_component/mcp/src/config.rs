@@ -1,0 +1,92 @@
+//! `gateway_config`: the small variable that every request reads.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+
+/// What the operator baked into the application. Whatever is needed to decide who may call must be there.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Config<'a> {
+    #[serde(borrow)]
+    pub name: &'a RawValue,
+    #[serde(borrow)]
+    pub version: &'a RawValue,
+    #[serde(borrow, default)]
+    pub title: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub description: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub icons: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub website_url: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    pub instructions: Option<&'a RawValue>,
+    /// Digest over what was composed: the key of everything that is remembered.
+    pub app: Cow<'a, str>,
+    #[serde(default = "yes")]
+    pub validate: bool,
+    #[serde(default = "yes")]
+    pub audit: bool,
+    #[serde(default = "thirty_seconds")]
+    pub timeout_ms: u64,
+    #[serde(default = "eight_mebibytes")]
+    pub max_response_bytes: usize,
+    #[serde(default)]
+    pub allowed_origins: Vec<String>,
+    #[serde(default)]
+    pub allowed_hosts: Vec<String>,
+    #[serde(default)]
+    pub list_ttl_ms: u64,
+    /// Components whose tools are asked for at run time.
+    #[serde(default)]
+    pub dynamic: Vec<String>,
+    #[serde(default)]
+    pub resource: Option<String>,
+    /// `null` is `access: public`; its absence is an error, never public.
+    #[serde(borrow)]
+    auth: &'a RawValue,
+}
+
+impl<'a> Config<'a> {
+    pub fn parse(text: &'a str) -> Result<Config<'a>, serde_json::Error> {
+        serde_json::from_str(text)
+    }
+
+    /// Whether everyone may call.
+    pub fn is_public(&self) -> bool {
+        self.auth.get() == "null"
+    }
+
+    /// The `Implementation` object of this server.
+    pub fn server_info(&self) -> String {
+        let mut text = format!("{{\"name\":{},\"version\":{}", self.name, self.version);
+        for (key, value) in [
+            ("title", self.title),
+            ("description", self.description),
+            ("icons", self.icons),
+            ("websiteUrl", self.website_url),
+        ] {
+            if let Some(value) = value {
+                text.push_str(",\"");
+                text.push_str(key);
+                text.push_str("\":");
+                text.push_str(value.get());
+            }
+        }
+        text.push('}');
+        text
+    }
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn thirty_seconds() -> u64 {
+    30_000
+}
+
+fn eight_mebibytes() -> usize {
+    8 << 20
+}

@@ -1,0 +1,114 @@
+//! What all messages of one HTTP request share.
+
+use crate::{Host, catalog};
+use crate::config::Config;
+use crate::era::Era;
+use crate::gate::Gate;
+use crate::jsonrpc::{Fault, INVALID_REQUEST};
+use crate::message::{Request, Response};
+use crate::route::Endpoint;
+
+/// Why a message is not answered with a result.
+pub(crate) enum Stop {
+    /// An error of the protocol answers the message.
+    Fault(Fault),
+    /// The authorizer answers the whole request.
+    Refuse(Response),
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Stop {
+        Stop::Fault(fault)
+    }
+}
+
+pub(crate) struct Context<'a, 'h> {
+    pub request: Request<'a>,
+    pub config: &'a Config<'a>,
+    pub endpoint: Endpoint<'a>,
+    /// The components that the client chose with `X-MCP-Toolsets`.
+    toolsets: Option<Vec<String>>,
+    pub gate: Option<Gate<'a>>,
+    /// Whether the client takes an event stream.
+    pub accepts_stream: bool,
+    pub host: &'h mut dyn Host,
+    request_id: Option<String>,
+    server_info: String,
+}
+
+impl<'a, 'h> Context<'a, 'h> {
+    pub fn new(
+        request: Request<'a>,
+        config: &'a Config<'a>,
+        mut endpoint: Endpoint<'a>,
+        gate: Option<Gate<'a>>,
+        host: &'h mut dyn Host,
+    ) -> Context<'a, 'h> {
+        // A wish for safety is granted unless it is clearly withdrawn.
+        endpoint.readonly |= request.header("x-mcp-readonly").is_some_and(|value| {
+            !matches!(value.trim().to_ascii_lowercase().as_str(), "" | "false" | "0")
+        });
+        let toolsets = request.header("x-mcp-toolsets").map(|value| {
+            value.split(',').map(|name| name.trim().to_string()).filter(|name| !name.is_empty()).collect()
+        });
+        Context {
+            request,
+            config,
+            endpoint,
+            toolsets: toolsets.filter(|names: &Vec<String>| !names.is_empty()),
+            gate,
+            accepts_stream: false,
+            host,
+            request_id: None,
+            server_info: config.server_info(),
+        }
+    }
+
+    /// 404 if the path names a component that the application does not have.
+    pub fn require_component(&mut self) -> Result<(), Stop> {
+        let Some(component) = self.endpoint.component else { return Ok(()) };
+        if self.config.dynamic.iter().any(|id| id == component) || catalog::list(Some(component), self.host).is_some() {
+            return Ok(());
+        }
+        let fault = Fault::new(INVALID_REQUEST, "this application has no such component");
+        Err(Stop::Refuse(Response::json(404, fault.message(None))))
+    }
+
+    /// Whether a tool is among those that the path and the headers choose.
+    pub fn shows(&self, component: &str, read_only: bool) -> bool {
+        (read_only || !self.endpoint.readonly)
+            && self.endpoint.component.is_none_or(|chosen| chosen == component)
+            && self.toolsets.as_ref().is_none_or(|chosen| chosen.iter().any(|name| name == component))
+    }
+
+    /// Whether the list is another one than the path's.
+    pub fn chooses(&self) -> bool {
+        self.endpoint.readonly || self.toolsets.is_some()
+    }
+
+    /// The client's request id if it is a sensible one, else one of our own.
+    pub fn request_id(&mut self) -> &str {
+        let given = self.request.header("x-request-id");
+        let host = &mut *self.host;
+        self.request_id.get_or_insert_with(|| {
+            given
+                .filter(|id| (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic()))
+                .map_or_else(|| format!("{:016x}", host.random()), |id| id.into_owned())
+        })
+    }
+
+    /// The request id, if something needed one.
+    pub fn known_request_id(&self) -> Option<&str> {
+        self.request_id.as_deref()
+    }
+
+    /// Who this server is, for revisions that say so in every result.
+    pub fn server_info(&self, era: Era) -> Option<&str> {
+        era.is_modern().then_some(self.server_info.as_str())
+    }
+
+    /// Who this server is.
+    pub fn implementation(&self) -> &str {
+        &self.server_info
+    }
+}

@@ -1,0 +1,182 @@
+//! Tools that could not be asked for at compose time: asked at run time, kept in the key-value store under the
+//! application's digest, so that each version of the application asks once.
+
+use crate::call::path_of;
+use crate::catalog::{Listed, SEPARATOR};
+use crate::context::Context;
+use crate::jsonrpc::quote;
+use crate::message::{Failure, ToolRequest, ToolResponse};
+use crate::Host;
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+use std::borrow::Cow;
+
+const TIMEOUT_MS: u64 = 10_000;
+const MAX_NAME: usize = 128;
+
+/// The tools of one component, as it describes them; Err with the reason why they are not known.
+pub(crate) type Tools = Result<Vec<Map<String, Value>>, String>;
+
+/// The tools of all dynamic components that the request is about, in the order of the configuration.
+pub(crate) fn tools(context: &mut Context) -> Vec<(String, Tools)> {
+    let asked: Vec<String> = context
+        .config
+        .dynamic
+        .iter()
+        .filter(|id| context.endpoint.component.is_none_or(|component| component == id.as_str()))
+        .cloned()
+        .collect();
+    discover(context, asked)
+}
+
+/// What a call of a dynamic tool needs, in the form of the catalog's records.
+pub(crate) fn record(context: &mut Context, full: &str) -> Option<String> {
+    let component = context
+        .config
+        .dynamic
+        .iter()
+        .find(|id| full.strip_prefix(id.as_str()).is_some_and(|rest| rest.starts_with(SEPARATOR)))?
+        .clone();
+    let name = &full[component.len() + SEPARATOR.len()..];
+    let (_, tools) = discover(context, vec![component.clone()]).pop()?;
+    let tool = tools.ok()?.into_iter().find(|tool| tool["name"] == name)?;
+    let record = json!({
+        "component": component,
+        "tool": name,
+        "name": name,
+        "readOnly": is_read_only(&tool),
+        "input": tool["inputSchema"],
+        "output": tool.get("outputSchema"),
+    });
+    Some(record.to_string())
+}
+
+/// A dynamic tool as lists are filtered by.
+pub(crate) fn listed(component: &str, tool: &Map<String, Value>) -> Listed {
+    Listed {
+        name: format!("{component}{SEPARATOR}{}", tool["name"].as_str().unwrap_or_default()),
+        component: component.to_string(),
+        read_only: is_read_only(tool),
+        scopes: Vec::new(),
+    }
+}
+
+fn is_read_only(tool: &Map<String, Value>) -> bool {
+    tool.get("annotations").and_then(|hints| hints.get("readOnlyHint")) == Some(&Value::Bool(true))
+}
+
+fn discover(context: &mut Context, components: Vec<String>) -> Vec<(String, Tools)> {
+    let mut found: Vec<(String, Option<Tools>)> = components
+        .into_iter()
+        .map(|component| {
+            let known = remembered(context.host, &key(context.config.app.as_ref(), &component));
+            (component, known.map(Ok))
+        })
+        .collect();
+    let unknown: Vec<usize> = (0..found.len()).filter(|at| found[*at].1.is_none()).collect();
+    if !unknown.is_empty() {
+        let request_id = context.request_id().to_string();
+        let max_bytes = context.config.max_response_bytes;
+        let requests: Vec<ToolRequest> =
+            unknown.iter().map(|at| metadata_request(found[*at].0.clone(), max_bytes, &request_id)).collect();
+        let answers = context.host.exchange(&requests);
+        for (at, answer) in unknown.into_iter().zip(answers) {
+            let (component, tools) = &mut found[at];
+            let answer = metadata(answer);
+            if let Ok((_, bytes)) = &answer {
+                remember(context.host, &key(context.config.app.as_ref(), component), bytes);
+            }
+            if let Err(reason) = &answer {
+                context.host.log(format!(
+                    "{{\"event\":\"discovery\",\"component\":{},\"error\":{}}}",
+                    quote(component),
+                    quote(reason)
+                ));
+            }
+            *tools = Some(answer.map(|(tools, _)| tools));
+        }
+    }
+    found.into_iter().filter_map(|(component, tools)| Some((component, tools?))).collect()
+}
+
+/// The question for a component's tools.
+pub(crate) fn metadata_request(
+    component: String,
+    max_bytes: usize,
+    request_id: &str,
+) -> ToolRequest<'static> {
+    ToolRequest {
+        component: Cow::Owned(component),
+        method: "GET",
+        path: path_of(""),
+        headers: vec![
+            ("accept".into(), "application/json".into()),
+            ("x-request-id".into(), request_id.to_string()),
+        ],
+        body: "",
+        timeout_ms: TIMEOUT_MS,
+        max_bytes,
+    }
+}
+
+/// The tools in the answer to that question, and their JSON text.
+pub(crate) fn metadata(
+    answer: Result<ToolResponse, Failure>,
+) -> Result<(Vec<Map<String, Value>>, Vec<u8>), String> {
+    match answer {
+        Err(Failure::Timeout) => Err(format!("it did not answer within {TIMEOUT_MS} ms")),
+        Err(Failure::TooLarge) => Err("its description is too long".into()),
+        Err(Failure::Broken) => Err("it could not be reached or broke off".into()),
+        Ok(response) if response.status != 200 => Err(format!("it answered HTTP {}", response.status)),
+        Ok(response) => parse(&response.body).map(|tools| (tools, response.body)),
+    }
+}
+
+fn parse(bytes: &[u8]) -> Result<Vec<Map<String, Value>>, String> {
+    let mut tools: Vec<Map<String, Value>> = serde_json::from_slice(bytes)
+        .map_err(|error| format!("its description is not a JSON array of tools: {error}"))?;
+    let mut names: Vec<String> = Vec::new();
+    for tool in &mut tools {
+        tool.retain(|_, value| !value.is_null());
+        let Some(Value::String(name)) = tool.get("name") else { return Err("a tool has no name".into()) };
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.' | b'-');
+        if name.is_empty() || name.len() > MAX_NAME || !name.bytes().all(plain) {
+            return Err("a tool's name is not 1 to 128 of A-Z a-z 0-9 _ . -".into());
+        }
+        if names.contains(name) {
+            return Err(format!("two tools are named {name}"));
+        }
+        names.push(name.clone());
+        match tool.get("inputSchema") {
+            Some(Value::Object(_)) => {}
+            None => {
+                tool.insert("inputSchema".into(), json!({"type": "object"}));
+            }
+            Some(_) => return Err(format!("the inputSchema of {} is no object", names[names.len() - 1])),
+        }
+    }
+    Ok(tools)
+}
+
+/// A tool may have been granted the gateway's store. Where the application has a secret, only what was sealed with it
+/// is believed, so that no component describes another one's tools.
+fn seal(host: &mut dyn Host, key: &str, value: &[u8]) -> [u8; 32] {
+    let secret = Sha256::digest(host.variable("probe_token").unwrap_or_default());
+    let inner = Sha256::new().chain_update(secret).chain_update(key).chain_update([0]).chain_update(value).finalize();
+    Sha256::new().chain_update(secret).chain_update(inner).finalize().into()
+}
+
+fn remembered(host: &mut dyn Host, key: &str) -> Option<Vec<Map<String, Value>>> {
+    let entry = host.kv_get(key)?;
+    let (value, tag) = entry.split_at_checked(entry.len().checked_sub(32)?)?;
+    (seal(host, key, value) == *tag).then(|| parse(value).ok()).flatten()
+}
+
+fn remember(host: &mut dyn Host, key: &str, value: &[u8]) {
+    let tag = seal(host, key, value);
+    host.kv_set(key, &[value, &tag].concat());
+}
+
+fn key(app: &str, component: &str) -> String {
+    format!("tools/{app}/{component}")
+}

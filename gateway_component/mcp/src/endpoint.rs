@@ -1,0 +1,297 @@
+//! The MCP endpoint: one POST, one message (or a batch where the revision has them), one answer.
+
+use crate::call::{self, Prepared, Ready};
+use crate::catalog;
+use crate::config::Config;
+use crate::context::{Context, Stop};
+use crate::era::{self, Era, LEGACY, SUPPORTED};
+use crate::gate::{self, Gate};
+use crate::jsonrpc::{
+    Call, Fault, INVALID_REQUEST, Incoming, METHOD_NOT_FOUND, PARSE_ERROR, Unreadable, read, result, string,
+};
+use crate::message::{Request, Response, ToolRequest};
+use crate::route::Endpoint;
+use crate::{Host, list, sse};
+use serde_json::value::RawValue;
+
+/// The longest request that is read.
+const MAX_BODY: usize = 16 << 20;
+/// The most messages of one batch.
+const MAX_BATCH: usize = 64;
+
+/// The answer to one message.
+enum Reply<'a> {
+    /// Of a request: a message, its HTTP status if it stands alone, and notifications before it.
+    Message {
+        text: String,
+        status: u16,
+        events: Vec<String>,
+    },
+    /// A tool must be called first.
+    Pending(Box<Prepared<'a>>, ToolRequest<'a>),
+    /// Of a notification or a response.
+    None,
+}
+
+pub(crate) fn answer<'a>(
+    request: &Request<'a>,
+    endpoint: Endpoint<'a>,
+    config: &'a Config<'a>,
+    rules: Option<&'a authorizer::Config>,
+    host: &mut dyn Host,
+) -> Response {
+    let gate = match rules.map(|rules| Gate::open(rules, gate::view(request, Some(endpoint)), host)) {
+        None => None,
+        Some(Ok(gate)) => Some(gate),
+        Some(Err(response)) => return response,
+    };
+    if request.method != "POST" {
+        // No stream to listen to, no session to end.
+        return Response::empty(405).with("allow", "POST, OPTIONS");
+    }
+    let (json, stream) = match accepted(request) {
+        (false, false) => {
+            return refusal(406, "the answer is application/json or text/event-stream; accept one of them");
+        }
+        accepted => accepted,
+    };
+    if request.body.len() > MAX_BODY {
+        return refusal(413, "the message is too long");
+    }
+    let media = request.header("content-type").unwrap_or_default();
+    if !media.is_empty() && !is_json(&media) {
+        return refusal(415, "the content type must be application/json");
+    }
+    let mut context = Context::new(*request, config, endpoint, gate, host);
+    context.accepts_stream = stream;
+    match speak(&mut context, !json) {
+        Ok(response) | Err(response) => match context.known_request_id() {
+            Some(id) => {
+                let id = id.to_string();
+                response.with("x-request-id", id)
+            }
+            None => response,
+        },
+    }
+}
+
+fn refusal(status: u16, message: &'static str) -> Response {
+    Response::json(status, Fault::new(INVALID_REQUEST, message).message(None))
+}
+
+/// Whether the client takes JSON, and an event stream. A client that says nothing takes JSON.
+fn accepted(request: &Request) -> (bool, bool) {
+    let Some(header) = request.header("accept") else { return (true, false) };
+    let mut accepted = (false, false);
+    for range in header.split(',') {
+        let mut parts = range.split(';').map(str::trim);
+        let kind = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let refused = parts.any(|part| matches!(part, "q=0" | "q=0.0" | "q=0.00" | "q=0.000"));
+        match kind.as_str() {
+            _ if refused => {}
+            "application/json" | "application/*" => accepted.0 = true,
+            "text/event-stream" | "text/*" => accepted.1 = true,
+            "*/*" => accepted.0 = true,
+            _ => {}
+        }
+    }
+    accepted
+}
+
+fn is_json(media: &str) -> bool {
+    media.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
+}
+
+/// Read, decide, call, answer. An early end is an answer, too.
+fn speak(context: &mut Context, only_stream: bool) -> Result<Response, Response> {
+    let header = context.request.header("mcp-protocol-version");
+    let header = header.as_deref().map(str::trim);
+    let era = Era::of_header(header);
+    let unreadable = |fault: Fault| Response::json(fault.status, fault.message(era.unknown_id()));
+    let Ok(text) = std::str::from_utf8(context.request.body) else {
+        return Err(unreadable(Fault::new(PARSE_ERROR, "not UTF-8")));
+    };
+    if !text.trim_start().starts_with('[') {
+        let mut replies = vec![decide(context, header, text, false)?];
+        send(context, &mut replies);
+        return Ok(match replies.pop() {
+            Some(Reply::Message { text, status, events }) if only_stream || !events.is_empty() => {
+                sse::response(status, &events, &text)
+            }
+            Some(Reply::Message { text, status, .. }) => Response::json(status, text),
+            _ => Response::empty(202),
+        });
+    }
+    if !era.has_batches() {
+        return Err(unreadable(Fault::new(INVALID_REQUEST, "this revision has no batches")));
+    }
+    let items: Vec<&RawValue> =
+        serde_json::from_str(text).map_err(|_| unreadable(Fault::new(PARSE_ERROR, "not JSON")))?;
+    if items.is_empty() || items.len() > MAX_BATCH {
+        return Err(unreadable(Fault::new(INVALID_REQUEST, "a batch holds 1 to 64 messages")));
+    }
+    let mut replies = Vec::with_capacity(items.len());
+    for item in items {
+        replies.push(decide(context, header, item.get(), true)?);
+    }
+    send(context, &mut replies);
+    let mut messages = Vec::new();
+    let mut notifications = Vec::new();
+    for reply in replies {
+        if let Reply::Message { text, events, .. } = reply {
+            messages.push(text);
+            notifications.extend(events);
+        }
+    }
+    if messages.is_empty() {
+        return Ok(Response::empty(202));
+    }
+    let text = format!("[{}]", messages.join(","));
+    if only_stream || !notifications.is_empty() {
+        return Ok(sse::response(200, &notifications, &text));
+    }
+    Ok(Response::json(200, text))
+}
+
+/// Call the tools of all pending replies at once.
+fn send(context: &mut Context, replies: &mut [Reply]) {
+    let mut calls = Vec::new();
+    let mut requests = Vec::new();
+    for (at, reply) in replies.iter_mut().enumerate() {
+        if let Reply::Pending(..) = reply
+            && let Reply::Pending(call, request) = std::mem::replace(reply, Reply::None)
+        {
+            calls.push((at, call));
+            requests.push(request);
+        }
+    }
+    if requests.is_empty() {
+        return;
+    }
+    let answers = context.host.exchange(&requests);
+    for ((at, call), answer) in calls.into_iter().zip(answers) {
+        let answer = call::finish(context, &call, answer);
+        replies[at] = match answer.result {
+            Ok(text) => {
+                Reply::Message { text: result(call.id, &text), status: 200, events: answer.events }
+            }
+            Err(fault) => Reply::Message {
+                text: fault.message(Some(call.id)),
+                status: fault.status,
+                events: Vec::new(),
+            },
+        };
+    }
+}
+
+/// Decide one message. Err is the answer to the whole request.
+fn decide<'a>(
+    context: &mut Context<'a, '_>,
+    header: Option<&str>,
+    text: &'a str,
+    batched: bool,
+) -> Result<Reply<'a>, Response> {
+    let by_header = Era::of_header(header);
+    let call = match read(text) {
+        Ok(Incoming::Request(call)) => call,
+        Ok(Incoming::Notification(method)) => {
+            permit(context, &method)?;
+            return Ok(Reply::None);
+        }
+        Ok(Incoming::Response) if by_header.is_modern() => {
+            let fault = Fault::new(INVALID_REQUEST, "this revision has no responses of clients");
+            return Err(Response::json(400, fault.message(None)));
+        }
+        Ok(Incoming::Response) => return Ok(Reply::None),
+        Err(Unreadable { fault, id }) => {
+            let id = id.or(by_header.unknown_id());
+            let status = if by_header.is_modern() || id == by_header.unknown_id() { fault.status } else { 200 };
+            let status = if by_header.is_modern() && status == 200 { 400 } else { status };
+            return Ok(Reply::Message { text: fault.message(id), status, events: Vec::new() });
+        }
+    };
+    let era = Era::of(header, &call);
+    let outcome = match era {
+        Era::Modern => era::check(&context.request, header, &call).map_err(Stop::from),
+        Era::Legacy(_) if batched && call.method == "initialize" => {
+            Err(Fault::new(INVALID_REQUEST, "initialize cannot be part of a batch").into())
+        }
+        Era::Legacy(_) => Ok(()),
+    };
+    match outcome.and_then(|()| perform(context, era, &call)) {
+        Ok(Ready::Send(prepared, request)) => Ok(Reply::Pending(prepared, request)),
+        Ok(Ready::Answered(text)) => {
+            Ok(Reply::Message { text: result(call.id, &text), status: 200, events: Vec::new() })
+        }
+        Err(Stop::Fault(fault)) => {
+            let status = if era.is_modern() { fault.status } else { 200 };
+            Ok(Reply::Message { text: fault.message(Some(call.id)), status, events: Vec::new() })
+        }
+        Err(Stop::Refuse(response)) => Err(response),
+    }
+}
+
+fn permit(context: &mut Context, method: &str) -> Result<(), Response> {
+    let component = context.endpoint.component;
+    match &mut context.gate {
+        None => Ok(()),
+        Some(gate) => gate.may_send(
+            method,
+            |host| catalog::index(component, host).unwrap_or_default(),
+            context.host,
+        ),
+    }
+}
+
+fn perform<'a>(context: &mut Context<'a, '_>, era: Era, call: &Call<'a>) -> Result<Ready<'a>, Stop> {
+    if call.method == "tools/call" {
+        return call::prepare(context, era, call);
+    }
+    context.require_component()?;
+    if call.method == "tools/list" {
+        return list::list(context, era, call).map(Ready::Answered);
+    }
+    permit(context, &call.method).map_err(Stop::Refuse)?;
+    match (era, &*call.method) {
+        (Era::Modern, "server/discover") => Ok(Ready::Answered(discover(context))),
+        (Era::Legacy(_), "initialize") => Ok(Ready::Answered(initialize(context, call))),
+        (Era::Legacy(_), "ping") => Ok(Ready::Answered("{}".into())),
+        (_, method) => {
+            let name: String = method.chars().take(64).collect();
+            Err(Fault::new(METHOD_NOT_FOUND, format!("Method not found: {name}")).into())
+        }
+    }
+}
+
+const CAPABILITIES: &str = ",\"capabilities\":{\"tools\":{\"listChanged\":false}}";
+
+fn initialize(context: &Context, call: &Call) -> String {
+    let newest = LEGACY[LEGACY.len() - 1];
+    let asked = call.params.protocol_version.and_then(string);
+    let version = asked
+        .and_then(|asked| LEGACY.iter().find(|known| **known == asked))
+        .copied()
+        .unwrap_or(newest);
+    let mut text = format!("{{\"protocolVersion\":\"{version}\"{CAPABILITIES},\"serverInfo\":");
+    text.push_str(context.implementation());
+    instructions(&mut text, context);
+    text.push('}');
+    text
+}
+
+fn discover(context: &Context) -> String {
+    let mut text = format!("{{\"resultType\":\"complete\",\"supportedVersions\":{SUPPORTED}{CAPABILITIES}");
+    instructions(&mut text, context);
+    let scope = if context.gate.is_some() { "private" } else { "public" };
+    text.push_str(&format!(",\"ttlMs\":{},\"cacheScope\":\"{scope}\"", context.config.list_ttl_ms));
+    crate::answer::write_meta(&mut text, None, Some(context.implementation()));
+    text.push('}');
+    text
+}
+
+fn instructions(text: &mut String, context: &Context) {
+    if let Some(instructions) = context.config.instructions {
+        text.push_str(",\"instructions\":");
+        text.push_str(instructions.get());
+    }
+}

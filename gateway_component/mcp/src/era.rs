@@ -1,0 +1,181 @@
+//! Which revision of the protocol a request speaks, and what the modern one demands of its headers.
+
+use crate::jsonrpc::{
+    Call, Fault, HEADER_MISMATCH, INVALID_PARAMS, UNSUPPORTED_VERSION, is_object, quote, string,
+};
+use crate::message::Request;
+use std::borrow::Cow;
+
+/// Revisions with `initialize`, oldest first.
+pub(crate) const LEGACY: [&str; 3] = ["2025-03-26", "2025-06-18", "2025-11-25"];
+/// The stateless revision.
+pub(crate) const MODERN: &str = "2026-07-28";
+/// JSON text of everything that is spoken here.
+pub(crate) const SUPPORTED: &str = r#"["2026-07-28","2025-11-25","2025-06-18","2025-03-26"]"#;
+
+/// The era of one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Era {
+    /// Index into [`LEGACY`].
+    Legacy(usize),
+    Modern,
+}
+
+impl Era {
+    /// What the header alone says; a body with modern metadata overrides it.
+    pub fn of_header(header: Option<&str>) -> Era {
+        match header {
+            // A client of 2025-03-26 knows no such header (2025-06-18, basic/transports).
+            None => Era::Legacy(0),
+            Some(version) => {
+                LEGACY.iter().position(|known| *known == version).map_or(Era::Modern, Era::Legacy)
+            }
+        }
+    }
+
+    /// The era of a request: modern metadata in the body, or the header.
+    pub fn of(header: Option<&str>, call: &Call) -> Era {
+        match &call.params.meta {
+            Some(meta) if meta.fields.version.is_some() => Era::Modern,
+            _ => Era::of_header(header),
+        }
+    }
+
+    /// Whether several messages may come as one (2025-03-26 only).
+    pub fn has_batches(self) -> bool {
+        self == Era::Legacy(0)
+    }
+
+    /// The id of an error about a message whose own could not be read. Newer schemas leave it out, older ones need one.
+    pub fn unknown_id(self) -> Option<&'static str> {
+        match self {
+            Era::Legacy(0 | 1) => Some("null"),
+            _ => None,
+        }
+    }
+
+    /// Whether structured content may be any JSON value.
+    pub fn is_modern(self) -> bool {
+        self == Era::Modern
+    }
+}
+
+/// Check what 2026-07-28 demands of a request (basic/transports/streamable-http, "Server Validation").
+pub(crate) fn check(request: &Request, header: Option<&str>, call: &Call) -> Result<(), Fault> {
+    let meta = call.params.meta.as_ref();
+    let version = meta.and_then(|meta| meta.fields.version).and_then(string);
+    let Some(header) = header else {
+        return Err(mismatch("the header MCP-Protocol-Version is missing"));
+    };
+    match &version {
+        Some(version) if version != header => {
+            return Err(mismatch("the header MCP-Protocol-Version differs from the version in params._meta"));
+        }
+        _ if header != MODERN => return Err(unsupported(header)),
+        None => {
+            return Err(invalid("params._meta lacks io.modelcontextprotocol/protocolVersion"));
+        }
+        Some(_) => {}
+    }
+    if !meta.and_then(|meta| meta.fields.capabilities).is_some_and(is_object) {
+        return Err(invalid("params._meta lacks io.modelcontextprotocol/clientCapabilities"));
+    }
+    same(request, "mcp-method", &call.method)?;
+    if call.method == "tools/call"
+        && let Some(name) = call.params.name.and_then(string)
+    {
+        same(request, "mcp-name", &name)?;
+    }
+    Ok(())
+}
+
+fn same(request: &Request, name: &str, expected: &str) -> Result<(), Fault> {
+    match request.header(name) {
+        None => Err(mismatch(format!("the header {name} is missing"))),
+        Some(value) if decode(&value).is_some_and(|value| value == expected) => Ok(()),
+        Some(_) => Err(mismatch(format!("the header {name} differs from the body"))),
+    }
+}
+
+pub(crate) fn mismatch(message: impl Into<Cow<'static, str>>) -> Fault {
+    Fault::new(HEADER_MISMATCH, message)
+}
+
+fn invalid(message: &'static str) -> Fault {
+    Fault::new(INVALID_PARAMS, message).with_status(400)
+}
+
+pub(crate) fn unsupported(requested: &str) -> Fault {
+    Fault::new(UNSUPPORTED_VERSION, "Unsupported protocol version")
+        .with_data(format!("{{\"supported\":{SUPPORTED},\"requested\":{}}}", quote(requested)))
+}
+
+/// A header's value as it was meant: `=?base64?…?=` decoded; None for invalid characters or encodings.
+pub(crate) fn decode(value: &str) -> Option<Cow<'_, str>> {
+    if let Some(encoded) = value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) {
+        return String::from_utf8(from_base64(encoded)?).ok().map(Cow::Owned);
+    }
+    value.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t')).then_some(Cow::Borrowed(value))
+}
+
+/// Strict base64 with padding (RFC 4648 §4).
+fn from_base64(text: &str) -> Option<Vec<u8>> {
+    let bytes = text.as_bytes();
+    if !bytes.len().is_multiple_of(4) {
+        return None;
+    }
+    let padding = bytes.iter().rev().take_while(|byte| **byte == b'=').count();
+    if padding > 2 {
+        return None;
+    }
+    let mut decoded = Vec::with_capacity(bytes.len() / 4 * 3);
+    let (mut bits, mut held) = (0u32, 0);
+    for byte in &bytes[..bytes.len() - padding] {
+        let value = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        bits = bits << 6 | u32::from(value);
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            decoded.push((bits >> held) as u8);
+        }
+    }
+    (bits & ((1 << held) - 1) == 0).then_some(decoded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_the_specification() {
+        for (header, value) in [
+            ("us-west1", Some("us-west1")),
+            ("=?base64?SGVsbG8sIOS4lueVjA==?=", Some("Hello, 世界")),
+            ("=?base64?IHBhZGRlZCA=?=", Some(" padded ")),
+            ("=?base64?bGluZTEKbGluZTI=?=", Some("line1\nline2")),
+            ("=?base64?PT9iYXNlNjQ/bGl0ZXJhbD89?=", Some("=?base64?literal?=")),
+            ("=?base64?SGVsbG8?=", None),
+            ("=?base64?SGVsbG9=?=", None),
+            ("=?base64?S$Vs?=", None),
+            ("=?base64?====?=", None),
+            ("世界", None),
+        ] {
+            assert_eq!(decode(header).as_deref(), value, "{header}");
+        }
+    }
+
+    #[test]
+    fn an_absent_header_is_the_oldest_revision_and_an_unknown_one_is_modern() {
+        assert_eq!(Era::of_header(None), Era::Legacy(0));
+        assert_eq!(Era::of_header(Some("2025-11-25")), Era::Legacy(2));
+        assert_eq!(Era::of_header(Some("2026-07-28")), Era::Modern);
+        assert_eq!(Era::of_header(Some("1900-01-01")), Era::Modern);
+    }
+}

@@ -1,0 +1,100 @@
+//! The authorizer's place in a request: who calls, and what that caller may see and do.
+
+use crate::catalog::Listed;
+use crate::config::Config;
+use crate::message::{Request, Response};
+use crate::{Host, route::Endpoint};
+use authorizer::{Caller, RequestView, ToolCall, ToolIdentity, Verdict};
+use serde_json::Value;
+
+/// The rules of an app that is not public, and its caller.
+pub(crate) struct Gate<'a> {
+    rules: &'a authorizer::Config,
+    caller: Box<Caller>,
+    view: RequestView<'a>,
+}
+
+/// The rules of the app: None for a public one. Whatever cannot be read is the answer for everyone.
+pub(crate) fn rules(
+    text: &str,
+    config: &Config,
+    host: &mut dyn Host,
+) -> Result<Option<authorizer::Config>, Response> {
+    if config.is_public() {
+        return Ok(None);
+    }
+    let secret = host.variable("probe_token").unwrap_or_default();
+    serde_json::from_str::<Value>(text)
+        .ok()
+        .and_then(|value| authorizer::Config::parse(&value, secret.as_bytes()).ok())
+        .map_or_else(|| Err(authorizer::unavailable().into()), Ok)
+}
+
+pub(crate) fn view<'a>(request: &Request<'a>, endpoint: Option<Endpoint<'a>>) -> RequestView<'a> {
+    RequestView {
+        method: request.method,
+        path: request.path,
+        component: endpoint.and_then(|endpoint| endpoint.component),
+        headers: request.headers,
+    }
+}
+
+impl<'a> Gate<'a> {
+    /// Check the token. The answer to a bad one is the answer to the request.
+    pub fn open(
+        rules: &'a authorizer::Config,
+        view: RequestView<'a>,
+        host: &mut dyn Host,
+    ) -> Result<Gate<'a>, Response> {
+        match authorizer::check(rules, &view, host) {
+            Verdict::Allow(caller) => Ok(Gate { rules, caller, view }),
+            Verdict::Deny(response) => Err(response.into()),
+        }
+    }
+
+    pub fn subject(&self) -> &str {
+        self.caller.subject()
+    }
+
+    pub fn identity_headers(&self) -> Vec<(String, String)> {
+        self.caller.identity_headers()
+    }
+
+    /// Whether lists differ between callers.
+    pub fn narrows(&self) -> bool {
+        self.caller.narrows(self.rules)
+    }
+
+    pub fn may_call(&mut self, call: &ToolCall, host: &mut dyn Host) -> Result<(), Response> {
+        self.caller.authorize_call(self.rules, &self.view, call, host).map_err(Response::from)
+    }
+
+    /// Which of `tools` the caller may see.
+    pub fn visible(&mut self, tools: &[Listed], host: &mut dyn Host) -> Result<Vec<bool>, Response> {
+        let identities: Vec<ToolIdentity> = tools.iter().map(Listed::identity).collect();
+        self.caller
+            .authorize_list(self.rules, &self.view, self.view.component, &identities, host)
+            .map_err(Response::from)
+    }
+
+    /// Whether a message that names no tool may be answered. `tools` is asked for only when nothing else decides.
+    pub fn may_send(
+        &mut self,
+        method: &str,
+        tools: impl FnOnce(&mut dyn Host) -> Vec<Listed>,
+        host: &mut dyn Host,
+    ) -> Result<(), Response> {
+        let mut needed = false;
+        let mut first = || {
+            needed = true;
+            Vec::new()
+        };
+        let verdict = self.caller.authorize_other(self.rules, &self.view, method, &mut first, host);
+        if !needed {
+            return verdict.map_err(Response::from);
+        }
+        let tools = tools(host);
+        let mut again = || tools.iter().map(Listed::identity).collect();
+        self.caller.authorize_other(self.rules, &self.view, method, &mut again, host).map_err(Response::from)
+    }
+}

@@ -1,0 +1,105 @@
+//! The Model Context Protocol for a stateless server of tools: a request in, a response out.
+//!
+//! | revision | what is particular to it here |
+//! |---|---|
+//! | 2025-03-26 | batches; no version header |
+//! | 2025-06-18, 2025-11-25 | `initialize`; a version header |
+//! | 2026-07-28 | no `initialize`; metadata in every request, mirrored in headers; results that ask for input |
+//!
+//! [`handle`] does no I/O; a [`Host`] reads variables and carries requests to tools. All decisions about a request,
+//! its batch included, are taken before the first tool is called. What is only passed on is never parsed into values.
+
+mod answer;
+mod audit;
+mod call;
+mod catalog;
+mod config;
+mod context;
+mod dynamic;
+mod endpoint;
+mod era;
+mod gate;
+mod health;
+mod jsonrpc;
+mod list;
+mod message;
+mod origin;
+mod route;
+mod sse;
+mod strict;
+
+pub use message::{Failure, Request, Response, ToolRequest, ToolResponse};
+
+use config::Config;
+use origin::Passage;
+use route::Route;
+
+/// What the protocol needs from the world, besides what the authorizer needs.
+pub trait Host: authorizer::Env {
+    /// A variable of the gateway; None if there is none of that name.
+    fn variable(&mut self, name: &str) -> Option<String>;
+
+    /// Carry requests to components, all at once, and give their answers in the same order.
+    fn exchange(&mut self, requests: &[ToolRequest]) -> Vec<Result<ToolResponse, Failure>>;
+
+    /// Random bits for a request's id; not a secret.
+    fn random(&mut self) -> u64;
+
+    /// One line for the log.
+    fn log(&mut self, line: String);
+}
+
+/// Answer a request.
+pub fn handle(request: &Request, host: &mut dyn Host) -> Response {
+    let route = Route::parse(request.path);
+    if route == Route::Health {
+        return health::alive(request);
+    }
+    let text = host.variable("gateway_config").unwrap_or_default();
+    if route == Route::Policy && text == "{\"policyCheck\":true}" {
+        return policy(request, host);
+    }
+    let config = match Config::parse(&text) {
+        Ok(config) => config,
+        Err(error) => {
+            host.log(format!("gateway_config cannot be used: {error}"));
+            return Response::json(503, "{\"error\":\"this gateway is not configured\"}".into());
+        }
+    };
+    if route == Route::Ready {
+        return health::ready(request, &config, host);
+    }
+    let rules = match gate::rules(&text, &config, host) {
+        Ok(rules) => rules,
+        Err(response) => return response,
+    };
+    let endpoint = match route {
+        Route::Endpoint(endpoint) => endpoint,
+        Route::WellKnown => {
+            let view = gate::view(request, None);
+            return rules
+                .and_then(|rules| authorizer::well_known(&rules, &view))
+                .map_or_else(|| Response::empty(404), Response::from);
+        }
+        _ => return Response::empty(404),
+    };
+    let origin = match origin::judge(request, &config) {
+        Passage::Refused(response) => return response,
+        Passage::Allowed(origin) => origin,
+    };
+    let response = if request.method == "OPTIONS" {
+        origin::preflight(request)
+    } else {
+        endpoint::answer(request, endpoint, &config, rules.as_ref(), host)
+    };
+    origin::share(response, origin)
+}
+
+/// The operator's question about a policy, in a sandbox where nothing else is configured.
+fn policy(request: &Request, host: &mut dyn Host) -> Response {
+    if request.method != "POST" {
+        return Response::empty(405).with("allow", "POST");
+    }
+    let answer = authorizer::policy_check(request.body, host.now_ns());
+    Response { body: answer, ..Response::json(200, String::new()) }
+}

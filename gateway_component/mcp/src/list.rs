@@ -1,0 +1,155 @@
+//! `tools/list`: the baked text as it is, unless the caller may see only a part, or the list is long.
+
+use crate::answer::write_meta;
+use crate::Host;
+use crate::catalog;
+use crate::context::{Context, Stop};
+use crate::dynamic;
+use crate::era::Era;
+use crate::jsonrpc::{Call, Fault, INTERNAL_ERROR, INVALID_PARAMS, quote, string};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+/// A longer list is given in pages of about this many bytes.
+const PAGE: usize = 256 << 10;
+/// Metadata key that names the components whose tools are missing from a list, and why.
+const UNAVAILABLE: &str = "ftl.tools/unavailable";
+
+/// JSON text of the result.
+pub(crate) fn list(context: &mut Context, era: Era, call: &Call) -> Result<String, Stop> {
+    let start = match call.params.cursor {
+        None => 0,
+        Some(cursor) => {
+            string(cursor).and_then(|cursor| position(&cursor, context)).ok_or_else(bad_cursor)?
+        }
+    };
+    let component = context.endpoint.component;
+    let missing = || Stop::from(Fault::new(INTERNAL_ERROR, "the list of tools cannot be read"));
+    let baked = match catalog::list(component, context.host) {
+        Some(list) => list,
+        None if component.is_some() => "[]".into(),
+        None => return Err(missing()),
+    };
+    let (found, unavailable) = discovered(context);
+    let narrow = context.chooses() || context.gate.as_ref().is_some_and(|gate| gate.narrows());
+    let authorized = context.gate.is_some();
+    let (tools, next) = if !narrow && found.is_empty() && start == 0 && baked.len() <= PAGE {
+        if let Some(gate) = &mut context.gate {
+            let tools = |host: &mut dyn Host| catalog::index(component, host).unwrap_or_default();
+            gate.may_send("tools/list", tools, context.host).map_err(Stop::Refuse)?;
+        }
+        (baked, None)
+    } else {
+        let mut items: Vec<&RawValue> = serde_json::from_str(&baked).map_err(|_| missing())?;
+        let own: Vec<Box<RawValue>> = found
+            .iter()
+            .map(|(component, tool)| named(component, tool, context.endpoint.component.is_none()))
+            .collect();
+        items.extend(own.iter().map(|item| &**item));
+        if narrow {
+            let mut index = catalog::index(component, context.host).ok_or_else(missing)?;
+            index.extend(found.iter().map(|(component, tool)| dynamic::listed(component, tool)));
+            if index.len() != items.len() {
+                return Err(missing());
+            }
+            let mut keep: Vec<bool> =
+                index.iter().map(|tool| context.shows(&tool.component, tool.read_only)).collect();
+            if let Some(gate) = &mut context.gate {
+                let visible = gate.visible(&index, context.host).map_err(Stop::Refuse)?;
+                keep.iter_mut().zip(visible).for_each(|(keep, visible)| *keep &= visible);
+            }
+            let mut keep = keep.into_iter();
+            items.retain(|_| keep.next().unwrap_or(false));
+        }
+        page(&items, start, context.config.app.as_ref())?
+    };
+    let mut text = String::with_capacity(tools.len() + 256);
+    text.push_str(if era.is_modern() { "{\"resultType\":\"complete\",\"tools\":" } else { "{\"tools\":" });
+    text.push_str(&tools);
+    if let Some(next) = next {
+        text.push_str(",\"nextCursor\":");
+        text.push_str(&quote(&next));
+    }
+    if era.is_modern() {
+        // An incomplete list must be asked for again; one that depends on who asks is not for shared caches.
+        let ttl = if unavailable.is_empty() { context.config.list_ttl_ms } else { 0 };
+        let scope = if authorized || narrow { "private" } else { "public" };
+        text.push_str(&format!(",\"ttlMs\":{ttl},\"cacheScope\":\"{scope}\""));
+    }
+    let own = (!unavailable.is_empty()).then(|| {
+        let mut meta = Map::new();
+        meta.insert(UNAVAILABLE.into(), Value::Object(unavailable));
+        serde_json::value::to_raw_value(&meta).unwrap_or_default()
+    });
+    write_meta(&mut text, own.as_deref(), context.server_info(era));
+    text.push('}');
+    Ok(text)
+}
+
+type Found = Vec<(String, Map<String, Value>)>;
+
+/// The tools of dynamic components, and the components that could not be asked, with the reason.
+fn discovered(context: &mut Context) -> (Found, Map<String, Value>) {
+    let mut found = Vec::new();
+    let mut unavailable = Map::new();
+    if context.config.dynamic.is_empty() {
+        return (found, unavailable);
+    }
+    for (component, tools) in dynamic::tools(context) {
+        match tools {
+            Ok(tools) => found.extend(tools.into_iter().map(|tool| (component.clone(), tool))),
+            Err(reason) => {
+                unavailable.insert(component, reason.into());
+            }
+        }
+    }
+    (found, unavailable)
+}
+
+fn named(component: &str, tool: &Map<String, Value>, prefixed: bool) -> Box<RawValue> {
+    let mut tool = tool.clone();
+    if prefixed {
+        tool.insert("name".into(), dynamic::listed(component, &tool).name.into());
+    }
+    serde_json::value::to_raw_value(&tool).unwrap_or_default()
+}
+
+/// The items from `start` that make one page, and the cursor of the next.
+fn page(items: &[&RawValue], start: usize, app: &str) -> Result<(String, Option<String>), Stop> {
+    if start > 0 && start >= items.len() {
+        return Err(bad_cursor());
+    }
+    let mut text = String::from("[");
+    for (at, item) in items.iter().enumerate().skip(start) {
+        if at > start {
+            if text.len() + item.get().len() > PAGE {
+                text.push(']');
+                return Ok((text, Some(cursor(at, app))));
+            }
+            text.push(',');
+        }
+        text.push_str(item.get());
+    }
+    text.push(']');
+    Ok((text, None))
+}
+
+fn cursor(at: usize, app: &str) -> String {
+    format!("{at}.{}", tag(app))
+}
+
+/// Where a cursor points: only one that this version of the application gave out is good.
+fn position(cursor: &str, context: &Context) -> Option<usize> {
+    let (at, given) = cursor.split_once('.')?;
+    let position = at.parse::<usize>().ok().filter(|position| *position > 0)?;
+    (given == tag(context.config.app.as_ref()) && at == position.to_string()).then_some(position)
+}
+
+fn tag(app: &str) -> &str {
+    let digest = app.rsplit(':').next().unwrap_or(app);
+    digest.get(..12).unwrap_or(digest)
+}
+
+fn bad_cursor() -> Stop {
+    Fault::new(INVALID_PARAMS, "this cursor was not given out by this server").into()
+}

@@ -1,0 +1,60 @@
+//! Server-sent events, both ways: an answer to the client, and what a tool streams.
+
+use crate::message::Response;
+
+/// An answer as an event stream: notifications, then the message.
+pub(crate) fn response(status: u16, events: &[String], message: &str) -> Response {
+    let mut body = String::with_capacity(message.len() + 32);
+    for event in events.iter().map(String::as_str).chain([message]) {
+        body.push_str("event: message\ndata: ");
+        // JSON may hold line breaks between its tokens only; there they are as good as spaces.
+        body.extend(event.chars().map(|letter| if matches!(letter, '\n' | '\r') { ' ' } else { letter }));
+        body.push_str("\n\n");
+    }
+    let mut response = Response::empty(status)
+        .with("content-type", "text/event-stream")
+        .with("cache-control", "no-cache")
+        .with("x-accel-buffering", "no");
+    response.body = body.into_bytes();
+    response
+}
+
+/// The data of each event of a stream (HTML standard, "Interpreting an event stream").
+pub(crate) fn events(text: &str) -> Vec<String> {
+    let mut events = Vec::new();
+    let mut data: Option<String> = None;
+    // A stream that ends without its last blank line still ends its event here: it can no longer be continued.
+    for line in text.trim_start_matches('\u{feff}').split('\n').chain([""]) {
+        let line = line.strip_suffix('\r').unwrap_or(line);
+        if line.is_empty() {
+            events.extend(data.take());
+        } else if let Some(value) = line.strip_prefix("data:") {
+            let value = value.strip_prefix(' ').unwrap_or(value);
+            match &mut data {
+                None => data = Some(value.to_string()),
+                Some(data) => {
+                    data.push('\n');
+                    data.push_str(value);
+                }
+            }
+        }
+    }
+    events
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_can_be_read() {
+        let written = response(200, &["{\"a\":\n1}".into()], "{}");
+        assert_eq!(events(std::str::from_utf8(&written.body).unwrap()), ["{\"a\": 1}", "{}"]);
+    }
+
+    #[test]
+    fn streams_of_others() {
+        assert_eq!(events(": hi\r\nid: 1\r\ndata:{\"a\":\r\ndata: 1}\r\n\r\ndata: {}"), ["{\"a\":\n1}", "{}"]);
+        assert!(events("event: x\n\n").is_empty());
+    }
+}

@@ -1,0 +1,310 @@
+//! tools/call: what reaches the tool, what may come back, and what the log says.
+
+mod common;
+
+use common::{Answer, App, body, header, ok, raw};
+use mcp::Failure;
+use serde_json::{Value, json};
+
+fn with_output() -> App {
+    let mut app = App::new();
+    app.catalog(&[("math", vec![json!({
+        "name": "sum",
+        "inputSchema": {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]},
+        "outputSchema": {"type": "object", "properties": {"sum": {"type": "integer"}}, "required": ["sum"]},
+    })])]);
+    app
+}
+
+#[test]
+fn the_arguments_reach_the_tool_as_they_were_written() {
+    let mut app = App::new();
+    let text = r#"{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"weather__report",
+        "arguments":{"city": "Ålesund", "n": 12345678901234567890, "e": 1.0e2}}}"#;
+    let headers = [
+        ("content-type", "application/json"),
+        ("x-request-id", "req-1"),
+        ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+        ("tracestate", "a=b"),
+        ("authorization", "Bearer secret"),
+        ("x-auth-subject", "root"),
+        ("cookie", "c=1"),
+    ];
+    let response = app.request("POST", "/mcp", &headers, text.as_bytes());
+    assert_eq!(response.status, 200);
+    assert_eq!(header(&response, "x-request-id"), Some("req-1"));
+    let sent = &app.sent[0];
+    assert_eq!((sent.method, sent.url.as_str()), ("POST", "weather/report"));
+    assert_eq!(sent.body, r#"{"city": "Ålesund", "n": 12345678901234567890, "e": 1.0e2}"#);
+    assert_eq!(sent.header("traceparent"), Some(headers[2].1));
+    assert_eq!(sent.header("tracestate"), Some("a=b"));
+    assert_eq!(sent.header("x-request-id"), Some("req-1"));
+    let given: Vec<&str> = sent.headers.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(given, ["content-type", "accept", "x-request-id", "traceparent", "tracestate"]);
+}
+
+#[test]
+fn a_call_reads_two_variables_whatever_the_catalog_holds() {
+    let mut app = App::new();
+    app.call("weather__forecast", json!({}));
+    assert_eq!(app.read.len(), 2, "{:?}", app.read);
+}
+
+#[test]
+fn names_that_name_nothing() {
+    let mut app = App::new();
+    for name in [json!("weather__"), json!("forecast"), json!("x".repeat(5000)), json!(5), Value::Null] {
+        let answer = app.legacy("tools/call", json!({"name": name, "arguments": {}}));
+        assert_eq!(answer["error"]["code"], -32602, "{name}");
+    }
+    assert!(app.sent.is_empty());
+    let longest = app.log.iter().map(String::len).max().unwrap();
+    assert!(longest < 600, "a client's text is cut in the log");
+}
+
+#[test]
+fn arguments_are_checked_and_the_model_is_told() {
+    let mut app = with_output();
+    let (text, failed) = app.call("math__sum", json!({"a": "three"}));
+    assert!(failed);
+    assert!(text.starts_with("Invalid arguments for tool `math__sum`:\n- /a: "), "{text}");
+    let (text, failed) = app.call("math__sum", json!({}));
+    assert!(failed && text.contains("missing required property \"a\""), "{text}");
+    assert!(app.sent.is_empty());
+    for arguments in ["[]", "\"x\"", "{\"a\":1,\"a\":2}", "{\"a\":1e999}"] {
+        let text = format!(
+            r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{{"name":"math__sum","arguments":{arguments}}}}}"#
+        );
+        let response = app.request("POST", "/mcp", &[("content-type", "application/json")], text.as_bytes());
+        assert_eq!(body(&response)["error"]["code"], -32602, "{arguments}");
+    }
+    app.configure(json!({"validate": false}));
+    assert!(app.call("math__sum", json!({"a": "three"})).0.contains("three"));
+}
+
+#[test]
+fn a_tool_may_answer_anything() {
+    let text = |text: &str| json!([{"type": "text", "text": text}]);
+    type Case = (fn(&str, &str) -> Answer, &'static str, &'static str);
+    let cases: &[Case] = &[
+        (|_, _| Err(Failure::Timeout), "it did not answer within 1000 ms", "timeout"),
+        (|_, _| Err(Failure::TooLarge), "its answer is longer than 1048576 bytes", "too_large"),
+        (|_, _| Err(Failure::Broken), "could not be reached or broke off", "failed"),
+        (|_, _| raw(500, "", b""), "ended without an answer (HTTP 500)", "failed"),
+        (|_, _| raw(500, "text/plain", b"oops"), "answered HTTP 500", "failed"),
+        (|_, _| raw(404, "", b""), "answered HTTP 404", "failed"),
+        (|_, _| raw(200, "", b""), "its answer is empty", "bad_answer"),
+        (|_, _| raw(200, "", b"<html>"), "its answer is not JSON", "bad_answer"),
+        (|_, _| raw(200, "", b"[1]"), "is JSON, and no tool result", "bad_answer"),
+        (|_, _| raw(200, "", b"{}"), "neither content nor structuredContent", "bad_answer"),
+        (|_, _| raw(200, "", b"\xff"), "UTF-8", "bad_answer"),
+        (|_, _| ok(json!({"content": "x"})), "content that MCP does not know", "bad_answer"),
+        (|_, _| ok(json!({"content": [{"type": "hologram"}]})), "content that MCP does not know", "bad_answer"),
+        (|_, _| ok(json!({"content": [{"type": "image", "data": "x"}]})), "MCP does not know", "bad_answer"),
+        (|_, _| ok(json!({"resultType": "input_required", "requestState": "s"})), "2026-07-28", "refused"),
+        (|_, _| ok(json!({"error": {"code": -32000, "message": "no such day"}})), "no such day", "failed"),
+        (|_, _| raw(200, "text/event-stream", b"data: 5\n\n"), "no tool result", "bad_answer"),
+        (|_, _| raw(200, "text/event-stream", b""), "its answer is empty", "bad_answer"),
+    ];
+    for (tool, reason, outcome) in cases {
+        let mut app = App::new();
+        app.tool = *tool;
+        let (said, failed) = app.call("weather__report", json!({}));
+        assert!(failed && said.starts_with("Tool `weather__report` failed: ") && said.contains(reason), "{said}");
+        assert!(app.log[0].contains(&format!("\"outcome\":\"{outcome}\"")), "{}", app.log[0]);
+        app.tool = |_, _| ok(json!({"content": [{"type": "text", "text": "fine"}]}));
+        assert_eq!(app.call("weather__report", json!({})), ("fine".into(), false));
+    }
+    let mut app = App::new();
+    app.tool = |_, _| raw(422, "application/json", br#"{"content":[{"type":"text","text":"no city"}]}"#);
+    assert_eq!(app.call("weather__report", json!({})), ("no city".into(), true));
+    app.tool = |_, _| {
+        ok(json!({
+            "content": [{"type": "text", "text": "null", "annotations": null}],
+            "structuredContent": null, "isError": null, "_meta": {"a": 1}, "other": 1,
+        }))
+    };
+    let answer = app.legacy("tools/call", json!({"name": "weather__report"}));
+    assert_eq!(answer["result"], json!({"content": text("null"), "_meta": {"a": 1}}));
+    app.tool = |_, _| ok(json!({"error": {"code": -32602, "message": "no", "data": [1]}}));
+    let answer = app.legacy("tools/call", json!({"name": "weather__report"}));
+    assert_eq!(answer["error"], json!({"code": -32602, "message": "no", "data": [1]}));
+}
+
+#[test]
+fn all_content_passes_unchanged() {
+    let mut app = App::new();
+    app.tool = |_, _| {
+        ok(json!({"content": [
+            {"type": "text", "text": "a", "annotations": {"audience": ["user"], "priority": 0.5}, "_meta": {"x": 1}},
+            {"type": "image", "data": "aGk=", "mimeType": "image/png"},
+            {"type": "audio", "data": "aGk=", "mimeType": "audio/wav"},
+            {"type": "resource_link", "uri": "file:///a", "name": "a", "size": 3},
+            {"type": "resource", "resource": {"uri": "file:///a", "text": "hi", "mimeType": "text/plain"}},
+            {"type": "resource", "resource": {"uri": "file:///a", "blob": "aGk="}},
+        ]}))
+    };
+    let answer = app.legacy("tools/call", json!({"name": "weather__report"}));
+    let Ok(given) = (app.tool)("", "") else { panic!() };
+    assert_eq!(answer["result"], serde_json::from_slice::<Value>(&given.body).unwrap());
+}
+
+#[test]
+fn structured_content_must_match_its_schema() {
+    let mut app = with_output();
+    let arguments = json!({"a": 1});
+    let call = json!({"name": "math__sum", "arguments": arguments});
+    app.tool = |_, _| ok(json!({"structuredContent": {"sum": 3}}));
+    let answer = app.legacy("tools/call", call.clone());
+    assert_eq!(answer["result"], json!({
+        "content": [{"type": "text", "text": "{\"sum\":3}"}], "structuredContent": {"sum": 3},
+    }));
+    app.tool = |_, _| ok(json!({"content": [{"type": "text", "text": "{\"sum\": 3}"}]}));
+    assert_eq!(app.legacy("tools/call", call.clone())["result"]["structuredContent"], json!({"sum": 3}));
+    app.tool = |_, _| ok(json!({"content": [], "structuredContent": {"sum": "3"}}));
+    let (said, failed) = app.call("math__sum", arguments.clone());
+    assert!(failed && said.contains("does not match its output schema: /sum: "), "{said}");
+    app.tool = |_, _| ok(json!({"content": [{"type": "text", "text": "3"}]}));
+    assert!(app.call("math__sum", arguments.clone()).0.contains("asks for structuredContent"));
+    app.tool = |_, _| ok(json!({"content": [{"type": "text", "text": "no"}], "isError": true}));
+    assert_eq!(app.call("math__sum", arguments), ("no".into(), true));
+}
+
+#[test]
+fn modern_results_say_what_they_are() {
+    let mut app = App::new();
+    app.tool = |_, _| ok(json!({"content": [], "structuredContent": [1], "_meta": {"a": {"b": 1}}}));
+    let response = app.modern("/mcp", &[], "tools/call", json!({"name": "weather__report"}));
+    assert_eq!(body(&response)["result"], json!({
+        "resultType": "complete", "content": [], "structuredContent": [1],
+        "_meta": {
+            "io.modelcontextprotocol/serverInfo": {"name": "demo", "version": "1.2.3", "title": "Demo"},
+            "a": {"b": 1},
+        },
+    }));
+    // Before, structured content was an object.
+    assert_eq!(app.legacy("tools/call", json!({"name": "weather__report"}))["result"].get("structuredContent"), None);
+}
+
+#[test]
+fn rounds_of_input_pass_both_ways() {
+    let mut app = App::new();
+    app.tool = |_, _| {
+        ok(json!({
+            "inputRequests": {"name": {"method": "elicitation/create", "params": {"message": "Näme?"}}},
+            "requestState": "s1",
+        }))
+    };
+    let able = json!({"io.modelcontextprotocol/clientCapabilities": {"elicitation": {}}});
+    let call = json!({"name": "weather__report", "_meta": able});
+    let response = app.modern("/mcp", &[], "tools/call", call.clone());
+    let result = body(&response)["result"].clone();
+    assert_eq!(result["resultType"], "input_required");
+    assert_eq!(result["requestState"], "s1");
+    assert_eq!(result["inputRequests"]["name"]["params"]["message"], "Näme?");
+    let mut retry = call;
+    retry["inputResponses"] = json!({"name": {"action": "accept", "content": {"name": "Åse 😀"}}});
+    retry["requestState"] = json!("s1");
+    app.modern("/mcp", &[], "tools/call", retry.clone());
+    let sent = &app.sent[1];
+    let value = |name: &str| serde_json::from_str::<Value>(sent.header(name).unwrap()).unwrap();
+    assert!(sent.headers.iter().all(|(_, value)| value.is_ascii()));
+    assert_eq!(value("x-mcp-input-responses"), retry["inputResponses"]);
+    assert_eq!(value("x-mcp-request-state"), "s1");
+    assert_eq!(value("x-mcp-meta")["io.modelcontextprotocol/clientCapabilities"], json!({"elicitation": {}}));
+    for wrong in [json!(5), json!({"name": 5})] {
+        let response = app.modern("/mcp", &[], "tools/call", json!({"name": "notes__add", "inputResponses": wrong}));
+        assert_eq!(body(&response)["error"]["code"], -32602);
+    }
+    // A client that cannot be asked is told what it lacks.
+    let response = app.modern("/mcp", &[], "tools/call", json!({"name": "weather__report"}));
+    let error = body(&response)["error"].clone();
+    assert_eq!((response.status, &error["code"]), (400, &json!(-32021)));
+    assert_eq!(error["data"], json!({"requiredCapabilities": {"elicitation": {}}}));
+}
+
+#[test]
+fn progress_comes_as_a_stream_to_whom_wants_it() {
+    let mut app = App::new();
+    app.tool = |_, _| {
+        raw(200, "text/event-stream; charset=utf-8", b"data: {\"method\":\"notifications/progress\",\"params\":{\"progress\":0.5,\"total\":1,\"progressToken\":\"other\"}}\n\n\
+            data: {\"method\":\"notifications/message\",\"params\":{\"level\":\"info\",\"data\":\"x\"}}\n\n\
+            data: {\"method\":\"roots/list\",\"id\":1}\n\n\
+            data: {\"content\":[]}\n\n")
+    };
+    let call = |meta: Value| json!({"name": "weather__report", "_meta": meta});
+    let response = app.modern("/mcp", &[], "tools/call", call(json!({"progressToken": "t"})));
+    let text = String::from_utf8(response.body.clone()).unwrap();
+    let events: Vec<Value> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("data: "))
+        .map(|data| serde_json::from_str(data).unwrap())
+        .collect();
+    assert_eq!(header(&response, "content-type"), Some("text/event-stream"));
+    assert_eq!(events.len(), 2);
+    assert_eq!(events[0], json!({"jsonrpc": "2.0", "method": "notifications/progress", "params":
+        {"progressToken": "t", "progress": 0.5, "total": 1}}));
+    assert_eq!(events[1]["result"]["content"], json!([]));
+    assert_eq!(app.sent[0].header("accept"), Some("application/json, text/event-stream"));
+    let logged = json!({"io.modelcontextprotocol/logLevel": "info"});
+    let response = app.modern("/mcp", &[], "tools/call", call(logged));
+    assert!(String::from_utf8(response.body).unwrap().contains("notifications/message"));
+    let response = app.modern("/mcp", &[], "tools/call", call(json!({})));
+    assert_eq!(header(&response, "content-type"), Some("application/json"));
+    let headers = [("accept", "application/json")];
+    let message = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call(json!({"progressToken": 5}))});
+    let response = app.request(
+        "POST",
+        "/mcp",
+        &[("content-type", "application/json"), headers[0]],
+        message.to_string().as_bytes(),
+    );
+    assert_eq!(header(&response, "content-type"), Some("application/json"));
+}
+
+#[test]
+fn parameters_are_mirrored_in_headers() {
+    let mut app = App::new();
+    app.catalog(&[("db", vec![json!({
+        "name": "query",
+        "inputSchema": {"type": "object"},
+        "headers": {"Mcp-Param-Region": "/region", "Mcp-Param-Limit": "/page/limit", "Mcp-Param-Dry": "/dry"},
+    })])]);
+    for (arguments, headers, good) in [
+        (json!({"region": "eu"}), vec![("mcp-param-region", "eu")], true),
+        (json!({"region": "eu"}), vec![("mcp-param-region", "=?base64?ZXU=?=")], true),
+        (json!({"region": "eu"}), vec![("mcp-param-region", "=?base64?ZXU?=")], false),
+        (json!({"region": "eu"}), vec![("mcp-param-region", "us")], false),
+        (json!({"region": "eu"}), vec![], false),
+        (json!({}), vec![], true),
+        (json!({"region": null}), vec![], true),
+        (json!({}), vec![("mcp-param-region", "eu")], false),
+        (json!({"page": {"limit": 42}}), vec![("mcp-param-limit", "42.0")], true),
+        (json!({"page": {"limit": 42}}), vec![("mcp-param-limit", "43")], false),
+        (json!({"dry": true}), vec![("mcp-param-dry", "true")], true),
+        (json!({"dry": true}), vec![("mcp-param-dry", "1")], false),
+    ] {
+        let call = json!({"name": "db__query", "arguments": arguments});
+        let response = app.modern("/mcp", &headers, "tools/call", call);
+        let code = body(&response)["error"]["code"].as_i64();
+        assert_eq!((response.status, code), if good { (200, None) } else { (400, Some(-32020)) }, "{arguments}");
+    }
+    let (_, failed) = app.call("db__query", json!({"region": "eu"}));
+    assert!(!failed, "older clients know no such headers");
+}
+
+#[test]
+fn one_line_of_audit_for_each_call() {
+    let mut app = App::new();
+    app.call("weather__report", json!({"city": "Oslo"}));
+    let line: Value = serde_json::from_str(&app.log[0]).unwrap();
+    let size = line["responseBytes"].as_u64().unwrap();
+    assert!(size > 0);
+    assert_eq!(line, json!({
+        "event": "tools/call", "app": "demo", "tool": "weather__report", "outcome": "ok", "durationMs": 0.0,
+        "requestBytes": 15, "responseBytes": size, "requestId": "0000000000abcdef",
+    }));
+    app.configure(json!({"audit": false}));
+    app.call("weather__report", json!({}));
+    assert_eq!(app.log.len(), 1);
+}

@@ -1,0 +1,125 @@
+//! tools/list: the baked list, choices, pages, and components that are asked at run time.
+
+mod common;
+
+use common::{App, body, names, ok, tool};
+use serde_json::{Value, json};
+
+fn list(app: &mut App, path: &str, headers: &[(&str, &str)]) -> Value {
+    body(&app.modern(path, headers, "tools/list", json!({})))["result"].clone()
+}
+
+#[test]
+fn the_baked_list_is_used_as_it_is() {
+    let mut app = App::new();
+    let result = list(&mut app, "/mcp", &[]);
+    assert_eq!(app.read, ["gateway_config", "tools_list"]);
+    assert_eq!(names(&result), ["weather__forecast", "weather__report", "notes__add"]);
+    assert_eq!((&result["ttlMs"], &result["cacheScope"]), (&json!(60000), &json!("public")));
+    assert_eq!(result["resultType"], "complete");
+    let legacy = app.legacy("tools/list", json!({}));
+    assert_eq!(legacy["result"].as_object().unwrap().keys().collect::<Vec<_>>(), ["tools"]);
+}
+
+#[test]
+fn paths_and_headers_choose() {
+    let both = ["weather__forecast", "weather__report", "notes__add"];
+    for (path, headers, expected) in [
+        ("/mcp", vec![], both.to_vec()),
+        ("/mcp/readonly", vec![], vec!["weather__forecast"]),
+        ("/mcp", vec![("x-mcp-readonly", "true")], vec!["weather__forecast"]),
+        ("/mcp", vec![("x-mcp-readonly", "yes")], vec!["weather__forecast"]),
+        ("/mcp", vec![("x-mcp-readonly", "false")], both.to_vec()),
+        ("/mcp", vec![("x-mcp-toolsets", "notes")], vec!["notes__add"]),
+        ("/mcp", vec![("x-mcp-toolsets", " notes , weather ")], both.to_vec()),
+        ("/mcp", vec![("x-mcp-toolsets", "nobody")], vec![]),
+        ("/mcp", vec![("x-mcp-toolsets", " ")], both.to_vec()),
+        ("/mcp", vec![("x-mcp-toolsets", "notes"), ("x-mcp-readonly", "1")], vec![]),
+        ("/mcp/x/weather", vec![], vec!["forecast", "report"]),
+        ("/mcp/x/weather/readonly", vec![], vec!["forecast"]),
+        ("/mcp/x/weather", vec![("x-mcp-toolsets", "notes")], vec![]),
+    ] {
+        let mut app = App::new();
+        let result = list(&mut app, path, &headers);
+        assert_eq!(names(&result), expected, "{path} {headers:?}");
+        let prefix = if path.contains("/x/") { "weather__" } else { "" };
+        for (full, name) in [("weather__forecast", "forecast"), ("weather__report", "report")] {
+            let called = if prefix.is_empty() { full } else { name };
+            let call = json!({"name": called});
+            let answer = body(&app.modern(path, &headers, "tools/call", call));
+            assert_eq!(answer.get("result").is_some(), expected.contains(&called), "{path} {headers:?} {called}");
+        }
+    }
+}
+
+#[test]
+fn a_long_list_comes_in_pages() {
+    let mut app = App::new();
+    let tools: Vec<Value> = (0..40)
+        .map(|n| {
+            let mut tool = tool(&format!("t{n}"), false);
+            tool["description"] = json!("x".repeat(20_000));
+            tool
+        })
+        .collect();
+    app.catalog(&[("many", tools)]);
+    let (mut cursor, mut seen, mut pages) = (None, Vec::new(), 0);
+    loop {
+        let params = cursor.as_ref().map_or(json!({}), |cursor: &String| json!({"cursor": cursor}));
+        let result = body(&app.modern("/mcp/x/many", &[], "tools/list", params))["result"].clone();
+        seen.extend(names(&result));
+        pages += 1;
+        match result["nextCursor"].as_str() {
+            Some(next) => cursor = Some(next.to_string()),
+            None => break,
+        }
+    }
+    assert_eq!(pages, 4);
+    assert_eq!(seen, (0..40).map(|n| format!("t{n}")).collect::<Vec<_>>());
+    for bad in [json!("x"), json!(""), json!("0.0123456789ab"), json!("99.0123456789ab"), json!("12.other"), json!(5)] {
+        let answer = body(&app.modern("/mcp", &[], "tools/list", json!({"cursor": bad})));
+        assert_eq!(answer["error"]["code"], -32602, "{bad}");
+    }
+}
+
+fn with_dynamic() -> App {
+    let mut app = App::new();
+    app.configure(json!({"dynamic": ["late-one", "mute"]}));
+    app.variables.insert("tools_list_late_one".into(), "[]".into());
+    app.tool = |path, body| match (path, body) {
+        ("/", _) => ok(json!([tool("now", true), {"name": "bare", "description": null}])),
+        _ => ok(json!({"content": [{"type": "text", "text": path}]})),
+    };
+    app
+}
+
+#[test]
+fn dynamic_components_are_asked_once() {
+    let mut app = with_dynamic();
+    let expected = ["weather__forecast", "weather__report", "notes__add", "late-one__now", "late-one__bare"];
+    let result = list(&mut app, "/mcp", &[]);
+    assert_eq!(names(&result)[..5], expected);
+    assert_eq!(app.sent.len(), 2);
+    list(&mut app, "/mcp", &[]);
+    assert_eq!(app.sent.len(), 2, "the second time the store knows");
+    assert_eq!(names(&list(&mut app, "/mcp/x/late-one", &[])), ["now", "bare"]);
+    assert_eq!(names(&list(&mut app, "/mcp/x/late-one/readonly", &[])), ["now"]);
+    assert_eq!(app.call("late-one__now", json!({"city": "Oslo"})), ("/now".into(), false));
+    assert!(app.call("late-one__now", json!({"city": 5})).1, "its schema holds, too");
+    assert_eq!(app.legacy("tools/call", json!({"name": "late-one__gone"}))["error"]["code"], -32602);
+    app.variables.insert("probe_token".into(), "secret".into());
+    list(&mut app, "/mcp", &[]);
+    assert_eq!(app.sent.last().unwrap().url, "mute/", "what another key sealed is not believed");
+}
+
+#[test]
+fn a_component_that_cannot_be_asked_is_named() {
+    let mut app = with_dynamic();
+    app.tool = |_, _| Err(mcp::Failure::Timeout);
+    let result = list(&mut app, "/mcp", &[]);
+    assert_eq!(names(&result).len(), 3);
+    assert_eq!(result["ttlMs"], 0);
+    let reasons = &result["_meta"]["ftl.tools/unavailable"];
+    assert_eq!(reasons["late-one"], "it did not answer within 10000 ms");
+    assert!(app.store.is_empty() && app.log[0].contains("\"discovery\""));
+}
