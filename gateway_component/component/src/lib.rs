@@ -9,7 +9,9 @@ mod world;
 use mcp::{Request, Response};
 use std::borrow::Cow;
 use wasip2::exports::http::incoming_handler::Guest;
-use wasip2::http::types::{Fields, IncomingRequest, Method, OutgoingBody, OutgoingResponse, ResponseOutparam};
+use wasip2::http::types::{
+    Fields, IncomingRequest, Method, OutgoingBody, OutgoingResponse, ResponseOutparam,
+};
 
 struct Gateway;
 wasip2::http::proxy::export!(Gateway);

@@ -130,9 +130,10 @@ fn failed(failure: Failure, asked: &Asked) -> (Outcome, Cow<'static, str>) {
 }
 
 fn is_stream(response: &ToolResponse) -> bool {
-    response.content_type.as_deref().is_some_and(|kind| {
-        kind.get(..17).is_some_and(|kind| kind.eq_ignore_ascii_case("text/event-stream"))
-    })
+    response
+        .content_type
+        .as_deref()
+        .is_some_and(|kind| kind.get(..17).is_some_and(|kind| kind.eq_ignore_ascii_case("text/event-stream")))
 }
 
 fn judge(status: u16, text: &str, asked: &Asked) -> Judged {
@@ -256,7 +257,9 @@ fn checked_content(text: &str) -> Option<Cow<'_, str>> {
         "resource" => block
             .resource
             .and_then(|resource| serde_json::from_str::<Resource>(resource.get()).ok())
-            .is_some_and(|resource| is_text(resource.uri) && (is_text(resource.text) != is_text(resource.blob))),
+            .is_some_and(|resource| {
+                is_text(resource.uri) && (is_text(resource.text) != is_text(resource.blob))
+            }),
         _ => false,
     });
     if !known {
@@ -280,7 +283,8 @@ fn only_text(content: &str) -> Option<String> {
     let blocks: Vec<Block> = serde_json::from_str(content).ok()?;
     let [Block { text: Some(text), .. }] = blocks.as_slice() else { return None };
     let inner = string(text)?;
-    let object = inner.trim_start().starts_with('{') && serde_json::from_str::<serde::de::IgnoredAny>(&inner).is_ok();
+    let object =
+        inner.trim_start().starts_with('{') && serde_json::from_str::<serde::de::IgnoredAny>(&inner).is_ok();
     object.then(|| inner.trim().to_string())
 }
 

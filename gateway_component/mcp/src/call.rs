@@ -172,8 +172,7 @@ fn allow(
     let arguments = strict::parse(text)
         .map_err(|error| Fault::new(INVALID_PARAMS, format!("params.arguments cannot be read: {error}")))?;
     if let Some(gate) = &mut context.gate {
-        let tool =
-            ToolIdentity { component: &record.component, tool: &record.name, scopes: &record.scopes };
+        let tool = ToolIdentity { component: &record.component, tool: &record.name, scopes: &record.scopes };
         gate.may_call(&ToolCall { tool, arguments: &arguments }, context.host).map_err(Stop::Refuse)?;
     }
     if checks_headers {
@@ -246,9 +245,12 @@ fn headers(
     call: &Call,
     trail: &Trail,
 ) -> Result<Vec<(Cow<'static, str>, String)>, Stop> {
-    let wants_events = context.accepts_stream && call.params.meta.as_ref().is_some_and(|meta| {
-        meta.fields.progress_token.is_some() || meta.fields.log_level.is_some()
-    });
+    let wants_events = context.accepts_stream
+        && call
+            .params
+            .meta
+            .as_ref()
+            .is_some_and(|meta| meta.fields.progress_token.is_some() || meta.fields.log_level.is_some());
     let accepted = if wants_events { "application/json, text/event-stream" } else { "application/json" };
     let mut headers: Vec<(Cow<str>, String)> = vec![
         ("content-type".into(), "application/json".into()),
@@ -279,7 +281,8 @@ fn headers(
         if let Some(text) = text {
             let value = ascii(text);
             if value.len() > MAX_HEADER {
-                let message = format!("{name} is longer than {MAX_HEADER} bytes, which is more than a tool can take");
+                let message =
+                    format!("{name} is longer than {MAX_HEADER} bytes, which is more than a tool can take");
                 return Err(Fault::new(INVALID_PARAMS, message).into());
             }
             headers.push((name.into(), value));

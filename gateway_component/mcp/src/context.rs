@@ -1,12 +1,12 @@
 //! What all messages of one HTTP request share.
 
-use crate::{Host, catalog};
 use crate::config::Config;
 use crate::era::Era;
 use crate::gate::Gate;
 use crate::jsonrpc::{Fault, INVALID_REQUEST};
 use crate::message::{Request, Response};
 use crate::route::Endpoint;
+use crate::{Host, catalog};
 
 /// Why a message is not answered with a result.
 pub(crate) enum Stop {
@@ -45,9 +45,9 @@ impl<'a, 'h> Context<'a, 'h> {
         host: &'h mut dyn Host,
     ) -> Context<'a, 'h> {
         // A wish for safety is granted unless it is clearly withdrawn.
-        endpoint.readonly |= request.header("x-mcp-readonly").is_some_and(|value| {
-            !matches!(value.trim().to_ascii_lowercase().as_str(), "" | "false" | "0")
-        });
+        endpoint.readonly |= request
+            .header("x-mcp-readonly")
+            .is_some_and(|value| !matches!(value.trim().to_ascii_lowercase().as_str(), "" | "false" | "0"));
         let toolsets = request.header("x-mcp-toolsets").map(|value| {
             value.split(',').map(|name| name.trim().to_string()).filter(|name| !name.is_empty()).collect()
         });
@@ -67,7 +67,9 @@ impl<'a, 'h> Context<'a, 'h> {
     /// 404 if the path names a component that the application does not have.
     pub fn require_component(&mut self) -> Result<(), Stop> {
         let Some(component) = self.endpoint.component else { return Ok(()) };
-        if self.config.dynamic.iter().any(|id| id == component) || catalog::list(Some(component), self.host).is_some() {
+        if self.config.dynamic.iter().any(|id| id == component)
+            || catalog::list(Some(component), self.host).is_some()
+        {
             return Ok(());
         }
         let fault = Fault::new(INVALID_REQUEST, "this application has no such component");

@@ -1,12 +1,12 @@
 //! Tools that could not be asked for at compose time: asked at run time, kept in the key-value store under the
 //! application's digest, so that each version of the application asks once.
 
+use crate::Host;
 use crate::call::path_of;
 use crate::catalog::{Listed, SEPARATOR};
 use crate::context::Context;
 use crate::jsonrpc::quote;
 use crate::message::{Failure, ToolRequest, ToolResponse};
-use crate::Host;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
@@ -162,7 +162,8 @@ fn parse(bytes: &[u8]) -> Result<Vec<Map<String, Value>>, String> {
 /// is believed, so that no component describes another one's tools.
 fn seal(host: &mut dyn Host, key: &str, value: &[u8]) -> [u8; 32] {
     let secret = Sha256::digest(host.variable("probe_token").unwrap_or_default());
-    let inner = Sha256::new().chain_update(secret).chain_update(key).chain_update([0]).chain_update(value).finalize();
+    let inner =
+        Sha256::new().chain_update(secret).chain_update(key).chain_update([0]).chain_update(value).finalize();
     Sha256::new().chain_update(secret).chain_update(inner).finalize().into()
 }
 

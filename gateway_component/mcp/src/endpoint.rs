@@ -22,11 +22,7 @@ const MAX_BATCH: usize = 64;
 /// The answer to one message.
 enum Reply<'a> {
     /// Of a request: a message, its HTTP status if it stands alone, and notifications before it.
-    Message {
-        text: String,
-        status: u16,
-        events: Vec<String>,
-    },
+    Message { text: String, status: u16, events: Vec<String> },
     /// A tool must be called first.
     Pending(Box<Prepared<'a>>, ToolRequest<'a>),
     /// Of a notification or a response.
@@ -172,9 +168,7 @@ fn send(context: &mut Context, replies: &mut [Reply]) {
     for ((at, call), answer) in calls.into_iter().zip(answers) {
         let answer = call::finish(context, &call, answer);
         replies[at] = match answer.result {
-            Ok(text) => {
-                Reply::Message { text: result(call.id, &text), status: 200, events: answer.events }
-            }
+            Ok(text) => Reply::Message { text: result(call.id, &text), status: 200, events: answer.events },
             Err(fault) => Reply::Message {
                 text: fault.message(Some(call.id)),
                 status: fault.status,
@@ -205,7 +199,8 @@ fn decide<'a>(
         Ok(Incoming::Response) => return Ok(Reply::None),
         Err(Unreadable { fault, id }) => {
             let id = id.or(by_header.unknown_id());
-            let status = if by_header.is_modern() || id == by_header.unknown_id() { fault.status } else { 200 };
+            let status =
+                if by_header.is_modern() || id == by_header.unknown_id() { fault.status } else { 200 };
             let status = if by_header.is_modern() && status == 200 { 400 } else { status };
             return Ok(Reply::Message { text: fault.message(id), status, events: Vec::new() });
         }
@@ -235,11 +230,9 @@ fn permit(context: &mut Context, method: &str) -> Result<(), Response> {
     let component = context.endpoint.component;
     match &mut context.gate {
         None => Ok(()),
-        Some(gate) => gate.may_send(
-            method,
-            |host| catalog::index(component, host).unwrap_or_default(),
-            context.host,
-        ),
+        Some(gate) => {
+            gate.may_send(method, |host| catalog::index(component, host).unwrap_or_default(), context.host)
+        }
     }
 }
 
@@ -268,10 +261,8 @@ const CAPABILITIES: &str = ",\"capabilities\":{\"tools\":{\"listChanged\":false}
 fn initialize(context: &Context, call: &Call) -> String {
     let newest = LEGACY[LEGACY.len() - 1];
     let asked = call.params.protocol_version.and_then(string);
-    let version = asked
-        .and_then(|asked| LEGACY.iter().find(|known| **known == asked))
-        .copied()
-        .unwrap_or(newest);
+    let version =
+        asked.and_then(|asked| LEGACY.iter().find(|known| **known == asked)).copied().unwrap_or(newest);
     let mut text = format!("{{\"protocolVersion\":\"{version}\"{CAPABILITIES},\"serverInfo\":");
     text.push_str(context.implementation());
     instructions(&mut text, context);

@@ -27,7 +27,10 @@ pub(crate) fn ready(request: &Request, config: &Config, host: &mut dyn Host) -> 
         return cheap(request, "{\"status\":\"ready\"}");
     }
     let Some(components) = catalog::components(host) else {
-        return Response::json(503, "{\"status\":\"degraded\",\"error\":\"the catalog cannot be read\"}".into());
+        return Response::json(
+            503,
+            "{\"status\":\"degraded\",\"error\":\"the catalog cannot be read\"}".into(),
+        );
     };
     let requests: Vec<_> = components
         .iter()
@@ -47,7 +50,11 @@ pub(crate) fn ready(request: &Request, config: &Config, host: &mut dyn Host) -> 
             if !silent.is_empty() {
                 silent.push(',');
             }
-            silent.push_str(&format!("{{\"component\":{},\"error\":{}}}", quote(&component.id), quote(&problem)));
+            silent.push_str(&format!(
+                "{{\"component\":{},\"error\":{}}}",
+                quote(&component.id),
+                quote(&problem)
+            ));
         }
     }
     if let (true, Some(key)) = (silent.is_empty(), once) {

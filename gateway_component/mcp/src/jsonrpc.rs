@@ -202,10 +202,10 @@ fn read_params(raw: &RawValue) -> Result<Params<'_>, Fault> {
     let mut params: Params = serde_json::from_str(raw.get())
         .map_err(|error| Fault::new(INVALID_PARAMS, format!("params cannot be read: {error}")))?;
     if let Some(meta) = params.raw_meta {
-        let fields = is_object(meta)
-            .then(|| serde_json::from_str(meta.get()).ok())
-            .flatten()
-            .ok_or_else(|| Fault::new(INVALID_PARAMS, "params._meta must be an object without duplicate keys"))?;
+        let fields =
+            is_object(meta).then(|| serde_json::from_str(meta.get()).ok()).flatten().ok_or_else(|| {
+                Fault::new(INVALID_PARAMS, "params._meta must be an object without duplicate keys")
+            })?;
         params.meta = Some(Meta { text: meta.get(), fields });
     }
     Ok(params)
@@ -225,7 +225,11 @@ pub(crate) fn is_object(raw: &RawValue) -> bool {
 pub(crate) fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
     let text = raw.get();
     let inner = text.strip_prefix('"')?.strip_suffix('"')?;
-    if inner.contains('\\') { serde_json::from_str(text).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inner)) }
+    if inner.contains('\\') {
+        serde_json::from_str(text).ok().map(Cow::Owned)
+    } else {
+        Some(Cow::Borrowed(inner))
+    }
 }
 
 /// A string as JSON text.

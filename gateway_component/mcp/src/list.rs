@@ -1,7 +1,7 @@
 //! `tools/list`: the baked text as it is, unless the caller may see only a part, or the list is long.
 
-use crate::answer::write_meta;
 use crate::Host;
+use crate::answer::write_meta;
 use crate::catalog;
 use crate::context::{Context, Stop};
 use crate::dynamic;

@@ -20,7 +20,9 @@ pub(crate) enum Passage {
 
 pub(crate) fn judge(request: &Request, config: &Config) -> Passage {
     let host = request.header("host").unwrap_or_default();
-    if !config.allowed_hosts.is_empty() && !config.allowed_hosts.iter().any(|allowed| same_host(allowed, &host)) {
+    if !config.allowed_hosts.is_empty()
+        && !config.allowed_hosts.iter().any(|allowed| same_host(allowed, &host))
+    {
         return refused("this host name is not served here");
     }
     let Some(origin) = request.header("origin") else { return Passage::Allowed(None) };
@@ -28,9 +30,15 @@ pub(crate) fn judge(request: &Request, config: &Config) -> Passage {
         return Passage::Allowed(Some("*".into()));
     }
     let named = config.allowed_origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(&origin));
-    let own = config.resource.as_deref().and_then(origin_of).is_some_and(|own| own.eq_ignore_ascii_case(&origin));
-    let local = origin.split_once("://").is_some_and(|(_, authority)| is_loopback(authority)) && is_loopback(&host);
-    if named || own || local { Passage::Allowed(Some(origin.into_owned())) } else { refused("this origin is not allowed") }
+    let own =
+        config.resource.as_deref().and_then(origin_of).is_some_and(|own| own.eq_ignore_ascii_case(&origin));
+    let local =
+        origin.split_once("://").is_some_and(|(_, authority)| is_loopback(authority)) && is_loopback(&host);
+    if named || own || local {
+        Passage::Allowed(Some(origin.into_owned()))
+    } else {
+        refused("this origin is not allowed")
+    }
 }
 
 /// Add what a browser needs to let its page read the answer.
@@ -40,9 +48,7 @@ pub(crate) fn share(mut response: Response, origin: Option<String>) -> Response 
     if origin != "*" {
         response = response.with("vary", "origin");
     }
-    response
-        .with("access-control-allow-origin", origin)
-        .with("access-control-expose-headers", EXPOSED)
+    response.with("access-control-allow-origin", origin).with("access-control-expose-headers", EXPOSED)
 }
 
 /// The answer to a preflight. Its own headers are echoed: those of parameters have any name, and `*` would leave out

@@ -54,7 +54,10 @@ mod tests {
 
     #[test]
     fn streams_of_others() {
-        assert_eq!(events(": hi\r\nid: 1\r\ndata:{\"a\":\r\ndata: 1}\r\n\r\ndata: {}"), ["{\"a\":\n1}", "{}"]);
+        assert_eq!(
+            events(": hi\r\nid: 1\r\ndata:{\"a\":\r\ndata: 1}\r\n\r\ndata: {}"),
+            ["{\"a\":\n1}", "{}"]
+        );
         assert!(events("event: x\n\n").is_empty());
     }
 }

@@ -99,7 +99,11 @@ fn a_tool_may_answer_anything() {
         (|_, _| raw(200, "", b"{}"), "neither content nor structuredContent", "bad_answer"),
         (|_, _| raw(200, "", b"\xff"), "UTF-8", "bad_answer"),
         (|_, _| ok(json!({"content": "x"})), "content that MCP does not know", "bad_answer"),
-        (|_, _| ok(json!({"content": [{"type": "hologram"}]})), "content that MCP does not know", "bad_answer"),
+        (
+            |_, _| ok(json!({"content": [{"type": "hologram"}]})),
+            "content that MCP does not know",
+            "bad_answer",
+        ),
         (|_, _| ok(json!({"content": [{"type": "image", "data": "x"}]})), "MCP does not know", "bad_answer"),
         (|_, _| ok(json!({"resultType": "input_required", "requestState": "s"})), "2026-07-28", "refused"),
         (|_, _| ok(json!({"error": {"code": -32000, "message": "no such day"}})), "no such day", "failed"),
@@ -110,7 +114,10 @@ fn a_tool_may_answer_anything() {
         let mut app = App::new();
         app.tool = *tool;
         let (said, failed) = app.call("weather__report", json!({}));
-        assert!(failed && said.starts_with("Tool `weather__report` failed: ") && said.contains(reason), "{said}");
+        assert!(
+            failed && said.starts_with("Tool `weather__report` failed: ") && said.contains(reason),
+            "{said}"
+        );
         assert!(app.log[0].contains(&format!("\"outcome\":\"{outcome}\"")), "{}", app.log[0]);
         app.tool = |_, _| ok(json!({"content": [{"type": "text", "text": "fine"}]}));
         assert_eq!(app.call("weather__report", json!({})), ("fine".into(), false));
@@ -156,9 +163,12 @@ fn structured_content_must_match_its_schema() {
     let call = json!({"name": "math__sum", "arguments": arguments});
     app.tool = |_, _| ok(json!({"structuredContent": {"sum": 3}}));
     let answer = app.legacy("tools/call", call.clone());
-    assert_eq!(answer["result"], json!({
-        "content": [{"type": "text", "text": "{\"sum\":3}"}], "structuredContent": {"sum": 3},
-    }));
+    assert_eq!(
+        answer["result"],
+        json!({
+            "content": [{"type": "text", "text": "{\"sum\":3}"}], "structuredContent": {"sum": 3},
+        })
+    );
     app.tool = |_, _| ok(json!({"content": [{"type": "text", "text": "{\"sum\": 3}"}]}));
     assert_eq!(app.legacy("tools/call", call.clone())["result"]["structuredContent"], json!({"sum": 3}));
     app.tool = |_, _| ok(json!({"content": [], "structuredContent": {"sum": "3"}}));
@@ -175,15 +185,21 @@ fn modern_results_say_what_they_are() {
     let mut app = App::new();
     app.tool = |_, _| ok(json!({"content": [], "structuredContent": [1], "_meta": {"a": {"b": 1}}}));
     let response = app.modern("/mcp", &[], "tools/call", json!({"name": "weather__report"}));
-    assert_eq!(body(&response)["result"], json!({
-        "resultType": "complete", "content": [], "structuredContent": [1],
-        "_meta": {
-            "io.modelcontextprotocol/serverInfo": {"name": "demo", "version": "1.2.3", "title": "Demo"},
-            "a": {"b": 1},
-        },
-    }));
+    assert_eq!(
+        body(&response)["result"],
+        json!({
+            "resultType": "complete", "content": [], "structuredContent": [1],
+            "_meta": {
+                "io.modelcontextprotocol/serverInfo": {"name": "demo", "version": "1.2.3", "title": "Demo"},
+                "a": {"b": 1},
+            },
+        })
+    );
     // Before, structured content was an object.
-    assert_eq!(app.legacy("tools/call", json!({"name": "weather__report"}))["result"].get("structuredContent"), None);
+    assert_eq!(
+        app.legacy("tools/call", json!({"name": "weather__report"}))["result"].get("structuredContent"),
+        None
+    );
 }
 
 #[test]
@@ -213,7 +229,8 @@ fn rounds_of_input_pass_both_ways() {
     assert_eq!(value("x-mcp-request-state"), "s1");
     assert_eq!(value("x-mcp-meta")["io.modelcontextprotocol/clientCapabilities"], json!({"elicitation": {}}));
     for wrong in [json!(5), json!({"name": 5})] {
-        let response = app.modern("/mcp", &[], "tools/call", json!({"name": "notes__add", "inputResponses": wrong}));
+        let response =
+            app.modern("/mcp", &[], "tools/call", json!({"name": "notes__add", "inputResponses": wrong}));
         assert_eq!(body(&response)["error"]["code"], -32602);
     }
     // A client that cannot be asked is told what it lacks.
@@ -242,8 +259,11 @@ fn progress_comes_as_a_stream_to_whom_wants_it() {
         .collect();
     assert_eq!(header(&response, "content-type"), Some("text/event-stream"));
     assert_eq!(events.len(), 2);
-    assert_eq!(events[0], json!({"jsonrpc": "2.0", "method": "notifications/progress", "params":
-        {"progressToken": "t", "progress": 0.5, "total": 1}}));
+    assert_eq!(
+        events[0],
+        json!({"jsonrpc": "2.0", "method": "notifications/progress", "params":
+        {"progressToken": "t", "progress": 0.5, "total": 1}})
+    );
     assert_eq!(events[1]["result"]["content"], json!([]));
     assert_eq!(app.sent[0].header("accept"), Some("application/json, text/event-stream"));
     let logged = json!({"io.modelcontextprotocol/logLevel": "info"});
@@ -287,7 +307,11 @@ fn parameters_are_mirrored_in_headers() {
         let call = json!({"name": "db__query", "arguments": arguments});
         let response = app.modern("/mcp", &headers, "tools/call", call);
         let code = body(&response)["error"]["code"].as_i64();
-        assert_eq!((response.status, code), if good { (200, None) } else { (400, Some(-32020)) }, "{arguments}");
+        assert_eq!(
+            (response.status, code),
+            if good { (200, None) } else { (400, Some(-32020)) },
+            "{arguments}"
+        );
     }
     let (_, failed) = app.call("db__query", json!({"region": "eu"}));
     assert!(!failed, "older clients know no such headers");
@@ -300,10 +324,13 @@ fn one_line_of_audit_for_each_call() {
     let line: Value = serde_json::from_str(&app.log[0]).unwrap();
     let size = line["responseBytes"].as_u64().unwrap();
     assert!(size > 0);
-    assert_eq!(line, json!({
-        "event": "tools/call", "app": "demo", "tool": "weather__report", "outcome": "ok", "durationMs": 0.0,
-        "requestBytes": 15, "responseBytes": size, "requestId": "0000000000abcdef",
-    }));
+    assert_eq!(
+        line,
+        json!({
+            "event": "tools/call", "app": "demo", "tool": "weather__report", "outcome": "ok", "durationMs": 0.0,
+            "requestBytes": 15, "responseBytes": size, "requestId": "0000000000abcdef",
+        })
+    );
     app.configure(json!({"audit": false}));
     app.call("weather__report", json!({}));
     assert_eq!(app.log.len(), 1);

@@ -73,14 +73,20 @@ fn only_the_probe_asks_the_tools() {
     }
     assert!(app.sent.is_empty());
     let probe = [("x-ftl-probe", "secret")];
-    assert_eq!(body(&app.request("GET", "/readyz", &probe, b"")), json!({
-        "status": "ready", "components": 2, "silent": [],
-    }));
+    assert_eq!(
+        body(&app.request("GET", "/readyz", &probe, b"")),
+        json!({
+            "status": "ready", "components": 2, "silent": [],
+        })
+    );
     assert_eq!(app.sent.len(), 2);
     app.tool = |_, _| ok(json!([tool("forecast", true), tool("add", false)]));
     let response = app.request("GET", "/readyz", &probe, b"");
     assert_eq!(response.status, 503);
-    assert_eq!(body(&response)["silent"], json!([{"component": "weather", "error": "it no longer has: report"}]));
+    assert_eq!(
+        body(&response)["silent"],
+        json!([{"component": "weather", "error": "it no longer has: report"}])
+    );
     app.tool = |_, _| raw(500, "", b"");
     let response = app.request("GET", "/readyz", &probe, b"");
     assert_eq!(body(&response)["silent"][1], json!({"component": "notes", "error": "it answered HTTP 500"}));
@@ -89,11 +95,9 @@ fn only_the_probe_asks_the_tools() {
 #[test]
 fn an_app_whose_rules_cannot_be_read_is_closed() {
     let mut app = App::new();
-    for (config, status) in [
-        (json!({"auth": {}}), 503),
-        (json!({"auth": 5}), 503),
-        (json!({"auth": {"access": "public"}}), 503),
-    ] {
+    for (config, status) in
+        [(json!({"auth": {}}), 503), (json!({"auth": 5}), 503), (json!({"auth": {"access": "public"}}), 503)]
+    {
         app.configure(config);
         assert_eq!(app.post("/mcp", &[], ping()).status, status);
     }
@@ -116,7 +120,10 @@ fn without_a_token_nothing_is_said_but_where_to_get_one() {
     let response = app.post("/mcp", &[], ping());
     assert_eq!(response.status, 401);
     let challenge = header(&response, "www-authenticate").unwrap();
-    assert!(challenge.contains("https://tools.acme.dev/.well-known/oauth-protected-resource/mcp"), "{challenge}");
+    assert!(
+        challenge.contains("https://tools.acme.dev/.well-known/oauth-protected-resource/mcp"),
+        "{challenge}"
+    );
     for path in ["/.well-known/oauth-protected-resource", "/.well-known/oauth-protected-resource/mcp"] {
         let response = app.request("GET", path, &[], b"");
         assert_eq!(body(&response)["resource"], "https://tools.acme.dev/mcp");
@@ -128,7 +135,8 @@ fn without_a_token_nothing_is_said_but_where_to_get_one() {
 
 #[test]
 fn policies_are_checked_only_where_nothing_else_is_configured() {
-    let question = br#"{"policy": "package mcp.authorization\ndefault allow = true", "data": null, "inputs": [{}]}"#;
+    let question =
+        br#"{"policy": "package mcp.authorization\ndefault allow = true", "data": null, "inputs": [{}]}"#;
     let mut app = App::new();
     assert_eq!(app.request("POST", "/__policy", &[], question).status, 404);
     app.variables.insert("gateway_config".into(), "{\"policyCheck\":true}".into());

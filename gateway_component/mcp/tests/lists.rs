@@ -47,7 +47,11 @@ fn paths_and_headers_choose() {
             let called = if prefix.is_empty() { full } else { name };
             let call = json!({"name": called});
             let answer = body(&app.modern(path, &headers, "tools/call", call));
-            assert_eq!(answer.get("result").is_some(), expected.contains(&called), "{path} {headers:?} {called}");
+            assert_eq!(
+                answer.get("result").is_some(),
+                expected.contains(&called),
+                "{path} {headers:?} {called}"
+            );
         }
     }
 }
@@ -76,7 +80,14 @@ fn a_long_list_comes_in_pages() {
     }
     assert_eq!(pages, 4);
     assert_eq!(seen, (0..40).map(|n| format!("t{n}")).collect::<Vec<_>>());
-    for bad in [json!("x"), json!(""), json!("0.0123456789ab"), json!("99.0123456789ab"), json!("12.other"), json!(5)] {
+    for bad in [
+        json!("x"),
+        json!(""),
+        json!("0.0123456789ab"),
+        json!("99.0123456789ab"),
+        json!("12.other"),
+        json!(5),
+    ] {
         let answer = body(&app.modern("/mcp", &[], "tools/list", json!({"cursor": bad})));
         assert_eq!(answer["error"]["code"], -32602, "{bad}");
     }

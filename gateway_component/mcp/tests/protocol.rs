@@ -78,8 +78,20 @@ fn bodies_that_are_no_messages() {
         ("2025-11-25", r#"{"jsonrpc":"2.0","id":1,"id":2,"method":"ping"}"#, 400, -32600, None),
         ("2025-11-25", r#"{"jsonrpc":"2.0","id":1}"#, 400, -32600, None),
         ("2025-11-25", r#"{"jsonrpc":"2.0","id":1,"method":5}"#, 200, -32600, Some(json!(1))),
-        ("2025-11-25", r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":[]}"#, 200, -32602, Some(json!(1))),
-        (MODERN, r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"_meta":1}}"#, 400, -32602, Some(json!(1))),
+        (
+            "2025-11-25",
+            r#"{"jsonrpc":"2.0","id":1,"method":"ping","params":[]}"#,
+            200,
+            -32602,
+            Some(json!(1)),
+        ),
+        (
+            MODERN,
+            r#"{"jsonrpc":"2.0","id":1,"method":"x","params":{"_meta":1}}"#,
+            400,
+            -32602,
+            Some(json!(1)),
+        ),
     ] {
         let headers = [("content-type", "application/json"), ("mcp-protocol-version", version)];
         let response = App::new().request("POST", "/mcp", &headers, text.as_bytes());
@@ -106,7 +118,11 @@ fn media_types() {
         ("text/plain", "application/json", 415, "application/json"),
     ] {
         let response = app.request("POST", "/mcp", &[("content-type", kind), ("accept", accept)], message);
-        assert_eq!((response.status, header(&response, "content-type")), (status, Some(answered)), "{kind} {accept}");
+        assert_eq!(
+            (response.status, header(&response, "content-type")),
+            (status, Some(answered)),
+            "{kind} {accept}"
+        );
     }
     let headers = [("content-type", "application/json"), ("accept", "text/event-stream")];
     let response = app.request("POST", "/mcp", &headers, message);
@@ -128,8 +144,11 @@ fn batches_are_for_the_first_revision_only() {
     assert_eq!(answer[0]["result"], json!({}));
     assert_eq!(answer[1]["result"]["content"][0]["text"], "{}");
     assert_eq!(answer[2]["error"]["code"], -32600);
-    assert_eq!(answer[3], json!({"jsonrpc": "2.0", "id": null, "error":
-        {"code": -32600, "message": "not a JSON-RPC message"}}));
+    assert_eq!(
+        answer[3],
+        json!({"jsonrpc": "2.0", "id": null, "error":
+        {"code": -32600, "message": "not a JSON-RPC message"}})
+    );
     assert_eq!(app.post("/mcp", &[], json!([note, note])).status, 202);
     assert_eq!(app.post("/mcp", &[], json!(vec![ping; 65])).status, 400);
     for version in ["2025-06-18", "2025-11-25", MODERN] {
@@ -141,23 +160,28 @@ fn batches_are_for_the_first_revision_only() {
 fn discovery() {
     let response = App::new().modern("/mcp", &[], "server/discover", json!({}));
     assert_eq!(response.status, 200);
-    assert_eq!(body(&response)["result"], json!({
-        "resultType": "complete",
-        "supportedVersions": ["2026-07-28", "2025-11-25", "2025-06-18", "2025-03-26"],
-        "capabilities": {"tools": {"listChanged": false}},
-        "instructions": "Ask for the weather.",
-        "ttlMs": 60000,
-        "cacheScope": "public",
-        "_meta": {"io.modelcontextprotocol/serverInfo": {"name": "demo", "version": "1.2.3", "title": "Demo"}},
-    }));
+    assert_eq!(
+        body(&response)["result"],
+        json!({
+            "resultType": "complete",
+            "supportedVersions": ["2026-07-28", "2025-11-25", "2025-06-18", "2025-03-26"],
+            "capabilities": {"tools": {"listChanged": false}},
+            "instructions": "Ask for the weather.",
+            "ttlMs": 60000,
+            "cacheScope": "public",
+            "_meta": {"io.modelcontextprotocol/serverInfo": {"name": "demo", "version": "1.2.3", "title": "Demo"}},
+        })
+    );
 }
 
 #[test]
 fn what_the_modern_revision_demands() {
-    let meta = |version: &str| json!({"_meta": {
-        "io.modelcontextprotocol/protocolVersion": version,
-        "io.modelcontextprotocol/clientCapabilities": {},
-    }});
+    let meta = |version: &str| {
+        json!({"_meta": {
+            "io.modelcontextprotocol/protocolVersion": version,
+            "io.modelcontextprotocol/clientCapabilities": {},
+        }})
+    };
     let only_version = json!({"_meta": {"io.modelcontextprotocol/protocolVersion": MODERN}});
     let call = |name: &str| {
         let mut params = meta(MODERN);
@@ -171,13 +195,27 @@ fn what_the_modern_revision_demands() {
         ("all there", list, meta(MODERN), &[version, ("mcp-method", list)], 200, 0),
         ("no version header", list, meta(MODERN), &[("mcp-method", list)], 400, -32020),
         ("two versions", list, meta("2099-01-01"), &[version, ("mcp-method", list)], 400, -32020),
-        ("unknown version", list, meta("v9"), &[("mcp-protocol-version", "v9"), ("mcp-method", list)], 400, -32022),
+        (
+            "unknown version",
+            list,
+            meta("v9"),
+            &[("mcp-protocol-version", "v9"), ("mcp-method", list)],
+            400,
+            -32022,
+        ),
         ("unknown header alone", list, json!({}), &[("mcp-protocol-version", "v9")], 400, -32022),
         ("no metadata", list, json!({}), &[version, ("mcp-method", list)], 400, -32602),
         ("no capabilities", list, only_version, &[version, ("mcp-method", list)], 400, -32602),
         ("no method header", list, meta(MODERN), &[version], 400, -32020),
         ("another method", list, meta(MODERN), &[version, ("mcp-method", "ping")], 400, -32020),
-        ("no name header", "tools/call", call("notes__add"), &[version, ("mcp-method", "tools/call")], 400, -32020),
+        (
+            "no name header",
+            "tools/call",
+            call("notes__add"),
+            &[version, ("mcp-method", "tools/call")],
+            400,
+            -32020,
+        ),
         (
             "encoded name",
             "tools/call",

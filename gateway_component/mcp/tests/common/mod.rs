@@ -133,10 +133,8 @@ impl App {
 
     /// A legacy client's message.
     pub fn post(&mut self, path: &str, headers: &[(&str, &str)], message: Value) -> Response {
-        let mut all = vec![
-            ("content-type", "application/json"),
-            ("accept", "application/json, text/event-stream"),
-        ];
+        let mut all =
+            vec![("content-type", "application/json"), ("accept", "application/json, text/event-stream")];
         all.extend_from_slice(headers);
         self.request("POST", path, &all, message.to_string().as_bytes())
     }
