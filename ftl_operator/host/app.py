@@ -179,7 +179,9 @@ class HostApp:
         target: Target,
         future: FutureResponse,
     ) -> None:
-        self._workers.run(lambda: self._client.send(guest, request, options, target, future))
+        guest.owe(
+            lambda: self._workers.run(lambda: self._client.send(guest, request, options, target, future))
+        )
 
     def _chain(
         self, guest: Guest, request: OutgoingRequest, found: Match | None, future: FutureResponse
@@ -211,7 +213,8 @@ class HostApp:
         }
         host = (request.authority or "localhost").encode()
         headers += _spin_headers("http", host, request.path or "/", found, "0.0.0.0:0")
-        self._start(callee, IncomingRequest(head, Fields(headers, immutable=True), pipe))
+        incoming = IncomingRequest(head, Fields(headers, immutable=True), pipe)
+        guest.owe(lambda: self._start(callee, incoming))
 
 
 class _Body(Iterator[bytes]):

@@ -1,6 +1,5 @@
 """The state of one running instance: its resources, its deadline, and waiting."""
 
-import contextlib
 import time
 from collections import deque
 from collections.abc import Callable
@@ -53,7 +52,7 @@ class Guest:
         """What a host function raised; wasmtime carries only text through the guest."""
         self.waker = Waker()
         self.outcome: Outcome | None = None
-        self.on_outcome: Callable[[], None] = lambda: self.owe(self.watcher)
+        self.on_outcome: Callable[[], None] = lambda: self.owe(self.watcher.wake)
         self.fuel: list[int] = []
         """Instructions of each guest of one request, all in one list, as `callees` are."""
         self.callees: list[Guest] = []
@@ -61,7 +60,7 @@ class Guest:
         """The instance is gone, and nothing more of it will come."""
         self.watcher = Waker()
         """Whoever waits for the outcome, or for the end."""
-        self._owed: deque[Waker] = deque()
+        self._owed: deque[Callable[[], None]] = deque()
         self.failed = ""
         """Why it failed, once it has ended."""
         self.stdout = LineWriter(component.id, component.log)
@@ -87,19 +86,22 @@ class Guest:
             raise TimeLimitError("the request's time is over")
         return False
 
-    def owe(self, waker: Waker) -> None:
-        """Wake a thread a little later: when this guest waits or ends, or at the next tick of the engine.
+    def owe(self, act: Callable[[], None]) -> None:
+        """Wake or start another thread a little later: when this guest waits or ends, or at the next tick.
 
-        A guest mostly writes a head and a body at once. Were its reader awake after each part, the threads
-        would take the interpreter from each other several times a request.
+        A guest mostly writes a head and a body at once, and sends a request before it writes the request's
+        body. Were the other thread awake after each part, the two would take the interpreter from each other.
         """
-        self._owed.append(waker)
+        self._owed.append(act)
 
     def settle(self) -> None:
-        """Wake all threads that are owed it."""
+        """Do what is owed."""
         while self._owed:
-            with contextlib.suppress(IndexError):
-                self._owed.popleft().wake()
+            try:
+                act = self._owed.popleft()
+            except IndexError:
+                return
+            act()
 
     def finish(self, outcome: Outcome) -> None:
         """Take the guest's response, once."""

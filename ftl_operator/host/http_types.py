@@ -204,7 +204,7 @@ class FutureResponse(Resource):
         if callee is None:
             self._guest.waker.wake()
         else:
-            callee.owe(self._guest.waker)
+            callee.owe(self._guest.waker.wake)
 
     def ready(self) -> bool:
         """Whether it is set."""

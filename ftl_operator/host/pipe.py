@@ -43,7 +43,7 @@ class Pipe:
         self.error: PipeError | None = None
         self.reader_gone = False
         self.trailers: Any = None
-        self.owe: Callable[[Waker], None] | None = None
+        self.owe: Callable[[Callable[[], None]], None] | None = None
         self.reader: Waker | None = None
         self.writer: Waker | None = None
 
@@ -127,7 +127,7 @@ class Pipe:
         if self.owe is None or full:
             reader.wake()
         else:
-            self.owe(reader)
+            self.owe(reader.wake)
 
     def drain(self) -> None:
         """The reader wants no more, yet lets the writer end in peace: what it writes is dropped."""
