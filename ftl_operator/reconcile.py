@@ -124,7 +124,7 @@ def plan(app: FtlApp, edges: Edges, steps: Steps, directory: Path | None = None)
     """
     with steps.enter("resolve", Condition.RESOLVED) as found:
         resolved = resolve(app, _find_all(app, edges, directory))
-        found.append(resolved_finding(resolved))
+        found.append(resolved_finding(len(resolved.tools)))
     with steps.enter("inspect", Condition.INSPECTED) as found:
         components = _inspect_all(resolved, edges)
         found.append(inspected_finding(resolved, components))
@@ -167,7 +167,7 @@ def repository_of(app: FtlApp, settings: Settings) -> Repository:
 
 
 def inputs_of(
-    app: FtlApp, digests: Mapping[str, Digest], auth: GatewayAuth | None, gateway: Digest
+    app: FtlApp, digests: Mapping[Reference, Digest], auth: GatewayAuth | None, gateway: Digest
 ) -> Digest:
     """The digest of everything that decides the image, known before a byte of a component is read.
 
@@ -181,7 +181,7 @@ def inputs_of(
         "gateway": gateway,
         "name": app.metadata.name,
         "spec": spec,
-        "digests": dict(digests),
+        "digests": {str(reference): digest for reference, digest in digests.items()},
         "auth": None if auth is None else auth.document((), store_shared=False),
         "policy": policy,
     }
