@@ -14,7 +14,8 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
-import chart  # noqa: E402 - found by the line above
+import argocd  # noqa: E402 - found by the line above
+import chart  # noqa: E402 - likewise
 import observability  # noqa: E402 - likewise
 import reference  # noqa: E402 - likewise
 
@@ -45,6 +46,7 @@ OUTPUTS: Mapping[str, Callable[[], str]] = {
     "charts/ftl-operator/files/ftlapps.yaml": crd_yaml,
     "charts/ftl-operator/files/rules.yaml": chart.rules_yaml,
     "charts/ftl-operator/files/dashboard.json": observability.dashboard_json,
+    "gitops/argocd/argocd-cm.yaml": argocd.config_map,
 }
 
 
