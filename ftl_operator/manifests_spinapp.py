@@ -29,6 +29,8 @@ changed.
 """
 SOURCES_ANNOTATION = "ftl.tools/sources"
 """On the pods: a hash of the Secrets and ConfigMaps they read, so that a change of one rolls them."""
+PROBE_HEADER = "x-ftl-probe"
+"""The request header that carries an app's own word to its gateway's `/readyz`."""
 SUSPENDED_ANNOTATION = "ftl.tools/suspended"
 """On the SpinApp: pods were taken away by `spec.suspend`, so resuming must bring them back."""
 
@@ -53,14 +55,17 @@ class Release:
 def spin_app(app: FtlApp, release: Release, settings: Settings) -> Manifest:
     """The SpinApp: spin-operator makes the Deployment and the Service of it."""
     owner, runtime = owner_of_app(app), app.spec.runtime
+    word = probe_token(app.metadata.uid, settings.probe_key)
     spec: dict[str, Any] = {
         "executor": runtime.executor,
         "image": str(settings.as_pulled(release.image)),
         "checks": {
-            "readiness": _check("/readyz", runtime.checks.readiness, initial_delay=1),
-            "liveness": _check("/healthz", runtime.checks.liveness, initial_delay=10),
+            # With the app's own word the gateway asks every tool, so a version with a tool that cannot
+            # answer never takes the place of one that can.
+            "readiness": _check("/readyz", runtime.checks.readiness, {PROBE_HEADER: word}, initial_delay=1),
+            "liveness": _check("/healthz", runtime.checks.liveness, {}, initial_delay=10),
         },
-        "variables": _variables(app, settings),
+        "variables": _variables(app, word),
     }
     if app.spec.suspend or runtime.autoscaling is not None:
         spec["enableAutoscaling"] = True
@@ -160,14 +165,14 @@ def _digest(spec: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _variables(app: FtlApp, settings: Settings) -> list[dict[str, Any]]:
+def _variables(app: FtlApp, word: str) -> list[dict[str, Any]]:
     variables: list[dict[str, Any]] = []
     for tool in app.spec.tools:
         for variable in tool.variables:
             if variable.value_from is not None:
                 name = application_variable(tool.name, variable.name)
                 variables.append({"name": name, "valueFrom": _plain(variable.value_from)})
-    return [*variables, {"name": PROBE_TOKEN, "value": probe_token(app.metadata.uid, settings.probe_key)}]
+    return [*variables, {"name": PROBE_TOKEN, "value": word}]
 
 
 def _pull_secrets(app: FtlApp, settings: Settings) -> list[dict[str, str]]:
@@ -178,10 +183,13 @@ def _pull_secrets(app: FtlApp, settings: Settings) -> list[dict[str, str]]:
     return [{"name": name} for name in dict.fromkeys(names)]
 
 
-def _check(path: str, probe: Probe, *, initial_delay: int) -> dict[str, Any]:
+def _check(path: str, probe: Probe, headers: dict[str, str], *, initial_delay: int) -> dict[str, Any]:
     # spin-operator's CRD would fill in its own defaults; written out, they are no drift.
     return {
-        "httpGet": {"path": path, "httpHeaders": []},
+        "httpGet": {
+            "path": path,
+            "httpHeaders": [{"name": name, "value": value} for name, value in headers.items()],
+        },
         "initialDelaySeconds": initial_delay
         if probe.initial_delay_seconds is None
         else probe.initial_delay_seconds,

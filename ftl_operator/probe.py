@@ -11,9 +11,9 @@ from typing import Any
 import urllib3
 
 from ftl_operator.errors import Reason
+from ftl_operator.manifests_spinapp import PROBE_HEADER
 from ftl_operator.status import Finding, false, true, unknown
 
-PROBE_HEADER = "x-ftl-probe"
 PROTOCOL = "2025-11-25"
 """The revision of the Model Context Protocol that the operator asks in."""
 MAX_BYTES = 16 * 1024 * 1024

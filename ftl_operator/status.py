@@ -15,6 +15,9 @@ from typing import Any
 from ftl_operator.errors import FtlError, Reason
 from ftl_operator.rollout import Rollout
 
+_FOR_PEOPLE = (Reason.REFERENCE_NOT_FOUND, Reason.REGISTRY_UNAUTHORIZED, Reason.PUBLISH_FAILED)
+"""Reasons that are tried again, for they may be mended elsewhere, but that will not pass by themselves."""
+
 Json = dict[str, Any]
 
 MESSAGE_LENGTH = 2000
@@ -219,6 +222,8 @@ def _summary(
         was_ready = before is not None and before.status == "True"
         if was_ready and state.status == "True" and old.get("observedGeneration") == outcome.generation:
             return {Condition.READY: true(f"serving; {error}", error.reason)}
+        if error.reason in _FOR_PEOPLE:
+            return _stalled(str(error), error.reason)
         return _reconciling(false(str(error), error.reason), Reason.RETRYING)
     if observed.rolled_back:
         cause = f" ({observed.cause})" if observed.cause else ""

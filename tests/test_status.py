@@ -174,6 +174,15 @@ def test_an_outage_during_a_change_is_in_progress():
     assert said(status, Condition.RESOLVED) == ("Unknown", "Progressing")
 
 
+def test_a_tag_that_does_not_exist_stalls_unless_an_app_runs_from_it():
+    error = RegistryError("no such tag", reason=Reason.REFERENCE_NOT_FOUND, field="spec.tools[0].image")
+    status = status_after({}, outcome(stages={}, facts={}, error=error), Observed(), NOW)
+    assert kstatus(status) == "Failed"
+    assert "spec.tools[0].image" in finding(status, Condition.STALLED).message
+    gone = status_after(ready(), outcome(error=error), Observed(rollout=rollout()), LATER)
+    assert kstatus(gone) == "Current"
+
+
 def test_an_outage_is_no_excuse_for_pods_that_fail():
     error = RegistryError("r.dev does not answer")
     down = Observed(rollout=rollout(available=0, serves=False), cause="pod a: OOMKilled")
