@@ -3,12 +3,15 @@
 import itertools
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from e2e.artifacts import tool_component
 from e2e.cluster import Cluster
+from e2e.operator import Operator
 from e2e.process import HarnessError
 
 _numbers = itertools.count(1)
@@ -25,6 +28,23 @@ def cluster() -> Iterator[Cluster]:
         pytest.exit(f"the end-to-end cluster does not start: {error}", returncode=3)
     yield cluster
     cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def operator(cluster: Cluster) -> Operator:
+    """ftl-operator, installed once; what a test changes about it, it puts back."""
+    return Operator(cluster).install()
+
+
+@pytest.fixture
+def push(cluster: Cluster, namespace: str) -> Callable[..., str]:
+    """Push a version of a tool: `push("weather", "1", "forecast", …)` gives its reference by tag."""
+
+    def push_tool(repository: str, tag: str, *names: str, **options: Any) -> str:
+        wasm = tool_component(*names, version=options.pop("version", tag), **options)
+        return cluster.registry.push_tool(f"tools/{namespace}/{repository}", tag, wasm)
+
+    return push_tool
 
 
 @pytest.fixture

@@ -87,7 +87,7 @@ class Pod:
                     started = time.monotonic()
                     if self._serve(self._process):
                         return
-                    failures = 0 if time.monotonic() - started > 60 else failures
+                    failures = 0 if time.monotonic() - started > 15 else failures
                 self._ended.wait(BACKOFF[min(failures, len(BACKOFF) - 1)])
                 failures += 1
         finally:

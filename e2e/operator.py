@@ -1,0 +1,197 @@
+"""ftl-operator in the cluster, installed by its own chart, run by the node under the chart's RBAC."""
+
+import urllib.request
+from typing import Any
+
+import yaml
+
+from e2e.api import Object
+from e2e.binaries import ROOT
+from e2e.cluster import SYSTEM_NAMESPACE, Cluster
+from e2e.process import wait_until
+
+NAME = "ftl-operator"
+ACCOUNT = f"system:serviceaccount:{SYSTEM_NAMESPACE}:"
+WRITES = ("create", "update", "patch", "delete", "deletecollection")
+
+
+class Operator:
+    """The operator's release in `SYSTEM_NAMESPACE`."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+
+    def install(self, replicas: int = 1, **settings: Any) -> "Operator":
+        """Install or upgrade by helm, and wait until every replica runs and one leads."""
+        environment = {**self.settings(), **{name: str(value) for name, value in settings.items()}}
+        self.cluster.api.apply_all(_objects(self.cluster, replicas, environment))
+        self.scale(replicas)
+        return self
+
+    def settings(self) -> dict[str, str]:
+        """The operator's settings for this cluster's registry."""
+        registry = self.cluster.registry.address
+        return {
+            "FTL_PUBLISH_REPOSITORY": f"{registry}/apps",
+            "FTL_PUBLISH_PULL_SECRETS": "registry",
+            "FTL_PLAIN_HTTP_REGISTRIES": registry,
+            "FTL_RESYNC_SECONDS": "600",
+        }
+
+    # --- its pods ---
+
+    def pods(self) -> list[Object]:
+        found = self.cluster.api.list("v1", "Pod", SYSTEM_NAMESPACE, f"app.kubernetes.io/name={NAME}")
+        return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+
+    def scale(self, replicas: int) -> None:
+        """Change the number of replicas and wait until as many are ready, and no other pod is left."""
+        target = {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": NAME, "namespace": SYSTEM_NAMESPACE},
+        }
+        self.cluster.api.merge(target, {"spec": {"replicas": replicas}}, "scale")
+
+        def scaled() -> bool:
+            every = self.cluster.api.list("v1", "Pod", SYSTEM_NAMESPACE, f"app.kubernetes.io/name={NAME}")
+            return len(every) == replicas and all(_running(pod) for pod in every)
+
+        wait_until(f"{replicas} replicas run", scaled, 60)
+        if replicas:
+            wait_until("one replica leads", lambda: self.leader() in self.names(), 40)
+
+    def names(self) -> list[str]:
+        return [pod["metadata"]["name"] for pod in self.pods()]
+
+    def leader(self) -> str:
+        """The pod's name that holds the Lease, or an empty text."""
+        lease = self.cluster.api.find("coordination.k8s.io/v1", "Lease", NAME, SYSTEM_NAMESPACE)
+        return ((lease or {}).get("spec") or {}).get("holderIdentity") or ""
+
+    def kill(self) -> str:
+        """SIGKILL to the leader's process; the node starts its container again. Returns the pod's name."""
+        name = self.leader()
+        self.cluster.kill_pod(SYSTEM_NAMESPACE, name)
+        return name
+
+    def log(self) -> str:
+        return "".join(self.cluster.pod_log(SYSTEM_NAMESPACE, name) for name in self.names())
+
+    def metrics(self, pod: str = "") -> str:
+        """The metrics page of a pod, by default the leader's."""
+        name = pod or self.leader()
+        found = self.cluster.api.get("v1", "Pod", name, SYSTEM_NAMESPACE)
+        url = f"http://{found['status']['podIP']}:9090/metrics"
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return answer.read().decode()
+
+    # --- what it did ---
+
+    def mark(self) -> int:
+        """A place in the audit log, for `writes` and `refused`."""
+        return self.cluster.audit_log.stat().st_size
+
+    def requests(self, since: int = 0) -> list[Object]:
+        """Every request of the operator's service account since a mark."""
+        return [e for e in self.cluster.audit(since) if e["user"]["username"].startswith(ACCOUNT)]
+
+    def writes(self, since: int = 0) -> list[str]:
+        """Its writes since a mark, `verb path`, the Lease's renewals not counted."""
+        return [
+            f"{entry['verb']} {entry['requestURI']}"
+            for entry in self.requests(since)
+            if entry["verb"] in WRITES and entry["objectRef"]["resource"] != "leases"
+        ]
+
+    def changes(self, since: int) -> list[str]:
+        """Its writes since a mark to anything but an FtlApp's status and events."""
+        return [write for write in self.writes(since) if "/ftlapps/" not in write and "/events" not in write]
+
+    def refused(self, since: int = 0) -> list[str]:
+        """Its requests that RBAC refused since a mark."""
+        return [
+            f"{entry['verb']} {entry['requestURI']}"
+            for entry in self.requests(since)
+            if entry.get("responseStatus", {}).get("code") == 403
+            and entry.get("annotations", {}).get("authorization.k8s.io/decision") == "forbid"
+        ]
+
+
+def _running(pod: Object) -> bool:
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
+
+
+def _objects(cluster: Cluster, replicas: int, environment: dict[str, str]) -> list[Object]:
+    """What the chart installs, as long as there is no chart: the permissions that `permissions.py` lists."""
+    from ftl_operator.permissions import PERMISSIONS
+
+    def rules(*where: str) -> list[Object]:
+        return [
+            {"apiGroups": [p.group], "resources": [p.resource], "verbs": list(p.verbs)}
+            for p in PERMISSIONS
+            if p.where in where
+        ]
+
+    rbac = "rbac.authorization.k8s.io/v1"
+    meta = {"name": NAME, "namespace": SYSTEM_NAMESPACE}
+    subject = {"kind": "ServiceAccount", **meta}
+    labels = {"app.kubernetes.io/name": NAME}
+    env: list[Object] = [{"name": name, "value": value} for name, value in environment.items()]
+    env.append({"name": "FTL_IDENTITY", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}})
+    env.append({"name": "FTL_OPERATOR_NAMESPACE", "value": SYSTEM_NAMESPACE})
+    env.append({"name": "FTL_DOCKER_CONFIG", "value": "/etc/ftl-operator/docker/config.json"})
+    env.append({"name": "FTL_CACHE_DIR", "value": "/var/cache/ftl-operator"})
+    container = {
+        "name": NAME,
+        "image": "ghcr.io/e2e/ftl-operator:0.1.0",
+        "env": env,
+        "ports": [{"name": "metrics", "containerPort": 9090}],
+        "readinessProbe": {"httpGet": {"path": "/readyz", "port": "metrics"}, "periodSeconds": 1},
+        "livenessProbe": {"httpGet": {"path": "/healthz", "port": "metrics"}, "initialDelaySeconds": 20},
+        "volumeMounts": [
+            {"name": "docker", "mountPath": "/etc/ftl-operator/docker"},
+            {"name": "cache", "mountPath": "/var/cache/ftl-operator"},
+        ],
+    }
+    items = [{"key": ".dockerconfigjson", "path": "config.json"}]
+    volumes = [
+        {"name": "docker", "secret": {"secretName": "registry", "items": items}},
+        {"name": "cache", "emptyDir": {}},
+    ]
+    pod = {"serviceAccountName": NAME, "containers": [container], "volumes": volumes}
+    return [
+        *(o for o in yaml.safe_load_all((ROOT / "crds" / "ftlapps.yaml").read_text()) if o),
+        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta},
+        {
+            "apiVersion": rbac,
+            "kind": "ClusterRole",
+            "metadata": {"name": NAME},
+            "rules": rules("apps", "cluster"),
+        },
+        {"apiVersion": rbac, "kind": "Role", "metadata": meta, "rules": rules("own")},
+        {
+            "apiVersion": rbac,
+            "kind": "ClusterRoleBinding",
+            "metadata": {"name": NAME},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": NAME},
+            "subjects": [subject],
+        },
+        {
+            "apiVersion": rbac,
+            "kind": "RoleBinding",
+            "metadata": meta,
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": NAME},
+            "subjects": [subject],
+        },
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": meta,
+            "spec": {
+                "replicas": replicas,
+                "selector": {"matchLabels": labels},
+                "template": {"metadata": {"labels": labels}, "spec": pod},
+            },
+        },
+    ]
