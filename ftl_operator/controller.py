@@ -7,7 +7,7 @@ the queue is told when to look again.
 import logging
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -280,7 +280,7 @@ class Controller:
         return own or self._settings.resync_seconds
 
 
-def _suspended(live: Json | None, status: Mapping[str, Any]) -> Released | None:
+def _suspended(live: Json | None, settings: Settings) -> Released | None:
     """What a suspended app goes on having, with no pods: just what it had."""
     if live is None:
         return None
@@ -288,8 +288,7 @@ def _suspended(live: Json | None, status: Mapping[str, Any]) -> Released | None:
     annotations = live["metadata"].get("annotations") or {}
     return Released(
         Release(
-            # The SpinApp may name the image as nodes reach the registry.
-            parse_reference(status.get("image") or spec["image"]),
+            settings.as_published(parse_reference(spec["image"])),
             annotations.get(INPUTS_ANNOTATION, ""),
             (spec.get("podAnnotations") or {}).get(SOURCES_ANNOTATION, ""),
         )
