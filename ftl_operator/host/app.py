@@ -21,6 +21,7 @@ from .http_types import (
     RequestOptions,
     method_of,
 )
+from .interface import Err, Ok
 from .limits import Limits
 from .linker import settle
 from .locked import components_of, routes_of
@@ -30,7 +31,6 @@ from .outbound import Target, parse_target
 from .outbound_http import Client
 from .pipe import Pipe, PipeError, Reader
 from .routes import Match, match
-from .values import Err, Ok
 from .workers import Workers
 
 _PATIENCE = 1.0

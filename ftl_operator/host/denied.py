@@ -4,8 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .guest import Guest
-from .interface import Interface, Resource
-from .values import Err
+from .interface import Err, Interface, Resource
 
 
 class Network(Resource):

@@ -1,5 +1,6 @@
 """The state of one running instance: its resources, its deadline, and waiting."""
 
+import ctypes
 import time
 from collections import deque
 from collections.abc import Callable
@@ -36,8 +37,8 @@ class Guest:
     """One instance of a component while it handles one request."""
 
     __slots__ = ("_next", "_owed", "callees", "component", "context", "deadline", "depth", "failed",
-                 "failure", "fuel", "on_outcome", "outcome", "over", "resources", "stderr", "stdout",
-                 "waker", "watcher")  # fmt: skip
+                 "failure", "fuel", "on_outcome", "out", "out_address", "outcome", "over", "resources",
+                 "stderr", "stdout", "waker", "watcher")  # fmt: skip
 
     def __init__(self, component: "Component", deadline: float, depth: int = 0) -> None:
         self.component = component
@@ -46,6 +47,9 @@ class Guest:
         self.depth = depth
         self.context = 0
         """Address of the store's context."""
+        self.out = ctypes.c_uint64()
+        """Where functions of the C API leave a pointer."""
+        self.out_address = ctypes.addressof(self.out)
         self.resources: dict[int, Any] = {}
         self._next = 0
         self.failure: BaseException | None = None

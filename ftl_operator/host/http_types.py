@@ -5,9 +5,8 @@ from collections.abc import Callable
 from typing import Any
 
 from .guest import Guest
-from .interface import Resource
+from .interface import Err, Ok, Resource
 from .pipe import Pipe, PipeError
-from .values import Err, Ok
 from .wasi_io import IoError, OutputStream
 
 ErrorCode = tuple[str, Any]

@@ -20,6 +20,23 @@ class Trap(Exception):  # noqa: N818 - it is not the host's error, it ends the g
     """Ends the guest at once; the text goes to the host's log, never to a client."""
 
 
+class Ok:
+    """The ok case of a result that is not a function's own."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any = None) -> None:
+        self.value = value
+
+
+class Err(Exception):  # noqa: N818 - named as WIT names it
+    """The err case of a result."""
+
+    def __init__(self, value: Any = None) -> None:
+        super().__init__(value)
+        self.value = value
+
+
 class Resource:
     """An object of the host that guests hold by handle."""
 

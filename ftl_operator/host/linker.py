@@ -11,8 +11,8 @@ from wasmtime import component as wc
 from . import capi
 from .engine import Engine
 from .guest import Guest
-from .interface import FUNCTIONS, Function, Trap, resource_id
-from .values import Err, Lift, Ok, codec
+from .interface import FUNCTIONS, Err, Function, Ok, Trap, resource_id
+from .values import Lift, codec
 
 GUESTS: dict[int, Guest] = {}
 """Address of a store's context → its guest. A dict's single operations are atomic."""

@@ -16,9 +16,9 @@ from .http_types import (
     RequestOptions,
     method_name,
 )
+from .interface import Err, Ok
 from .outbound import Target
 from .pipe import Pipe, PipeError, Reader
-from .values import Err, Ok
 
 CHUNK = 64 << 10
 _CONNECTION_HEADERS = frozenset(

@@ -3,9 +3,8 @@
 from typing import Any
 
 from .guest import Guest
-from .interface import Interface, Resource
+from .interface import Err, Interface, Resource
 from .stores import Store
-from .values import Err
 from .variables import VariableError
 
 Error = tuple[str, Any]

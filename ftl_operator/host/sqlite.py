@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from .guest import Guest
-from .interface import Interface, Resource
-from .values import Err
+from .interface import Err, Interface, Resource
 
 Value = tuple[str, Any]
 

@@ -13,14 +13,13 @@ arguments, and takes over what is written to its result.
 """
 
 import ctypes
-import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from wasmtime import component as wc
 
 from . import capi
-from .interface import Trap
+from .interface import Err, Ok, Trap
 
 if TYPE_CHECKING:
     from .guest import Guest
@@ -29,39 +28,22 @@ Lift = Callable[["Guest", int], Any]
 Lower = Callable[["Guest", Any, int], None]
 
 
-class Ok:
-    """The ok case of a result that is not a function's own."""
-
-    __slots__ = ("value",)
-
-    def __init__(self, value: Any = None) -> None:
-        self.value = value
-
-
-class Err(Exception):  # noqa: N818 - named as WIT names it
-    """The err case of a result."""
-
-    def __init__(self, value: Any = None) -> None:
-        super().__init__(value)
-        self.value = value
-
-
-def _number(kind: int, code: str) -> tuple[Lift, Lower]:
-    size = struct.calcsize(code)
-    unpack, pack_into = struct.Struct("=" + code).unpack, struct.Struct("=" + code).pack
+def _number(kind: int, cell: Any) -> tuple[Lift, Lower]:
+    """`cell` is the ctypes type of the number's bytes."""
+    at = cell.from_address
 
     def lift(_guest: "Guest", address: int) -> Any:
-        return unpack(ctypes.string_at(address + capi.BODY, size))[0]
+        return at(address + capi.BODY).value
 
     def lower(_guest: "Guest", value: Any, address: int) -> None:
         capi.set_kind(address, kind)
-        ctypes.memmove(address + capi.BODY, pack_into(value), size)
+        at(address + capi.BODY).value = value
 
     return lift, lower
 
 
 def _char() -> tuple[Lift, Lower]:
-    lift_number, lower_number = _number(capi.CHAR, "I")
+    lift_number, lower_number = _number(capi.CHAR, ctypes.c_uint32)
     return (lambda g, a: chr(lift_number(g, a))), (lambda g, v, a: lower_number(g, ord(v), a))
 
 
@@ -240,41 +222,41 @@ def _flags() -> tuple[Lift, Lower]:
 
 def _resource(*, owned: bool) -> tuple[Lift, Lower]:
     def lift(guest: "Guest", address: int) -> Any:
-        host = ctypes.c_void_p()
-        error = capi.to_host(guest.context, capi.word(address + capi.BODY), ctypes.addressof(host))
+        out = guest.out
+        error = capi.to_host(guest.context, capi.word(address + capi.BODY), guest.out_address)
         if error:
             capi.error_delete(error)
             raise Trap("a resource of the guest's own came where one of the host's belongs")
+        host = out.value
         rep = capi.host_rep(host)
         capi.host_delete(host)
         return guest.resources.pop(rep) if owned else guest.resources[rep]
 
     def lower(guest: "Guest", value: Any, address: int) -> None:
         host = capi.host_new(True, guest.keep(value), value.wit_id)
-        any_ = ctypes.c_void_p()
-        error = capi.to_any(guest.context, host, ctypes.addressof(any_))
+        error = capi.to_any(guest.context, host, guest.out_address)
         capi.host_delete(host)
         if error:
             capi.error_delete(error)
             raise Trap("the store takes no more resources")
         capi.set_kind(address, capi.RESOURCE)
-        capi.set_word(address + capi.BODY, any_.value or 0)
+        capi.set_word(address + capi.BODY, guest.out.value)
 
     return lift, lower
 
 
 _NUMBERS = {
-    wc.Bool: (capi.BOOL, "?"),
-    wc.S8: (capi.S8, "b"),
-    wc.U8: (capi.U8, "B"),
-    wc.S16: (capi.S16, "h"),
-    wc.U16: (capi.U16, "H"),
-    wc.S32: (capi.S32, "i"),
-    wc.U32: (capi.U32, "I"),
-    wc.S64: (capi.S64, "q"),
-    wc.U64: (capi.U64, "Q"),
-    wc.F32: (capi.F32, "f"),
-    wc.F64: (capi.F64, "d"),
+    wc.Bool: (capi.BOOL, ctypes.c_bool),
+    wc.S8: (capi.S8, ctypes.c_int8),
+    wc.U8: (capi.U8, ctypes.c_uint8),
+    wc.S16: (capi.S16, ctypes.c_int16),
+    wc.U16: (capi.U16, ctypes.c_uint16),
+    wc.S32: (capi.S32, ctypes.c_int32),
+    wc.U32: (capi.U32, ctypes.c_uint32),
+    wc.S64: (capi.S64, ctypes.c_int64),
+    wc.U64: (capi.U64, ctypes.c_uint64),
+    wc.F32: (capi.F32, ctypes.c_float),
+    wc.F64: (capi.F64, ctypes.c_double),
 }
 
 

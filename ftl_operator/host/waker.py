@@ -1,6 +1,5 @@
 """Where one thread waits for what another does."""
 
-import contextlib
 import threading
 import time
 from collections.abc import Callable
@@ -19,8 +18,10 @@ class Waker:
 
     def wake(self) -> None:
         """Have the waiter look again; what it looks for has been written before."""
-        with contextlib.suppress(RuntimeError):
+        try:
             self._lock.release()
+        except RuntimeError:
+            return
 
     def wait(self, happened: Callable[[], bool], until: float | None) -> bool:
         """Wait for `happened()`, or the time `until` on the monotonic clock. Returns whether it has."""

@@ -5,9 +5,8 @@ from typing import Any
 
 from .files import Directory, File, find
 from .guest import Guest
-from .interface import Interface, Resource
+from .interface import Err, Interface, Resource
 from .pipe import Pipe
-from .values import Err
 from .wasi_io import MAX_CHUNK, InputStream, IoError
 
 

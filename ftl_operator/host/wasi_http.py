@@ -23,9 +23,8 @@ from .http_types import (
     RequestOptions,
     ResponseOutparam,
 )
-from .interface import Interface, Trap
+from .interface import Err, Interface, Ok, Trap
 from .pipe import Pipe, PipeError
-from .values import Err, Ok
 from .wasi_io import InputStream, IoError, OutputStream, Pollable
 
 types = Interface("wasi:http/types")

@@ -4,9 +4,8 @@ import time
 from collections.abc import Callable
 
 from .guest import Guest
-from .interface import Interface, Resource, Trap
+from .interface import Err, Interface, Resource, Trap
 from .pipe import Pipe, PipeError
-from .values import Err
 
 MAX_CHUNK = 64 << 10
 """Guests may ask for any length; this bounds what the host allocates for one call."""

@@ -1,5 +1,6 @@
 """A component that nobody trusts runs in a child process; its parent gets an answer or a reason."""
 
+import json
 import os
 import shutil
 import threading
@@ -12,7 +13,7 @@ from build_tools import build
 
 from ftl_operator.errors import ComponentError, Reason
 from ftl_operator.host import SandboxLimits
-from ftl_operator.host.sandbox import ask_tools, run_command
+from ftl_operator.host.sandbox import ask_tools, check_policy, run_command
 
 QUICK = SandboxLimits(time=30, call_time=1, memory=64 << 20, output=1 << 20)
 PATIENT = replace(QUICK, call_time=20)
@@ -131,3 +132,22 @@ def test_a_component_of_another_world_is_told_apart(guests: Path) -> None:
         ComponentError, match=r"does not export wasi:cli/run \(it exports wasi:http/incoming-handler"
     ):
         run_command(guests, b"")
+
+
+GATEWAY = Path(__file__).parents[2] / "ftl_operator" / "gateway.wasm"
+POLICY = """package mcp.authorization
+
+default allow := false
+allow if input.token.sub in data.members
+"""
+
+
+def policy(rego: str) -> bytes:
+    inputs = [{"token": {"sub": name}} for name in ("ada", "bob")]
+    return json.dumps({"policy": rego, "data": json.dumps({"members": ["ada"]}), "inputs": inputs}).encode()
+
+
+def test_a_policy_is_evaluated_by_the_gateway_itself() -> None:
+    assert json.loads(check_policy(GATEWAY, policy(POLICY))) == {"decisions": [True, False], "error": None}
+    broken = json.loads(check_policy(GATEWAY, policy("package mcp.authorization\nallow if {")))
+    assert broken["error"]
