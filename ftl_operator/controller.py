@@ -17,7 +17,7 @@ from ftl_operator.apply import Applier
 from ftl_operator.errors import ClusterError, FtlError, Reason
 from ftl_operator.gates import COME_BACK, WaitingError
 from ftl_operator.history import Version
-from ftl_operator.kube import ConflictError, Kube, NotLeaderError
+from ftl_operator.kube import ConflictError, Kube, NotLeaderError, TerminatingError
 from ftl_operator.look import Look, measured
 from ftl_operator.manifests import Manifests, endpoint, manifests
 from ftl_operator.manifests_spinapp import INPUTS_ANNOTATION, SOURCES_ANNOTATION, Release
@@ -117,6 +117,10 @@ class Controller:
             result = self._run(look)
         except NotLeaderError:
             return
+        except TerminatingError:
+            # The app goes too; should it stay, it is looked at again.
+            self._queue.add(key, LONG_WAIT)
+            return
         except ConflictError:
             # The app changed while it was looked at: the next look sees it as it is.
             self._queue.add(key, COME_BACK)
@@ -137,7 +141,7 @@ class Controller:
             self._bring(look, app)
         except WaitingError as waiting:
             look.waiting = waiting
-        except NotLeaderError:
+        except (NotLeaderError, TerminatingError):
             raise
         except FtlError as error:
             look.error = error

@@ -42,6 +42,10 @@ class ConflictError(ClusterError):
     """The object exists already, changed meanwhile, or belongs to somebody else."""
 
 
+class TerminatingError(ClusterError):
+    """The namespace is being deleted, and with it everything that could be written there."""
+
+
 class NotLeaderError(ClusterError):
     """Another replica acts; nothing was written."""
 
@@ -254,6 +258,9 @@ class Kube:
             raise NotFoundError(message)
         if answer.status == 409:
             raise ConflictError(message, reason=Reason.CONFLICT)
+        causes = ((content or {}).get("details") or {}).get("causes") or ()
+        if any(cause.get("reason") == "NamespaceTerminating" for cause in causes):
+            raise TerminatingError(message)
         raise ClusterError(message)
 
     def _credentials(self) -> Iterator[Mapping[str, str]]:
