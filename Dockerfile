@@ -1,0 +1,25 @@
+# The operator's image: an environment made from the lock file, on a slim Python, for a user without rights.
+#   docker build --tag ghcr.io/ftl-tools/ftl-operator:0.1.0 .
+
+FROM python:3.11-slim-bookworm AS build
+COPY --from=ghcr.io/astral-sh/uv:0.13.9 /uv /usr/local/bin/uv
+WORKDIR /src
+ENV UV_PROJECT_ENVIRONMENT=/opt/ftl-operator UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PYTHON_DOWNLOADS=never
+COPY pyproject.toml uv.lock README.md LICENSE ./
+# The dependencies alone first: this layer is kept until the lock file changes.
+RUN uv sync --frozen --no-dev --no-install-project
+COPY ftl_operator ftl_operator
+RUN uv sync --frozen --no-dev --no-editable
+
+FROM python:3.11-slim-bookworm
+LABEL org.opencontainers.image.title="ftl-operator" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.source="https://github.com/ftl-tools/ftl-operator"
+COPY --from=build /opt/ftl-operator /opt/ftl-operator
+ENV PATH=/opt/ftl-operator/bin:/usr/local/bin:/usr/bin:/bin PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# The chart mounts something writable at both; nothing else is written to.
+ENV HOME=/tmp XDG_CACHE_HOME=/cache
+WORKDIR /
+USER 65532:65532
+EXPOSE 9090
+CMD ["python", "-m", "ftl_operator"]
