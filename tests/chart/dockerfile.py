@@ -62,7 +62,7 @@ def carry_out(context: Path, below: Path) -> Stage:
                 _copy(rest, context, stage, stages, may_copy)
             case "RUN":
                 done = subprocess.run(
-                    ["bash", "-euc", rest],
+                    ["bash", "-euc", rest.replace(" /opt/", f" {stage.root}/opt/")],
                     cwd=stage.folder,
                     env=environment_of(stage),
                     capture_output=True,
