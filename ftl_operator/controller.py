@@ -5,11 +5,10 @@ the queue is told when to look again.
 """
 
 import logging
-import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from ftl_operator import history, metrics
@@ -28,17 +27,11 @@ from ftl_operator.refs import parse_reference
 from ftl_operator.release import Released, Releaser
 from ftl_operator.report import Reporter, deadline
 from ftl_operator.rollout import SPEC_ANNOTATION
+from ftl_operator.schedule import LONG_WAIT, Schedule, interval
 from ftl_operator.settings import Settings
-from ftl_operator.status import Condition, finding
+from ftl_operator.status import Condition, finding, timestamp
 from ftl_operator.view import View
 from ftl_operator.workqueue import Key, WorkQueue
-
-SOON, SELDOM = 3.0, 60.0
-"""Seconds to the next look while pods do not become ready, at first and in the end: their causes come by no
-watch.
-"""
-LONG_WAIT = 30.0
-"""Seconds to the next look at what should have woken the app by itself."""
 
 Json = dict[str, Any]
 _log = logging.getLogger(__name__)
@@ -83,6 +76,7 @@ class Controller:
         self._observer = observer
         self._applier = Applier(kube, view)
         self._reporter = Reporter(settings, kube, view)
+        self._schedule = Schedule(settings, queue)
         self._memos: dict[Key, _Memo] = {}
 
     def work(self, stopped: Callable[[], bool]) -> None:
@@ -150,7 +144,7 @@ class Controller:
             look.error = ClusterError("a defect of the operator; its log tells more", reason=Reason.INTERNAL)
         self._observe(look, app)
         self._reporter.write(look, app)
-        return self._schedule(look, app)
+        return self._schedule.plan(look, app)
 
     def _bring(self, look: Look, app: FtlApp) -> None:
         """Find what the app should run, and have the cluster run it."""
@@ -167,6 +161,7 @@ class Controller:
         look.running = (
             history.chosen(look.entries, look.wanted) if not app.spec.suspend else look.wanted.image
         )
+        self._wait_for_a_turn(look, app, live)
         release = replace(released.release, image=parse_reference(look.running))
         desired = manifests(app, release, self._settings, self._kube.serves())
         with look.steps.enter("apply"):
@@ -199,10 +194,29 @@ class Controller:
             look.error = error
         else:
             kept = replace(released, facts={})
-            self._memos[look.key] = _Memo(of, pods, kept, time.monotonic() + self._interval(app) * 0.9)
+            self._memos[look.key] = _Memo(
+                of, pods, kept, time.monotonic() + interval(app, self._settings) * 0.9
+            )
             return released
         # Through an outage the last release is kept up; nothing newer is known than what runs.
         return known.released if known is not None else None
+
+    def _wait_for_a_turn(self, look: Look, app: FtlApp, live: Json | None) -> None:
+        """Let only so many apps be rolled out at once that nobody changed.
+
+        Raises:
+            WaitingError: There are that many already.
+        """
+        status = look.status
+        changed = status.get("observedGeneration") != look.seen.generation or live is None
+        if changed or look.seen.rolling_since or look.running == status.get("image"):
+            return
+        begun = look.now - timedelta(seconds=deadline(app, self._settings))
+        if self._view.rollouts(timestamp(begun)) >= self._settings.max_rollouts:
+            # What was planned is not told before it runs, and planned again then.
+            self._memos.pop(look.key, None)
+            look.running, look.wanted, look.facts = "", None, {}
+            raise WaitingError("a new version waits until other apps are rolled out", LONG_WAIT)
 
     def _note_missing(self, look: Look, desired: Manifests) -> None:
         for missing in desired.missing:
@@ -251,37 +265,6 @@ class Controller:
             look.delay = 0.0
             metrics.ROLLBACKS.inc()
             _log.warning("%s goes back to the last good version", look.running, extra=look.named)
-
-    def _schedule(self, look: Look, app: FtlApp | None) -> str:
-        """Say when to look again. Returns the metric's result."""
-        key = look.key
-        if look.delay is not None:
-            self._queue.add(key, look.delay)
-        if look.waiting is not None:
-            seconds = look.waiting.seconds
-            self._queue.add(key, LONG_WAIT if seconds is None else seconds)
-            return "waiting"
-        if look.error is not None and look.error.retryable:
-            self._queue.retry(key, getattr(look.error, "retry_after", None) or 0.0)
-            return "retry"
-        verified = look.probe
-        if verified is not None and verified.status != "True":
-            self._queue.retry(key)
-            return "retry"
-        self._queue.succeeded(key)
-        rollout = look.observed.rollout
-        if look.running and not look.observed.is_complete and not (rollout and rollout.is_scaled_to_zero):
-            since = history.elapsed(look.entries, look.running, look.now)
-            self._queue.add(key, min(SELDOM, max(SOON, since / 3)))
-        self._queue.add(key, self._interval(app) * random.uniform(0.9, 1.1))  # noqa: S311 - spreads load
-        if look.error is not None:
-            return "stalled"
-        metrics.LAST_SUCCESS.set_to_current_time()
-        return "done"
-
-    def _interval(self, app: FtlApp | None) -> float:
-        own = app.spec.interval_seconds if app is not None else None
-        return own or self._settings.resync_seconds
 
 
 def _suspended(live: Json | None, settings: Settings) -> Released | None:

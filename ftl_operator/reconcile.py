@@ -18,6 +18,7 @@ from ftl_operator.capabilities import Severity, audit
 from ftl_operator.compose import ComposeSettings, GatewayAuth, LockedApp, compose
 from ftl_operator.errors import ComponentError, FtlError, Reason, SpecError
 from ftl_operator.findings import auth_finding, inspected_finding, published_finding, resolved_finding
+from ftl_operator.gates import WaitingError
 from ftl_operator.image import OciImage, build_image, canonical, sha256
 from ftl_operator.inspect import Component
 from ftl_operator.model import FtlApp
@@ -34,7 +35,7 @@ from ftl_operator.resolve import (
     sources,
 )
 from ftl_operator.settings import Settings
-from ftl_operator.status import Condition, Finding, false, true
+from ftl_operator.status import Condition, Finding, false, true, unknown
 
 Source = Artifact | LocalArtifact
 
@@ -104,6 +105,10 @@ class Steps:
             self._observe(stage, self._clock() - started, error)
             if condition is not None:
                 self.findings[condition] = false(str(error), error.reason)
+            raise
+        except WaitingError as waiting:
+            if condition is not None:
+                self.findings[condition] = unknown(waiting.message)
             raise
         self._observe(stage, self._clock() - started, None)
         if condition is not None:

@@ -217,10 +217,11 @@ def _summary(
     state = _state(outcome, observed, findings)
     if error is not None and not error.retryable:
         return _stalled(str(error), error.reason)
+    before = finding(old, Condition.READY)
+    was_ready = before is not None and before.status == "True"
+    serves = was_ready and state.status == "True" and old.get("observedGeneration") == outcome.generation
     if error is not None:
-        before = finding(old, Condition.READY)
-        was_ready = before is not None and before.status == "True"
-        if was_ready and state.status == "True" and old.get("observedGeneration") == outcome.generation:
+        if serves:
             return {Condition.READY: true(f"serving; {error}", error.reason)}
         if error.reason in _FOR_PEOPLE:
             return _stalled(str(error), error.reason)
@@ -232,6 +233,8 @@ def _summary(
             "the last good version serves until the spec or a tool changes",
             Reason.ROLLED_BACK,
         )
+    if outcome.waiting and serves:
+        return {Condition.READY: true(f"serving; {outcome.waiting}")}
     if outcome.waiting:
         return _reconciling(false(outcome.waiting, Reason.PROGRESSING), Reason.PROGRESSING)
     if state.status == "True":

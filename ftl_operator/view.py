@@ -16,6 +16,7 @@ from typing import Any
 from ftl_operator import apis
 from ftl_operator.apis import Api
 from ftl_operator.drift import DIGEST_ANNOTATION
+from ftl_operator.history import Result
 from ftl_operator.rollout import Rollout, rollout_of
 from ftl_operator.sources import SeenSource, Source, seen_source, sources_of
 from ftl_operator.workqueue import Key
@@ -39,6 +40,8 @@ class SeenApp:
     sources: frozenset[Source]
     conditions: tuple[tuple[str, str, str], ...]
     tool_count: int
+    rolling_since: str
+    """When the rollout that is under way began, as the status has it; empty without one."""
     packed: bytes
 
     def read(self) -> Json:
@@ -86,6 +89,11 @@ class View:
         """Every app."""
         with self._lock:
             return list(self._apps.items())
+
+    def rollouts(self, since: str) -> int:
+        """How many apps are being rolled out since then or later; a time as the status has it."""
+        with self._lock:
+            return sum(seen.rolling_since >= since for seen in self._apps.values() if seen.rolling_since)
 
     def owned(self, key: Key, uid: str) -> dict[tuple[Api, str], SeenOwned]:
         """What the app with this uid owns, by kind and name."""
@@ -144,6 +152,7 @@ class View:
             and int(old.resource_version or 0) > version_of(body)
         ):
             return []
+        status = body.get("status") or {}
         seen = SeenApp(
             uid=metadata["uid"],
             generation=int(metadata.get("generation", 0)),
@@ -151,8 +160,9 @@ class View:
             resource_version=metadata.get("resourceVersion", ""),
             deleting="deletionTimestamp" in metadata,
             sources=frozenset(sources_of(body.get("spec") or {})),
-            conditions=_conditions(body.get("status") or {}),
-            tool_count=int((body.get("status") or {}).get("toolCount", 0)),
+            conditions=_conditions(status),
+            tool_count=int(status.get("toolCount", 0)),
+            rolling_since=_rolling_since(status),
             packed=_pack(body, ()),
         )
         self._apps[key] = seen
@@ -250,6 +260,11 @@ def version_of(body: Body) -> int:
     # Opaque by the API's rules of old, an increasing number in every API server (and by rule since 1.35).
     text = str(body["metadata"].get("resourceVersion", ""))
     return int(text) if text.isdecimal() else 0
+
+
+def _rolling_since(status: Body) -> str:
+    newest: Body = next(iter(status.get("history") or ()), {})
+    return str(newest["time"]) if newest.get("result") == Result.ROLLING_OUT else ""
 
 
 def _conditions(status: Body) -> tuple[tuple[str, str, str], ...]:

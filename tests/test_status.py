@@ -213,6 +213,13 @@ def test_a_running_inspection_is_in_progress():
     assert said(status, Condition.VERIFIED) is None
 
 
+def test_a_running_app_that_waits_for_its_turn_stays_ready():
+    waiting = outcome(stages={}, facts={}, waiting="a new version waits until other apps are rolled out")
+    status = status_after(ready(), waiting, Observed(rollout=rollout()), LATER)
+    assert kstatus(status) == "Current"
+    assert "waits" in finding(status, Condition.READY).message
+
+
 def test_scaled_to_zero_is_ready():
     status = status_after(ready(), outcome(), Observed(rollout=rollout(0, 0, 0, 0, serves=True)), LATER)
     assert said(status, Condition.AVAILABLE) == said(status) == ("True", "ScaledToZero")

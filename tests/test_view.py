@@ -179,3 +179,14 @@ def test_a_deployment_wakes_its_app_when_its_numbers_change():
 )
 def test_sources_are_found_wherever_they_stand(spec, sources):
     assert set(sources_of(spec)) == sources
+
+
+def test_rollouts_under_way_are_counted_until_they_are_old():
+    view = View()
+    rolling = {"history": [{"time": "2026-01-01T00:10:00Z", "result": "RollingOut"}]}
+    view.see(apis.FTL_APP, app() | {"status": rolling})
+    view.see(
+        apis.FTL_APP, app("b") | {"status": {"history": [rolling["history"][0] | {"result": "Serving"}]}}
+    )
+    assert view.rollouts("2026-01-01T00:05:00Z") == 1
+    assert view.rollouts("2026-01-01T00:15:00Z") == 0
