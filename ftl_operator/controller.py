@@ -16,7 +16,7 @@ from ftl_operator.apply import Applier
 from ftl_operator.errors import ClusterError, FtlError, Reason
 from ftl_operator.gates import COME_BACK, WaitingError
 from ftl_operator.history import Version
-from ftl_operator.kube import ConflictError, Kube, NotLeaderError, TerminatingError
+from ftl_operator.kube import ConflictError, Kube, NotFoundError, NotLeaderError, TerminatingError
 from ftl_operator.look import Look, measured
 from ftl_operator.manifests import Manifests, endpoint, manifests
 from ftl_operator.manifests_spinapp import INPUTS_ANNOTATION, SOURCES_ANNOTATION, Release
@@ -109,7 +109,8 @@ class Controller:
         look.entries = list(look.status.get("history") or ())
         try:
             result = self._run(look)
-        except NotLeaderError:
+        except (NotLeaderError, NotFoundError):
+            # Somebody else acts, or the app is gone; the watch will tell.
             return
         except TerminatingError:
             # The app goes too; should it stay, it is looked at again.

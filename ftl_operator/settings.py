@@ -91,8 +91,8 @@ class Settings(BaseModel):
     progress_deadline_seconds: float = Field(default=600, ge=1)
     """How long a rollout may take before the last good version is brought back."""
     max_rollouts: int = Field(default=20, ge=1)
-    """How many apps may be rolled out at once that nobody changed: after an upgrade of the operator, or when a
-    tag moves that many of them follow."""
+    """How many apps may be rolled out at once that nobody changed: after an upgrade of the operator, or when
+    a tag moves that many of them follow."""
     history_limit: int = Field(default=5, ge=1, le=20)
     """How many published versions `status.history` shows."""
     service_url: str = "http://{name}.{namespace}.svc:80"
