@@ -3,7 +3,7 @@
 
 use crate::audit::Outcome;
 use crate::era::Era;
-use crate::jsonrpc::{Fault, INVALID_PARAMS, MISSING_CAPABILITY, is_object, quote, string};
+use crate::jsonrpc::{Fault, INVALID_PARAMS, MISSING_CAPABILITY, is_object, object, quote, string};
 use crate::message::{Failure, ToolResponse};
 use crate::sse;
 use serde::Deserialize;
@@ -138,7 +138,7 @@ fn is_stream(response: &ToolResponse) -> bool {
 
 fn judge(status: u16, text: &str, asked: &Asked) -> Judged {
     let bad = |reason: &'static str| (Outcome::BadAnswer, Cow::Borrowed(reason));
-    let Ok(result) = serde_json::from_str::<ToolResult>(text) else {
+    let Some(result) = object::<ToolResult>(text) else {
         return Err(unusable(status, text));
     };
     let kind = result.result_type.and_then(string);
@@ -179,7 +179,7 @@ fn judge(status: u16, text: &str, asked: &Asked) -> Judged {
 
 /// A tool's refusal as an error of the protocol: with the code for parameters, or one that nobody has reserved.
 fn refused(error: Option<&RawValue>, status: u16, text: &str) -> Judged {
-    let refusal = error.and_then(|error| serde_json::from_str::<Refusal>(error.get()).ok());
+    let refusal = error.and_then(|error| object::<Refusal>(error.get()));
     let Some(refusal) = refusal else { return Err(unusable(status, text)) };
     let code = i32::try_from(refusal.code)
         .ok()
@@ -246,22 +246,25 @@ struct Resource<'a> {
     blob: Option<&'a RawValue>,
 }
 
+fn blocks(text: &str) -> Option<Vec<Block<'_>>> {
+    let items: Vec<&RawValue> = serde_json::from_str(text).ok()?;
+    items.into_iter().map(|item| object(item.get())).collect()
+}
+
 /// The content if every block of it is one that MCP knows; members that are null are left out, as clients demand.
 fn checked_content(text: &str) -> Option<Cow<'_, str>> {
-    let blocks: Vec<Block> = serde_json::from_str(text).ok()?;
+    let blocks = blocks(text)?;
     let is_text = |value: Option<&RawValue>| value.is_some_and(|value| value.get().starts_with('"'));
-    let known = blocks.iter().all(|block| match &*block.kind {
-        "text" => is_text(block.text),
-        "image" | "audio" => is_text(block.data) && is_text(block.mime_type),
-        "resource_link" => is_text(block.uri) && is_text(block.name),
-        "resource" => block
-            .resource
-            .and_then(|resource| serde_json::from_str::<Resource>(resource.get()).ok())
-            .is_some_and(|resource| {
-                is_text(resource.uri) && (is_text(resource.text) != is_text(resource.blob))
-            }),
-        _ => false,
-    });
+    let known =
+        blocks.iter().all(|block| match &*block.kind {
+            "text" => is_text(block.text),
+            "image" | "audio" => is_text(block.data) && is_text(block.mime_type),
+            "resource_link" => is_text(block.uri) && is_text(block.name),
+            "resource" => block.resource.and_then(|resource| object::<Resource>(resource.get())).is_some_and(
+                |resource| is_text(resource.uri) && (is_text(resource.text) != is_text(resource.blob)),
+            ),
+            _ => false,
+        });
     if !known {
         return None;
     }
@@ -280,7 +283,7 @@ fn checked_content(text: &str) -> Option<Cow<'_, str>> {
 
 /// The JSON object that the only block of the content is the text of: what tools answered before structured content.
 fn only_text(content: &str) -> Option<String> {
-    let blocks: Vec<Block> = serde_json::from_str(content).ok()?;
+    let blocks = blocks(content)?;
     let [Block { text: Some(text), .. }] = blocks.as_slice() else { return None };
     let inner = string(text)?;
     let object =
@@ -394,7 +397,7 @@ struct Event<'a> {
 fn split(text: &str, asked: &Asked, events: &mut Vec<String>) -> Option<String> {
     let mut last = None;
     for data in sse::events(text) {
-        let Ok(event) = serde_json::from_str::<Event>(&data) else {
+        let Some(event) = object::<Event>(&data) else {
             last = Some(data);
             continue;
         };
@@ -427,7 +430,7 @@ struct Progress<'a> {
 
 /// A progress notification under the client's own token; None if it is not one.
 fn progress(params: &RawValue, token: &RawValue) -> Option<String> {
-    let given: Progress = serde_json::from_str(params.get()).ok()?;
+    let given: Progress = object(params.get())?;
     let mut text = format!("{{\"progressToken\":{},\"progress\":{}", token, given.progress);
     if let Some(total) = given.total {
         text.push_str(&format!(",\"total\":{total}"));

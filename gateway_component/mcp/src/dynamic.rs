@@ -13,6 +13,8 @@ use std::borrow::Cow;
 
 const TIMEOUT_MS: u64 = 10_000;
 const MAX_NAME: usize = 128;
+/// As many as the operator takes from a component that it can ask itself.
+const MAX_TOOLS: usize = 512;
 
 /// The tools of one component, as it describes them; Err with the reason why they are not known.
 pub(crate) type Tools = Result<Vec<Map<String, Value>>, String>;
@@ -119,10 +121,11 @@ pub(crate) fn metadata_request(
     }
 }
 
-/// The tools in the answer to that question, and their JSON text.
-pub(crate) fn metadata(
-    answer: Result<ToolResponse, Failure>,
-) -> Result<(Vec<Map<String, Value>>, Vec<u8>), String> {
+/// A component's tools, and their JSON text.
+type Described = (Vec<Map<String, Value>>, Vec<u8>);
+
+/// The tools in the answer to that question.
+pub(crate) fn metadata(answer: Result<ToolResponse, Failure>) -> Result<Described, String> {
     match answer {
         Err(Failure::Timeout) => Err(format!("it did not answer within {TIMEOUT_MS} ms")),
         Err(Failure::TooLarge) => Err("its description is too long".into()),
@@ -135,6 +138,9 @@ pub(crate) fn metadata(
 fn parse(bytes: &[u8]) -> Result<Vec<Map<String, Value>>, String> {
     let mut tools: Vec<Map<String, Value>> = serde_json::from_slice(bytes)
         .map_err(|error| format!("its description is not a JSON array of tools: {error}"))?;
+    if tools.len() > MAX_TOOLS {
+        return Err(format!("it has more than {MAX_TOOLS} tools"));
+    }
     let mut names: Vec<String> = Vec::new();
     for tool in &mut tools {
         tool.retain(|_, value| !value.is_null());
@@ -147,15 +153,34 @@ fn parse(bytes: &[u8]) -> Result<Vec<Map<String, Value>>, String> {
             return Err(format!("two tools are named {name}"));
         }
         names.push(name.clone());
-        match tool.get("inputSchema") {
-            Some(Value::Object(_)) => {}
-            None => {
-                tool.insert("inputSchema".into(), json!({"type": "object"}));
-            }
-            Some(_) => return Err(format!("the inputSchema of {} is no object", names[names.len() - 1])),
+        tool.entry("inputSchema").or_insert_with(|| json!({"type": "object"}));
+        if let Some(member) = malformed(tool) {
+            return Err(format!(
+                "{member} of the tool {} is not what the protocol has",
+                names[names.len() - 1]
+            ));
         }
     }
     Ok(tools)
+}
+
+/// The first member of a tool that clients would refuse, and with it the whole list.
+fn malformed(tool: &Map<String, Value>) -> Option<&'static str> {
+    let is_schema = |schema: &Value| schema["type"] == "object";
+    type Rule = fn(&Value) -> bool;
+    let rules: [(&str, Rule); 7] = [
+        ("inputSchema", is_schema),
+        ("outputSchema", is_schema),
+        ("title", Value::is_string),
+        ("description", Value::is_string),
+        ("annotations", Value::is_object),
+        ("icons", Value::is_array),
+        ("_meta", Value::is_object),
+    ];
+    rules
+        .into_iter()
+        .find(|(name, rule)| tool.get(*name).is_some_and(|value| !rule(value)))
+        .map(|(name, _)| name)
 }
 
 /// A tool may have been granted the gateway's store. Where the application has a secret, only what was sealed with it

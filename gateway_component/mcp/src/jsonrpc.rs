@@ -16,7 +16,7 @@ pub(crate) const UNSUPPORTED_VERSION: i32 = -32022;
 
 /// A message from the client.
 pub(crate) enum Incoming<'a> {
-    Request(Call<'a>),
+    Request(Box<Call<'a>>),
     Notification(Cow<'a, str>),
     /// An answer to a request that a stateless server never sent.
     Response,
@@ -159,6 +159,10 @@ pub(crate) struct Unreadable<'a> {
 /// Read one message.
 pub(crate) fn read(text: &str) -> Result<Incoming<'_>, Unreadable<'_>> {
     let bare = |fault| Unreadable { fault, id: None };
+    // A derived reader would take an array of the fields' values, too.
+    if text.trim_start().starts_with('[') {
+        return Err(bare(Fault::new(INVALID_REQUEST, "not a JSON-RPC message")));
+    }
     let envelope: Envelope = serde_json::from_str(text).map_err(|error| {
         bare(match error.classify() {
             serde_json::error::Category::Data => Fault::new(INVALID_REQUEST, "not a JSON-RPC message"),
@@ -192,7 +196,7 @@ pub(crate) fn read(text: &str) -> Result<Incoming<'_>, Unreadable<'_>> {
         None => Params::default(),
         Some(params) => read_params(params).map_err(named)?,
     };
-    Ok(Incoming::Request(Call { id, method, params }))
+    Ok(Incoming::Request(Box::new(Call { id, method, params })))
 }
 
 fn read_params(raw: &RawValue) -> Result<Params<'_>, Fault> {
@@ -209,6 +213,11 @@ fn read_params(raw: &RawValue) -> Result<Params<'_>, Fault> {
         params.meta = Some(Meta { text: meta.get(), fields });
     }
     Ok(params)
+}
+
+/// Read an object. A derived reader would take an array of the fields' values, too.
+pub(crate) fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
+    if text.trim_start().starts_with('{') { serde_json::from_str(text).ok() } else { None }
 }
 
 /// Whether a text is the JSON of a valid id.

@@ -96,6 +96,7 @@ fn a_tool_may_answer_anything() {
         (|_, _| raw(200, "", b""), "its answer is empty", "bad_answer"),
         (|_, _| raw(200, "", b"<html>"), "its answer is not JSON", "bad_answer"),
         (|_, _| raw(200, "", b"[1]"), "is JSON, and no tool result", "bad_answer"),
+        (|_, _| ok(json!({"content": [["text", "hi"]]})), "content that MCP does not know", "bad_answer"),
         (|_, _| raw(200, "", b"{}"), "neither content nor structuredContent", "bad_answer"),
         (|_, _| raw(200, "", b"\xff"), "UTF-8", "bad_answer"),
         (|_, _| ok(json!({"content": "x"})), "content that MCP does not know", "bad_answer"),

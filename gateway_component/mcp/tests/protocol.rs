@@ -137,10 +137,11 @@ fn batches_are_for_the_first_revision_only() {
     let call = json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "notes__add"}});
     let note = json!({"jsonrpc": "2.0", "method": "notifications/initialized"});
     let init = json!({"jsonrpc": "2.0", "id": 3, "method": "initialize", "params": {}});
-    let response = app.post("/mcp", &[], json!([ping, note, call, init, 5]));
+    let response = app.post("/mcp", &[], json!([ping, note, call, init, 5, ["2.0", 1, "ping"]]));
     let answer = body(&response);
     assert_eq!(response.status, 200);
-    assert_eq!(answer.as_array().unwrap().len(), 4);
+    assert_eq!(answer.as_array().unwrap().len(), 5);
+    assert_eq!(answer[3], answer[4]);
     assert_eq!(answer[0]["result"], json!({}));
     assert_eq!(answer[1]["result"]["content"][0]["text"], "{}");
     assert_eq!(answer[2]["error"]["code"], -32600);
