@@ -1,0 +1,430 @@
+"""What one look after another makes of an app, in every turn that its life can take."""
+
+from datetime import timedelta
+
+import pytest
+
+from ftl_operator import apis, controller
+from ftl_operator.controller import Controller
+from ftl_operator.errors import ComponentError, Reason, RegistryError
+from ftl_operator.gates import WaitingError
+from ftl_operator.manifests_spinapp import Release
+from ftl_operator.observe import Observer
+from ftl_operator.refs import parse_reference
+from ftl_operator.release import Released
+from ftl_operator.settings import Settings
+from ftl_operator.status import PIPELINE, false, true
+from ftl_operator.view import View
+from ftl_operator.workqueue import Key, WorkQueue
+from tests.tiny_cluster import TinyCluster
+
+KEY = Key("ns", "tools")
+TOOLS = [{"name": "weather__forecast", "component": "weather", "schemaDigest": "sha256:1"}]
+SPEC = {"tools": [{"name": "weather", "image": "r.dev/weather:1"}], "access": "public"}
+
+
+def image(number):
+    return parse_reference(f"r.dev/apps/tools@sha256:{number:064d}")
+
+
+class Versions:
+    """Stands in for the releaser: says what to run, or raises."""
+
+    def __init__(self):
+        self.number = 1
+        self.error = None
+        self.pods = "p1"
+        self.releases = 0
+
+    def pods_digest(self, app):
+        return self.pods
+
+    def release(self, app, status, steps):
+        self.releases += 1
+        if self.error is not None:
+            raise self.error
+        steps.findings |= {condition: true("fine") for condition in PIPELINE}
+        release = Release(image(self.number), f"inputs-{self.number}", self.pods)
+        return Released(release, {"tools": TOOLS, "toolCount": 1})
+
+
+class Asked:
+    """Stands in for the probe."""
+
+    def __init__(self):
+        self.answer = true("it answers", Reason.TOOLS_VERIFIED)
+        self.times = 0
+
+    def ask(self, url, token, *, expected, is_public):
+        assert expected == ["weather__forecast"]
+        self.times += 1
+        return self.answer
+
+
+class World:
+    """A cluster, an operator, and a clock to move."""
+
+    def __init__(self, monkeypatch, served=apis.EVERY_API, **settings):
+        self.now = 0.0
+        view = View()
+        self.cluster = TinyCluster(view, served)
+        self.queue = WorkQueue(lambda: self.now, lambda: 1.0)
+        self.versions, self.asked = Versions(), Asked()
+        self.settings = Settings(**settings)
+        observer = Observer(self.settings, self.cluster, view, self.asked)
+        self.controller = Controller(self.settings, self.cluster, view, self.queue, self.versions, observer)
+        self.skew = timedelta()
+        world, real = self, controller.datetime
+
+        class Clock(real):
+            @classmethod
+            def now(cls, tz=None):
+                return real.now(tz) + world.skew
+
+        monkeypatch.setattr(controller, "datetime", Clock)
+        self.cluster.put(apis.SPIN_APP_EXECUTOR, {}, "containerd-shim-spin")
+
+    def look(self, times=1):
+        for _ in range(times):
+            self.controller.look(KEY)
+
+    def run(self, spec=None):
+        """Bring an app up."""
+        self.cluster.write_app(spec or SPEC)
+        self.look()
+        self.cluster.deploy()
+        self.look()
+        return self.cluster
+
+    def wrote(self):
+        done, self.cluster.writes = self.cluster.writes, []
+        return done
+
+
+@pytest.fixture
+def world(monkeypatch):
+    return World(monkeypatch)
+
+
+def test_an_app_comes_up(world):
+    cluster = world.run()
+    assert cluster.condition("Ready") == ("True", "Succeeded")
+    assert cluster.status["image"] == str(image(1))
+    assert cluster.status["history"][0]["result"] == "Serving"
+    assert cluster.events == [("Normal", "Published"), ("Normal", "ToolsVerified"), ("Normal", "Succeeded")]
+    kinds = [entry for entry in world.wrote() if entry.startswith("apply")]
+    assert kinds == [
+        "apply ConfigMap/tools-mcp-client",
+        "apply NetworkPolicy/tools",
+        "apply CiliumNetworkPolicy/tools",
+        "apply SpinApp/tools",
+    ]
+
+
+def test_looking_again_writes_nothing_asks_nobody_and_plans_nothing(world):
+    world.run()
+    world.wrote()
+    releases, asked = world.versions.releases, world.asked.times
+    world.look(5)
+    assert world.wrote() == []
+    assert (world.versions.releases, world.asked.times) == (releases, asked)
+
+
+def test_a_reconcile_that_is_asked_for_is_answered_with_its_echo(world):
+    cluster = world.run()
+    world.wrote()
+    cluster.write_app(SPEC, annotations={"ftl.tools/reconcile": "now"})
+    releases = world.versions.releases
+    world.look()
+    assert world.versions.releases == releases + 1
+    assert cluster.status["lastHandledReconcileAt"] == "now"
+    assert world.wrote() == ["status FtlApp/tools"]
+
+
+def test_what_is_not_desired_any_more_is_deleted(world):
+    cluster = world.run(SPEC | {"runtime": {"replicas": 2}})
+    assert (apis.POD_DISRUPTION_BUDGET, "tools") in cluster.objects
+    cluster.write_app(SPEC)
+    world.look()
+    assert (apis.POD_DISRUPTION_BUDGET, "tools") not in cluster.objects
+
+
+def test_a_changed_and_a_deleted_object_are_put_back(world):
+    cluster = world.run()
+    world.wrote()
+    policy = cluster.objects[apis.NETWORK_POLICY, "tools"]
+    cluster.put(apis.NETWORK_POLICY, policy | {"spec": {}})
+    cluster.delete(
+        apis.CONFIG_MAP,
+        "ns",
+        "tools-mcp-client",
+        cluster.objects[apis.CONFIG_MAP, "tools-mcp-client"]["metadata"]["uid"],
+    )
+    world.wrote()
+    world.look()
+    assert world.wrote() == ["apply ConfigMap/tools-mcp-client", "apply NetworkPolicy/tools"]
+
+
+def test_a_strangers_object_is_not_taken_over(world):
+    world.cluster.put(apis.SPIN_APP, {"spec": {"image": "other"}})
+    world.cluster.write_app(SPEC)
+    world.look()
+    assert world.cluster.condition("Ready") == ("False", "Conflict")
+    assert world.cluster.objects[apis.SPIN_APP, "tools"]["spec"] == {"image": "other"}
+
+
+def test_a_mistake_stalls_and_what_ran_goes_on(world):
+    cluster = world.run()
+    world.wrote()
+    cluster.write_app({**SPEC, "tools": []})
+    world.look()
+    assert cluster.condition("Stalled") == ("True", "InvalidSpec")
+    assert "tools" in cluster.message("Stalled")
+    assert world.wrote() == ["status FtlApp/tools"]
+    cluster.write_app(SPEC)
+    world.look()
+    assert cluster.condition("Ready") == ("True", "Succeeded")
+
+
+def test_a_component_that_cannot_be_used_stalls(world):
+    world.versions.error = ComponentError("it traps", field="spec.tools[0].image")
+    world.cluster.write_app(SPEC)
+    world.look()
+    assert world.cluster.condition("Stalled") == ("True", "InvalidComponent")
+    assert not any(entry.startswith("apply") for entry in world.wrote())
+
+
+def test_an_outage_leaves_what_runs_ready_and_repaired(world):
+    cluster = world.run()
+    world.versions.error = RegistryError("r.dev does not answer")
+    world.versions.pods = "p1"
+    cluster.write_app(SPEC, annotations={"ftl.tools/reconcile": "now"})
+    world.look()
+    assert cluster.condition("Ready") == ("True", "RegistryUnavailable")
+    world.versions.error = None
+    world.look()
+    assert cluster.condition("Ready") == ("True", "Succeeded")
+
+
+def test_failures_are_tried_again_with_growing_delays(world):
+    world.versions.error = RegistryError("r.dev does not answer")
+    world.cluster.write_app(SPEC)
+    delays = []
+    for _ in range(4):
+        before = world.now
+        world.look()
+        while world.queue.take(0) is None:
+            world.now += 0.5
+        world.queue.release(KEY)
+        delays.append(world.now - before)
+    assert delays == [1, 2, 4, 8]
+
+
+def test_a_running_inspection_is_waited_for(world):
+    world.versions.error = WaitingError("weather is being inspected (37.0 MB)")
+    world.cluster.write_app(SPEC)
+    world.look()
+    assert world.cluster.condition("Reconciling") == ("True", "Progressing")
+    assert "being inspected" in world.cluster.message()
+
+
+def test_a_changed_secret_rolls_the_pods_and_asks_the_app_again(world):
+    cluster = world.run()
+    asked = world.asked.times
+    world.versions.pods = "p2"
+    world.look()
+    assert cluster.objects[apis.SPIN_APP, "tools"]["spec"]["podAnnotations"] == {"ftl.tools/sources": "p2"}
+    assert cluster.condition("Ready") == ("False", "RollingOut")
+    cluster.deploy()
+    world.look()
+    assert cluster.condition("Ready") == ("True", "Succeeded")
+    assert world.asked.times == asked + 1
+
+
+def test_a_silent_tool_is_named_and_asked_again(world):
+    world.asked.answer = false("these components do not answer: weather: it traps", Reason.TOOLS_SILENT)
+    cluster = world.run()
+    assert cluster.condition("Verified") == cluster.condition("Ready") == ("False", "ToolsSilent")
+    world.asked.answer = true("it answers", Reason.TOOLS_VERIFIED)
+    world.look()
+    assert cluster.condition("Ready") == ("True", "Succeeded")
+
+
+@pytest.mark.parametrize("how", ["pods", "tools"])
+def test_a_version_that_is_not_ready_in_time_gives_way_to_the_last_good_one(world, how):
+    cluster = world.run()
+    world.versions.number = 2
+    cluster.write_app({**SPEC, "description": "new"})
+    world.look()
+    cluster.deploy(ready=how == "tools")
+    world.asked.answer = false("weather: it traps", Reason.TOOLS_SILENT)
+    world.look()
+    assert cluster.status["image"] == str(image(2))
+    world.skew = timedelta(seconds=601)
+    world.look()
+    assert cluster.status["history"][0]["result"] == "RolledBack"
+    world.asked.answer = true("it answers", Reason.TOOLS_VERIFIED)
+    world.look()
+    cluster.deploy()
+    world.look()
+    assert cluster.status["image"] == str(image(1))
+    assert cluster.condition("Stalled") == ("True", "RolledBack")
+    assert ("Warning", "RolledBack") in cluster.events
+    world.wrote()
+    world.look(3)
+    assert world.wrote() == []
+    world.versions.number = 3
+    cluster.write_app({**SPEC, "description": "mended"})
+    world.look()
+    cluster.deploy()
+    world.look()
+    assert cluster.status["image"] == str(image(3))
+    assert cluster.condition("Ready") == ("True", "Succeeded")
+
+
+def test_a_first_version_that_is_not_ready_has_nothing_to_give_way_to(world):
+    world.cluster.write_app(SPEC)
+    world.look()
+    world.cluster.deploy(ready=False)
+    world.skew = timedelta(seconds=601)
+    world.look(2)
+    assert world.cluster.status["history"][0]["result"] == "RollingOut"
+    assert world.cluster.condition("Stalled") is None
+
+
+def test_suspending_takes_the_pods_away_and_resuming_brings_them_back(world):
+    scaled = {
+        **SPEC,
+        "runtime": {
+            "autoscaling": {"minReplicas": 2, "maxReplicas": 4, "cpu": 50},
+            "resources": {"requests": {"cpu": "10m"}},
+        },
+    }
+    cluster = world.run(scaled)
+    cluster.write_app({**scaled, "suspend": True})
+    world.wrote()
+    world.look()
+    cluster.deploy(replicas=1)
+    world.look(2)
+    written = world.wrote()
+    assert "delete HorizontalPodAutoscaler/tools" in written
+    assert "scale Deployment/tools 0" in written
+    assert cluster.condition("Ready") == ("True", "Suspended")
+    releases = world.versions.releases
+    world.look(2)
+    assert world.wrote() == []
+    assert world.versions.releases == releases
+
+    cluster.write_app(scaled)
+    world.look()
+    written = world.wrote()
+    assert written[0] == "scale Deployment/tools 2"
+    assert "apply HorizontalPodAutoscaler/tools" in written
+    cluster.deploy(replicas=2)
+    world.look()
+    assert cluster.condition("Ready") == ("True", "Succeeded")
+
+
+def test_an_autoscaler_at_zero_is_left_alone(world):
+    cluster = world.run(
+        {**SPEC, "runtime": {"autoscaling": {"minReplicas": 0, "maxReplicas": 4, "scaler": "keda-http"}}}
+    )
+    world.wrote()
+    cluster.deploy(replicas=0)
+    world.look()
+    assert cluster.condition("Ready") == ("True", "ScaledToZero")
+    assert not any("scale" in entry for entry in world.wrote())
+
+
+def test_a_missing_executor_is_told_and_nothing_applied(world):
+    world.cluster.view.see(
+        apis.SPIN_APP_EXECUTOR,
+        world.cluster.objects[apis.SPIN_APP_EXECUTOR, "containerd-shim-spin"],
+        gone=True,
+    )
+    world.cluster.write_app(SPEC)
+    world.look()
+    assert world.cluster.condition("Ready") == ("False", "ExecutorMissing")
+    assert not any(entry.startswith("apply") for entry in world.wrote())
+
+
+@pytest.mark.parametrize(
+    ("spec", "api", "ready"),
+    [
+        ({"telemetry": {"serviceMonitor": True}}, apis.SERVICE_MONITOR, ("True", "Succeeded")),
+        ({"route": {"host": "a.dev", "gatewayRef": {"name": "g"}}}, apis.HTTP_ROUTE, ("False", "ApiMissing")),
+    ],
+)
+def test_a_missing_api_is_told(monkeypatch, spec, api, ready):
+    cluster = World(monkeypatch, apis.EVERY_API - {api}).run({**SPEC, **spec})
+    assert cluster.condition("Ready") == ready
+    assert api.kind in cluster.message()
+    assert (apis.SPIN_APP, "tools") in cluster.objects
+
+
+def test_only_so_many_apps_are_rolled_out_at_once_that_nobody_changed(monkeypatch):
+    world = World(monkeypatch, max_rollouts=1)
+    cluster = world.run()
+    rolling = [{"image": "i", "generation": 1, "time": "2999-01-01T00:00:00Z", "result": "RollingOut"}]
+    other = {"metadata": {"name": "other", "namespace": "ns", "uid": "u", "resourceVersion": "1"}}
+    cluster.view.see(apis.FTL_APP, other | {"status": {"history": rolling}})
+    world.versions.number = 2
+    cluster.write_app(SPEC, annotations={"ftl.tools/reconcile": "now"})
+    world.wrote()
+    world.look()
+    assert cluster.status["image"] == str(image(1))
+    assert cluster.condition("Ready") == ("True", "Succeeded")
+    assert "waits" in cluster.message()
+    assert world.wrote() == ["status FtlApp/tools"]
+    cluster.view.see(apis.FTL_APP, other, gone=True)
+    world.look()
+    assert cluster.status["image"] == str(image(2))
+
+
+def test_a_spec_that_somebody_changed_waits_for_nobody(monkeypatch):
+    world = World(monkeypatch, max_rollouts=1)
+    cluster = world.run()
+    rolling = [{"image": "i", "generation": 1, "time": "2999-01-01T00:00:00Z", "result": "RollingOut"}]
+    other = {"metadata": {"name": "other", "namespace": "ns", "uid": "u", "resourceVersion": "1"}}
+    cluster.view.see(apis.FTL_APP, other | {"status": {"history": rolling}})
+    world.versions.number = 2
+    cluster.write_app({**SPEC, "description": "new"})
+    world.look()
+    assert cluster.status["image"] == str(image(2))
+
+
+def test_an_app_that_changes_during_a_look_is_looked_at_again(world):
+    cluster = world.cluster
+    cluster.write_app(SPEC)
+    real = world.versions.release
+
+    def meanwhile(app, status, steps):
+        cluster.write_app({**SPEC, "description": "changed meanwhile"})
+        return real(app, status, steps)
+
+    world.versions.release = meanwhile
+    world.look()
+    assert cluster.status == {}
+    world.versions.release = real
+    world.now += 5
+    assert world.queue.take(0) == KEY
+    world.look()
+    assert cluster.status["observedGeneration"] == 2
+
+
+def test_a_deleted_app_is_forgotten(world):
+    cluster = world.run()
+    world.wrote()
+    cluster.view.see(apis.FTL_APP, cluster.objects[apis.FTL_APP, "tools"], gone=True)
+    world.look()
+    assert world.wrote() == []
+    assert world.queue.take(0) is None
+
+
+def test_a_defect_is_an_outcome_and_its_text_stays_in_the_log(world, caplog):
+    world.versions.error = ZeroDivisionError("a secret in a traceback")
+    world.cluster.write_app(SPEC)
+    world.look()
+    assert world.cluster.condition("Ready") == ("False", "InternalError")
+    assert "secret" not in str(world.cluster.status)
+    assert "ZeroDivisionError" in caplog.text
