@@ -99,7 +99,7 @@ def _asks_for_json(args: Sequence[str]) -> bool:
     )
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group("ftl-operator", cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="ftl-operator")
 def main() -> None:
     """Serve Model Context Protocol tools from WebAssembly components.

@@ -2,8 +2,12 @@
 
 import os
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
+
+from tests.command import Shell
+from tests.host.build_tools import build
 
 
 @pytest.hookimpl(wrapper=True)
@@ -19,3 +23,38 @@ def pytest_runtest_makereport(
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--bless", action="store_true", help="write golden files anew instead of comparing them")
+
+
+@pytest.fixture(scope="session")
+def caches(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder for the command line in tests; only compiled components are shared with the user's."""
+    folder = tmp_path_factory.mktemp("caches")
+    compiled = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ftl-operator" / "compiled"
+    compiled.mkdir(parents=True, exist_ok=True)
+    (folder / "ftl-operator").mkdir()
+    (folder / "ftl-operator" / "compiled").symlink_to(compiled)
+    return folder
+
+
+@pytest.fixture
+def shell(tmp_path: Path, caches: Path) -> Shell:
+    """`ftl-operator` in an empty folder, without the user's logins and proxies."""
+    folder = tmp_path / "work"
+    folder.mkdir()
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.lower().endswith("_proxy") and not name.startswith(("SPIN_VARIABLE_", "FTL_"))
+    }
+    places = {
+        "XDG_CACHE_HOME": str(caches),
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+        "DOCKER_CONFIG": str(tmp_path / "docker"),
+    }
+    return Shell(folder, kept | places)
+
+
+@pytest.fixture(scope="session")
+def python_tool() -> Path:
+    """`examples/tools/python`, built from source once per change of it."""
+    return build("dates")
