@@ -6,7 +6,6 @@
 conditions.
 """
 
-import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,13 +20,12 @@ from ftl_operator.findings import auth_finding, inspected_finding, published_fin
 from ftl_operator.gates import WaitingError
 from ftl_operator.image import OciImage, build_image, canonical, sha256
 from ftl_operator.inspect import Component
+from ftl_operator.machine import local_artifact
 from ftl_operator.model import FtlApp
 from ftl_operator.refs import Digest, FileReference, Reference, Repository, parse_repository
 from ftl_operator.registry import PublishedApp, Registry
 from ftl_operator.resolve import (
-    WASM_LAYER,
     Artifact,
-    Descriptor,
     Layer,
     LocalArtifact,
     ResolvedApp,
@@ -191,19 +189,6 @@ def inputs_of(
         "policy": policy,
     }
     return sha256(canonical(known).encode())
-
-
-def local_artifact(path: Path, field: str) -> LocalArtifact:
-    """A component in a local file. Raises SpecError if it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        size = path.stat().st_size
-    except OSError as error:
-        raise SpecError(
-            f"{path} cannot be read: {error.strerror}", reason=Reason.REFERENCE_NOT_FOUND, field=field
-        ) from error
-    return LocalArtifact(path, Descriptor(WASM_LAYER, Digest(f"sha256:{digest}"), size))
 
 
 @contextmanager
