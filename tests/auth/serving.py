@@ -126,7 +126,7 @@ def serving(
     }
     file = directory / "ftlapp.yaml"
     file.write_text(yaml.safe_dump(document), encoding="utf-8")
-    command = [sys.executable, "-m", "ftl_operator.cli", "up", str(file), "--port", str(port)]
+    command = [str(Path(sys.executable).with_name("ftl-operator")), "up", str(file), "--port", str(port)]
     with running([*command, "--output", "json", *options]) as process:
         yield process
 

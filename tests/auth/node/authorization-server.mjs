@@ -40,7 +40,7 @@ const provider = new Provider(issuer, {
   loadExistingGrant: async (context) => {
     const { oidc } = context;
     const grant = new oidc.provider.Grant({ clientId: oidc.client.clientId, accountId: oidc.session.accountId });
-    grant.addOIDCScope('openid offline_access');
+    grant.addOIDCScope(`openid offline_access ${scope}`);
     for (const resource of Object.keys(oidc.resourceServers ?? {})) grant.addResourceScope(resource, scope);
     await grant.save();
     return grant;
@@ -50,7 +50,7 @@ const provider = new Provider(issuer, {
 const handle = provider.callback();
 server.on('request', async (request, response) => {
   if (request.url.startsWith('/consent/')) {
-    await provider.interactionFinished(request, response, { login: { accountId: options.subject } });
+    await provider.interactionFinished(request, response, { login: { accountId: options.subject }, consent: {} });
     return;
   }
   if (request.method === 'POST' && request.url === '/reg') {
