@@ -7,7 +7,7 @@ the queue is told when to look again.
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,7 +17,7 @@ from ftl_operator.errors import ClusterError, FtlError, Reason
 from ftl_operator.gates import COME_BACK, WaitingError
 from ftl_operator.history import Version
 from ftl_operator.kube import ConflictError, Kube, NotFoundError, NotLeaderError, TerminatingError
-from ftl_operator.look import Look, measured
+from ftl_operator.look import Look, Memo, measured
 from ftl_operator.manifests import Manifests, endpoint, manifests
 from ftl_operator.manifests_spinapp import INPUTS_ANNOTATION, SOURCES_ANNOTATION, Release
 from ftl_operator.model import FtlApp
@@ -35,16 +35,6 @@ from ftl_operator.workqueue import Key, WorkQueue
 
 Json = dict[str, Any]
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class _Memo:
-    """What the last look found to run; good while the app is the same and until it is time to look anew."""
-
-    of: tuple[str, int, str]
-    pods: str
-    released: Released
-    until: float
 
 
 class Controller:
@@ -77,7 +67,7 @@ class Controller:
         self._applier = Applier(kube, view)
         self._reporter = Reporter(settings, kube, view)
         self._schedule = Schedule(settings, queue)
-        self._memos: dict[Key, _Memo] = {}
+        self._memos: dict[Key, Memo] = {}
 
     def work(self, stopped: Callable[[], bool]) -> None:
         """Take apps from the queue and look at them, until `stopped`."""
@@ -145,6 +135,9 @@ class Controller:
             look.error = ClusterError("a defect of the operator; its log tells more", reason=Reason.INTERNAL)
         self._observe(look, app)
         self._reporter.write(look, app)
+        if look.memo is not None:
+            # Only now: what was found must be in the status before it may be left out of a look.
+            self._memos[look.key] = look.memo
         return self._schedule.plan(look, app)
 
     def _bring(self, look: Look, app: FtlApp) -> None:
@@ -194,10 +187,8 @@ class Controller:
                 raise
             look.error = error
         else:
-            kept = replace(released, facts={})
-            self._memos[look.key] = _Memo(
-                of, pods, kept, time.monotonic() + interval(app, self._settings) * 0.9
-            )
+            until = time.monotonic() + interval(app, self._settings) * 0.9
+            look.memo = Memo(of, pods, replace(released, facts={}), until)
             return released
         # Through an outage the last release is kept up; nothing newer is known than what runs.
         return known.released if known is not None else None
@@ -215,8 +206,7 @@ class Controller:
         begun = look.now - timedelta(seconds=deadline(app, self._settings))
         if self._view.rollouts(timestamp(begun)) >= self._settings.max_rollouts:
             # What was planned is not told before it runs, and planned again then.
-            self._memos.pop(look.key, None)
-            look.running, look.wanted, look.facts = "", None, {}
+            look.running, look.wanted, look.facts, look.memo = "", None, {}, None
             raise WaitingError("a new version waits until other apps are rolled out", LONG_WAIT)
 
     def _note_missing(self, look: Look, desired: Manifests) -> None:

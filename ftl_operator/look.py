@@ -12,12 +12,23 @@ from ftl_operator.gates import WaitingError
 from ftl_operator.history import Version
 from ftl_operator.observe import Seen
 from ftl_operator.reconcile import Steps
+from ftl_operator.release import Released
 from ftl_operator.status import Finding
 from ftl_operator.view import SeenApp
 from ftl_operator.workqueue import Key
 
 Json = dict[str, Any]
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Memo:
+    """What the last look found to run; good while the app is the same and until it is time to look anew."""
+
+    of: tuple[str, int, str]
+    pods: str
+    released: Released
+    until: float
 
 
 @dataclass(slots=True)
@@ -40,6 +51,7 @@ class Look:
         error: What stopped it.
         probe: What the running app said.
         observed: What was seen of it.
+        memo: What the next looks may go by.
         delay: Seconds after which to look again at the latest.
     """
 
@@ -58,6 +70,7 @@ class Look:
     error: FtlError | None = None
     probe: Finding | None = None
     observed: Seen = field(default_factory=lambda: Seen(None, False, ""))
+    memo: Memo | None = None
     delay: float | None = None
 
     @property
