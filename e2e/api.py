@@ -203,7 +203,9 @@ class Informer:
 
     def _relist(self) -> str:
         answer = self._api.request("GET", self._path)
-        current = {_key(item): item for item in answer["items"]}
+        # The items of a list do not say themselves what they are.
+        named = {"apiVersion": answer["apiVersion"], "kind": answer["kind"].removesuffix("List")}
+        current = {_key(item): {**named, **item} for item in answer["items"]}
         for key in set(self.items) - set(current):
             self._take(self.items[key], gone=True)
         for obj in current.values():
