@@ -112,8 +112,9 @@ class Cluster:
         self.namespace(SYSTEM_NAMESPACE)
 
     def _wait_for_turn(self) -> None:
-        """One cluster at a time on a machine, for spin-operator's webhook port cannot be chosen."""
-        path = binaries.cache() / "e2e" / "lock"
+        """One cluster at a time in a network namespace: spin-operator's webhook port cannot be chosen."""
+        space = Path("/proc/self/ns/net").readlink().name.strip("net:[]")
+        path = binaries.cache() / "e2e" / f"lock-{space}"
         path.parent.mkdir(parents=True, exist_ok=True)
         # Closed, and so released, when this process ends in whatever way; children do not inherit it.
         self._lock = path.open("a+")

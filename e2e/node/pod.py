@@ -103,8 +103,11 @@ class Pod:
             raise NotStartedError("CreateContainerConfigError", str(error)) from error
         except (ApiError, urllib3.exceptions.HTTPError) as error:
             raise NotStartedError("CreateContainerConfigError", f"API server: {error}") from error
-        shutil.rmtree(self._state_folder, ignore_errors=True)
-        self._state_folder.mkdir(parents=True)
+        # Volumes outlive a container; what it wrote elsewhere does not.
+        self._state_folder.mkdir(parents=True, exist_ok=True)
+        for path in self._state_folder.iterdir():
+            if path.name != "volumes":
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
         if spec.get("runtimeClassName") == self._kubelet.settings.runtime_class:
             command, env = self._spin_command(values), {"PYTHONPATH": sys.path[0]}
         else:
