@@ -63,7 +63,7 @@ def spin_operator_files() -> Path:
 def crds() -> list[Path]:
     """The CRD files of `CRD_MODULES`, fetched from the Go module proxy once."""
     return [
-        _module_files(module, below) / f"{group}_{kind}.yaml"
+        module_files(module, below) / f"{group}_{kind}.yaml"
         for module, (below, kinds) in CRD_MODULES.items()
         for kind in kinds
         for group in [_GROUPS[module.partition("@")[0]]]
@@ -78,7 +78,7 @@ _GROUPS = {
 }
 
 
-def _module_files(module: str, below: str) -> Path:
+def module_files(module: str, below: str) -> Path:
     """The folder in the cache with a module's YAML files."""
     target = cache() / "crds" / module.replace("/", "_")
     if target.exists():

@@ -11,6 +11,8 @@ from e2e.cluster import SYSTEM_NAMESPACE, Cluster
 from e2e.process import wait_until
 
 NAME = "ftl-operator"
+CHART = ROOT / "charts" / NAME
+PODS = f"app.kubernetes.io/instance={NAME},app.kubernetes.io/component=controller"
 ACCOUNT = f"system:serviceaccount:{SYSTEM_NAMESPACE}:"
 WRITES = ("create", "update", "patch", "delete", "deletecollection")
 
@@ -22,26 +24,41 @@ class Operator:
         self.cluster = cluster
 
     def install(self, replicas: int = 1, **settings: Any) -> "Operator":
-        """Install or upgrade by helm, and wait until every replica runs and one leads."""
-        environment = {**self.settings(), **{name: str(value) for name, value in settings.items()}}
-        self.cluster.api.apply_all(_objects(self.cluster, replicas, environment))
+        """Install or upgrade by helm, and wait until every replica runs and one leads.
+
+        Args:
+            replicas: How many.
+            settings: Further variables `FTL_*`.
+        """
+        values = self.values()
+        values["replicaCount"] = replicas
+        values["env"] = [{"name": name, "value": str(value)} for name, value in settings.items()]
+        path = self.cluster.folder / "operator-values.yaml"
+        path.write_text(yaml.safe_dump(values))
+        self.cluster.helm(
+            *("upgrade", "--install", NAME, str(CHART), "--namespace", SYSTEM_NAMESPACE),
+            # The CRD may be here already: tests of the CRD alone apply it without helm.
+            *("--values", str(path), "--take-ownership"),
+        )
         self.scale(replicas)
         return self
 
-    def settings(self) -> dict[str, str]:
-        """The operator's settings for this cluster's registry."""
+    def values(self) -> Object:
+        """The chart's values for this cluster's registry."""
         registry = self.cluster.registry.address
         return {
-            "FTL_PUBLISH_REPOSITORY": f"{registry}/apps",
-            "FTL_PUBLISH_PULL_SECRETS": "registry",
-            "FTL_PLAIN_HTTP_REGISTRIES": registry,
-            "FTL_RESYNC_SECONDS": "600",
+            "publish": {
+                "repository": f"{registry}/apps",
+                "secretName": "registry",
+                "pullSecrets": ["registry"],
+            },
+            "plainHttpRegistries": [registry],
         }
 
     # --- its pods ---
 
     def pods(self) -> list[Object]:
-        found = self.cluster.api.list("v1", "Pod", SYSTEM_NAMESPACE, f"app.kubernetes.io/name={NAME}")
+        found = self.cluster.api.list("v1", "Pod", SYSTEM_NAMESPACE, PODS)
         return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
 
     def scale(self, replicas: int) -> None:
@@ -54,7 +71,7 @@ class Operator:
         self.cluster.api.merge(target, {"spec": {"replicas": replicas}}, "scale")
 
         def scaled() -> bool:
-            every = self.cluster.api.list("v1", "Pod", SYSTEM_NAMESPACE, f"app.kubernetes.io/name={NAME}")
+            every = self.cluster.api.list("v1", "Pod", SYSTEM_NAMESPACE, PODS)
             return len(every) == replicas and all(_running(pod) for pod in every)
 
         wait_until(f"{replicas} replicas run", scaled, 60)
@@ -120,78 +137,3 @@ class Operator:
 
 def _running(pod: Object) -> bool:
     return any(c["type"] == "Ready" and c["status"] == "True" for c in pod["status"].get("conditions", []))
-
-
-def _objects(cluster: Cluster, replicas: int, environment: dict[str, str]) -> list[Object]:
-    """What the chart installs, as long as there is no chart: the permissions that `permissions.py` lists."""
-    from ftl_operator.permissions import PERMISSIONS
-
-    def rules(*where: str) -> list[Object]:
-        return [
-            {"apiGroups": [p.group], "resources": [p.resource], "verbs": list(p.verbs)}
-            for p in PERMISSIONS
-            if p.where in where
-        ]
-
-    rbac = "rbac.authorization.k8s.io/v1"
-    meta = {"name": NAME, "namespace": SYSTEM_NAMESPACE}
-    subject = {"kind": "ServiceAccount", **meta}
-    labels = {"app.kubernetes.io/name": NAME}
-    env: list[Object] = [{"name": name, "value": value} for name, value in environment.items()]
-    env.append({"name": "FTL_IDENTITY", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}})
-    env.append({"name": "FTL_OPERATOR_NAMESPACE", "value": SYSTEM_NAMESPACE})
-    env.append({"name": "FTL_DOCKER_CONFIG", "value": "/etc/ftl-operator/docker/config.json"})
-    env.append({"name": "FTL_CACHE_DIR", "value": "/var/cache/ftl-operator"})
-    container = {
-        "name": NAME,
-        "image": "ghcr.io/e2e/ftl-operator:0.1.0",
-        "env": env,
-        "ports": [{"name": "metrics", "containerPort": 9090}],
-        "readinessProbe": {"httpGet": {"path": "/readyz", "port": "metrics"}, "periodSeconds": 1},
-        "livenessProbe": {"httpGet": {"path": "/healthz", "port": "metrics"}, "initialDelaySeconds": 20},
-        "volumeMounts": [
-            {"name": "docker", "mountPath": "/etc/ftl-operator/docker"},
-            {"name": "cache", "mountPath": "/var/cache/ftl-operator"},
-        ],
-    }
-    items = [{"key": ".dockerconfigjson", "path": "config.json"}]
-    volumes = [
-        {"name": "docker", "secret": {"secretName": "registry", "items": items}},
-        {"name": "cache", "emptyDir": {}},
-    ]
-    pod = {"serviceAccountName": NAME, "containers": [container], "volumes": volumes}
-    return [
-        *(o for o in yaml.safe_load_all((ROOT / "crds" / "ftlapps.yaml").read_text()) if o),
-        {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta},
-        {
-            "apiVersion": rbac,
-            "kind": "ClusterRole",
-            "metadata": {"name": NAME},
-            "rules": rules("apps", "cluster"),
-        },
-        {"apiVersion": rbac, "kind": "Role", "metadata": meta, "rules": rules("own")},
-        {
-            "apiVersion": rbac,
-            "kind": "ClusterRoleBinding",
-            "metadata": {"name": NAME},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": NAME},
-            "subjects": [subject],
-        },
-        {
-            "apiVersion": rbac,
-            "kind": "RoleBinding",
-            "metadata": meta,
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": NAME},
-            "subjects": [subject],
-        },
-        {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": meta,
-            "spec": {
-                "replicas": replicas,
-                "selector": {"matchLabels": labels},
-                "template": {"metadata": {"labels": labels}, "spec": pod},
-            },
-        },
-    ]

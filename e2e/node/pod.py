@@ -161,6 +161,18 @@ class Pod:
 
     def _program_environment(self, values: dict[str, str]) -> dict[str, str]:
         """The container's variables, and what stands in for its network and its token volume."""
+        environment = {
+            "HOSTNAME": self._obj["metadata"]["name"],
+            "FTL_METRICS_ADDRESS": self._address,
+            "PYTHONUNBUFFERED": "1",
+            **{name: self._mounted(value) for name, value in values.items()},
+        }
+        if self._obj["spec"].get("automountServiceAccountToken", True):
+            environment["KUBECONFIG"] = str(self._account_config())
+        return environment
+
+    def _account_config(self) -> Path:
+        """A kubeconfig with a token of the pod's ServiceAccount, bound to the pod."""
         spec, meta = self._obj["spec"], self._obj["metadata"]
         request = {
             "apiVersion": "authentication.k8s.io/v1",
@@ -180,14 +192,7 @@ class Pod:
         path = api.path("v1", "ServiceAccount", account, meta["namespace"]) + "/token"
         token = api.request("POST", path, request)["status"]["token"]
         ca = self._kubelet.settings.folder.parent / "pki" / "ca.crt"
-        config = kubeconfig(self._state_folder / "kubeconfig", api.server, ca, {"token": token})
-        return {
-            "HOSTNAME": meta["name"],
-            "FTL_METRICS_ADDRESS": self._address,
-            "PYTHONUNBUFFERED": "1",
-            **{name: self._mounted(value) for name, value in values.items()},
-            "KUBECONFIG": str(config),
-        }
+        return kubeconfig(self._state_folder / "kubeconfig", api.server, ca, {"token": token})
 
     def _mounted(self, text: str) -> str:
         """The text with a volume's path replaced by where it lies here: a program has no root of its own."""
