@@ -5,7 +5,7 @@ use crate::audit::Outcome;
 use crate::era::Era;
 use crate::jsonrpc::{Fault, INVALID_PARAMS, MISSING_CAPABILITY, is_object, object, quote, string};
 use crate::message::{Failure, ToolResponse};
-use crate::sse;
+use crate::{sse, strict};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -141,6 +141,9 @@ fn judge(status: u16, text: &str, asked: &Asked) -> Judged {
     let Some(result) = object::<ToolResult>(text) else {
         return Err(unusable(status, text));
     };
+    if strict::is_half(text) {
+        return Err(bad("its answer has an escape for half a character, which not every client can read"));
+    }
     let kind = result.result_type.and_then(string);
     if kind.as_deref() == Some("input_required") || kind.is_none() && result.input_requests.is_some() {
         return input_required(&result, asked);
@@ -401,6 +404,9 @@ fn split(text: &str, asked: &Asked, events: &mut Vec<String>) -> Option<String> 
             last = Some(data);
             continue;
         };
+        if event.method.is_some() && strict::is_half(&data) {
+            continue;
+        }
         match (event.method.as_deref(), event.params) {
             (Some("notifications/progress"), Some(params)) => {
                 if let Some(token) = asked.progress {

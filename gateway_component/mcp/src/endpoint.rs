@@ -11,7 +11,7 @@ use crate::jsonrpc::{
 };
 use crate::message::{Request, Response, ToolRequest};
 use crate::route::Endpoint;
-use crate::{Host, list, sse};
+use crate::{Host, list, sse, strict};
 use serde_json::value::RawValue;
 
 /// The longest request that is read.
@@ -107,6 +107,9 @@ fn speak(context: &mut Context, only_stream: bool) -> Result<Response, Response>
     let Ok(text) = std::str::from_utf8(context.request.body) else {
         return Err(unreadable(Fault::new(PARSE_ERROR, "not UTF-8")));
     };
+    if strict::is_half(text) {
+        return Err(unreadable(Fault::new(PARSE_ERROR, "not JSON that decodes to Unicode")));
+    }
     if !text.trim_start().starts_with('[') {
         let mut replies = vec![decide(context, header, text, false)?];
         send(context, &mut replies);

@@ -32,8 +32,10 @@ pub(crate) fn judge(request: &Request, config: &Config) -> Passage {
     let named = config.allowed_origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(&origin));
     let own =
         config.resource.as_deref().and_then(origin_of).is_some_and(|own| own.eq_ignore_ascii_case(&origin));
-    let local =
-        origin.split_once("://").is_some_and(|(_, authority)| is_loopback(authority)) && is_loopback(&host);
+    // The scheme is looked at because two headers arrive as one text: `evil, http://localhost` is not local.
+    let local = origin.split_once("://").is_some_and(|(scheme, authority)| {
+        scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') && is_loopback(authority)
+    }) && is_loopback(&host);
     if named || own || local {
         Passage::Allowed(Some(origin.into_owned()))
     } else {

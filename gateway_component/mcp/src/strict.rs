@@ -12,6 +12,15 @@ pub(crate) fn parse(text: &str) -> Result<Value, serde_json::Error> {
     Ok(value)
 }
 
+/// Whether a JSON text that was only skimmed has an escape for half a character (`\ud800` without its other half).
+/// The grammar of JSON allows it, and readers that decode into Unicode refuse the whole text.
+pub(crate) fn is_half(text: &str) -> bool {
+    // Most texts have no escape at all, or none of these; only the rest is read to its end.
+    text.contains('\\')
+        && (text.contains("\\ud") || text.contains("\\uD"))
+        && serde_json::from_str::<Value>(text).is_err()
+}
+
 struct Strict;
 
 impl<'de> DeserializeSeed<'de> for Strict {
