@@ -23,8 +23,10 @@ MAX_COMPONENT_BYTES = 512 << 20
 
 
 def cache_directory() -> Path:
-    """Where blobs, inspection results and local publications are kept."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ftl-operator"
+    """Where blobs, inspection results and publications are kept. Raises OSError if it cannot be made."""
+    path = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ftl-operator"
+    path.mkdir(parents=True, exist_ok=True)
+    return path
 
 
 def state_directory() -> Path:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -31,6 +32,9 @@ from ftl_operator.model import FtlApp
 from ftl_operator.reconcile import Planned, Steps, plan
 from ftl_operator.refs import Digest
 from ftl_operator.registry import Registry
+
+WAIT_SECONDS = 0.5
+"""How long Ctrl-C may take to be seen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +139,9 @@ def up(options: UpOptions, registry: Registry, console: Console, *, watch: bool)
 
         announce(composed)
         try:
-            if not watch:
-                threading.Event().wait()
+            while not watch:
+                # No wait without end: a kernel may hand Ctrl-C to another thread, which would not end it.
+                time.sleep(WAIT_SECONDS)
 
             def again(workspace: Workspace) -> None:
                 nonlocal composed

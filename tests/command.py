@@ -104,7 +104,8 @@ class Shell:
         try:
             served.announcement = served.next_announcement()
             yield served
-            served.stop()
+            if process.poll() is None:
+                served.stop()
         finally:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
