@@ -1,0 +1,53 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from gateway_app import application, conformance_tool, inspected
+
+from ftl_operator.host import HostApp, Server, serve
+from ftl_operator.inspect import Component
+
+
+@pytest.fixture(scope="session")
+def tool() -> Path:
+    return conformance_tool()
+
+
+@pytest.fixture(scope="session")
+def component(tool: Path) -> Component:
+    return inspected(tool)
+
+
+@pytest.fixture(scope="session")
+def lines() -> list[tuple[str, str]]:
+    """What components of `app` printed."""
+    return []
+
+
+@pytest.fixture(scope="session")
+def app(tool: Path, component: Component, lines: list[tuple[str, str]]) -> Iterator[HostApp]:
+    """Two components with the same tools: `suite` has the suite's, `faults` those that misbehave."""
+    suite = {"name": "suite", "include": ["test_*", "json_schema_2020_12_tool"]}
+    faults = {
+        "name": "faults",
+        "exclude": ["test_*", "json_schema_2020_12_tool", "echo"],
+        "timeoutSeconds": 1,
+        "rename": [{"from": "trap", "to": "crash"}],
+    }
+    notes = {"name": "more", "include": ["echo", "structured"]}
+    running = application(
+        tool,
+        component,
+        [suite, faults, notes],
+        spec={"gateway": {"maxResponseBytes": 1 << 20}},
+        log=lambda name, line: lines.append((name, line)),
+    )
+    running.prepare()
+    yield running
+    running.close()
+
+
+@pytest.fixture(scope="session")
+def server(app: HostApp) -> Iterator[Server]:
+    with serve(app, port=0) as server:
+        yield server

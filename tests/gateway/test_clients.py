@@ -1,0 +1,56 @@
+"""Every client in use lists, calls, sees an error and sees progress; each in an environment of its own."""
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from gateway_app import CACHE, HERE, node
+
+from ftl_operator.host import Server
+
+
+def _python(requirement: str, script: str) -> Callable[[str], list[str]]:
+    command = ["uv", "run", "--quiet", "--no-project", "--with", requirement, "python"]
+    return lambda url: [*command, str(HERE / "clients" / script), url]
+
+
+def _go(url: str) -> list[str]:
+    return ["go", "-C", str(HERE / "go_client"), "run", "-mod=readonly", ".", url]
+
+
+CLIENTS: dict[str, Callable[[str], list[str]]] = {
+    "python-1": _python("mcp==1.30.0", "python_1.py"),
+    "python-2": _python("mcp==2.3.0", "python_2.py"),
+    "fastmcp": _python("fastmcp==4.1.2", "fastmcp_4.py"),
+    "typescript-1": lambda url: node("client-1.mjs", url),
+    "typescript-2": lambda url: node("client-2.mjs", url),
+    "typescript-2-auto": lambda url: node("client-2.mjs", url, "auto"),
+    "go": _go,
+}
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_client(server: Server, client: str, tmp_path: Path) -> None:
+    environment = os.environ | {"NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
+    done = subprocess.run(
+        CLIENTS[client](server.url + "/mcp/x/suite"),
+        cwd=tmp_path,
+        env=environment | {"GOFLAGS": "", "GOCACHE": str(CACHE / "go-build")},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr + done.stdout
+    report = json.loads(done.stdout)
+    assert report.get("server", "conformance") == "conformance"
+    assert len(report["tools"]) == 20
+    assert report["tools"][0] == "test_simple_text"
+    assert report["plain"]["content"][0]["text"] == "This is a simple text response for testing."
+    assert not report["plain"].get("isError")
+    assert report["failed"]["isError"] is True
+    assert report["failed"]["content"][0]["text"] == "This tool intentionally returns an error for testing"
+    assert report["progress"] == [0, 50, 100]
