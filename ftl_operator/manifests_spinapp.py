@@ -31,6 +31,8 @@ SOURCES_ANNOTATION = "ftl.tools/sources"
 """On the pods: a hash of the Secrets and ConfigMaps they read, so that a change of one rolls them."""
 PROBE_HEADER = "x-ftl-probe"
 """The request header that carries an app's own word to its gateway's `/readyz`."""
+PROBE_ONCE_HEADER = "x-ftl-probe-once"
+"""The request header that asks the tools only until all of them have answered in this pod."""
 SUSPENDED_ANNOTATION = "ftl.tools/suspended"
 """On the SpinApp: pods were taken away by `spec.suspend`, so resuming must bring them back."""
 
@@ -61,8 +63,14 @@ def spin_app(app: FtlApp, release: Release, settings: Settings) -> Manifest:
         "image": str(settings.as_pulled(release.image)),
         "checks": {
             # With the app's own word the gateway asks every tool, so a version with a tool that cannot
-            # answer never takes the place of one that can.
-            "readiness": _check("/readyz", runtime.checks.readiness, {PROBE_HEADER: word}, initial_delay=1),
+            # answer never takes the place of one that can; once they all have, one that falls silent
+            # does not take the others out of service.
+            "readiness": _check(
+                "/readyz",
+                runtime.checks.readiness,
+                {PROBE_HEADER: word, PROBE_ONCE_HEADER: "true"},
+                initial_delay=1,
+            ),
             "liveness": _check("/healthz", runtime.checks.liveness, {}, initial_delay=10),
         },
         "variables": _variables(app, word),
