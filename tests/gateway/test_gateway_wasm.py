@@ -182,6 +182,23 @@ def test_only_the_probe_asks_every_tool(tool: Path, component: Component) -> Non
     app.close()
 
 
+def test_the_kubelets_probe_asks_every_tool_until_all_have_answered(
+    tool: Path, component: Component
+) -> None:
+    app = application(
+        tool, component, [{"name": "suite"}], variables={"gateway_probe_token": "word"}, log=lambda *_: None
+    )
+    once = (("x-ftl-probe", b"word"), ("x-ftl-probe-once", b"true"))
+
+    def ready(*headers: tuple[str, bytes]) -> dict[str, Any]:
+        return json.loads(app.handle(Request("GET", "/readyz", headers)).read())
+
+    assert ready(*once)["components"] == 1
+    assert ready(*once) == {"status": "ready"}
+    assert ready(("x-ftl-probe", b"word"))["components"] == 1
+    app.close()
+
+
 def test_a_policy_is_judged_in_the_sandbox() -> None:
     policy = 'package mcp.authorization\ndefault allow := false\nallow if input.mcp.tool == "a"'
     question = {"policy": policy, "data": None, "inputs": [{"mcp": {"tool": "a"}}, {"mcp": {"tool": "b"}}]}
