@@ -6,7 +6,7 @@
 use crate::claims::Identity;
 use crate::config::Config;
 use crate::discovery::{challenge, Challenge};
-use crate::encoding::{header_value, to_base64url};
+use crate::encoding::header_value;
 use crate::policy::Policy;
 use crate::response::Code;
 use crate::token::step_up;
@@ -53,6 +53,9 @@ enum Engine {
 
 impl Caller {
     pub(crate) fn new(config: &Config, request: &RequestView, identity: Identity) -> Caller {
+        if !config.has_policy {
+            return Caller { identity, request: Value::Null, engine: Engine::Absent };
+        }
         let mut headers = Map::new();
         for (name, value) in request.headers {
             let name = name.to_ascii_lowercase();
@@ -71,14 +74,13 @@ impl Caller {
                 }
             }
         }
-        let engine = if config.has_policy { Engine::Unread } else { Engine::Absent };
         let request = json!({
             "method": request.method,
             "path": request.path,
             "component": request.component,
             "headers": headers,
         });
-        Caller { identity, request, engine }
+        Caller { identity, request, engine: Engine::Unread }
     }
 
     /// The token's subject, for the audit log.
@@ -176,14 +178,13 @@ impl Caller {
     /// base64url of their JSON. A value beyond 8 KiB is left out.
     pub fn identity_headers(&self) -> Vec<(String, String)> {
         let identity = &self.identity;
-        let claims = Value::Object(identity.claims.clone()).to_string();
         let scopes: Vec<String> = identity.scopes.iter().map(|scope| header_value(scope)).collect();
         let mut headers = vec![
             ("x-auth-subject", header_value(&identity.subject)),
             ("x-auth-user-id", header_value(&identity.subject)),
             ("x-auth-issuer", header_value(&identity.issuer)),
             ("x-auth-scopes", scopes.join(" ")),
-            ("x-auth-claims", to_base64url(claims.as_bytes())),
+            ("x-auth-claims", identity.payload.clone()),
         ];
         if let Some(client) = &identity.client {
             headers.push(("x-auth-client-id", header_value(client)));
@@ -210,6 +211,9 @@ impl Caller {
     }
 
     fn decide(&mut self, component: Option<&str>, mcp: Value, env: &mut dyn Env) -> bool {
+        if let Engine::Absent = self.engine {
+            return true;
+        }
         if let Engine::Unread = self.engine {
             let now_ns = env.now_ns();
             self.engine = match env.policy().map(|(rego, data)| Policy::compile(&rego, &data, now_ns)) {
@@ -218,9 +222,8 @@ impl Caller {
             };
         }
         let policy = match &mut self.engine {
-            Engine::Absent => return true,
             Engine::Ready(policy) => policy,
-            Engine::Unread | Engine::Broken => return false,
+            Engine::Absent | Engine::Unread | Engine::Broken => return false,
         };
         let mut request = self.request.clone();
         request["component"] = json!(component);

@@ -12,6 +12,8 @@ pub(crate) struct Identity {
     pub(crate) client: Option<String>,
     pub(crate) scopes: Vec<String>,
     pub(crate) claims: Map<String, Value>,
+    /// The claims as the token has them: base64url of their JSON.
+    pub(crate) payload: String,
 }
 
 const MAX_TEXT: usize = 1024;
@@ -55,6 +57,7 @@ pub(crate) fn check(
         client: text(&claims, "client_id")?.or(text(&claims, "azp")?),
         scopes: scopes(&claims)?,
         claims,
+        payload: String::new(),
     })
 }
 

@@ -28,8 +28,8 @@ pub struct Config {
     pub(crate) scopes_supported: Option<Vec<String>>,
     pub(crate) resource: Option<Resource>,
     pub(crate) name: String,
-    /// Of everything above: what is remembered under one configuration is unknown to every other.
-    pub(crate) digest: [u8; 32],
+    /// Differs wherever anything above does: what is remembered under one configuration is unknown to every other.
+    pub(crate) digest: Vec<u8>,
     pub(crate) seal: Seal,
 }
 
@@ -139,14 +139,7 @@ impl Config {
             },
             resource,
             name: optional_text(root, "title")?.or(optional_text(root, "name")?).unwrap_or_default(),
-            digest: Sha256::digest(
-                [
-                    Value::Object(auth.clone()).to_string(),
-                    root.get("resource").cloned().unwrap_or_default().to_string(),
-                ]
-                .join("\n"),
-            )
-            .into(),
+            digest: digest(root, auth),
             seal: Seal::new(secret, flag(auth, "storeShared")?.unwrap_or(false)),
         };
         config.demand_a_rule()?;
@@ -168,6 +161,15 @@ impl Config {
         };
         usable.then_some(()).ok_or(ConfigError("no rule says who may call"))
     }
+}
+
+/// The digest that the whole app was composed under, which the operator wrote; without one, of what is read here.
+fn digest(root: &Map<String, Value>, auth: &Map<String, Value>) -> Vec<u8> {
+    if let Some(Value::String(app)) = root.get("app") {
+        return app.as_bytes().to_vec();
+    }
+    let resource = root.get("resource").cloned().unwrap_or_default();
+    Sha256::digest(format!("{}\n{resource}", Value::Object(auth.clone()))).to_vec()
 }
 
 fn key_source(auth: &Map<String, Value>) -> Result<KeySource, ConfigError> {

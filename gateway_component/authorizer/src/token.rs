@@ -77,15 +77,16 @@ pub(crate) fn step_up(
 fn identify(config: &Config, request: &RequestView, env: &mut dyn Env) -> Result<Identity, Refusal> {
     let token = bearer(request)?;
     let now_ns = env.now_ns();
-    let parsed = Token::parse(token).ok_or(Refusal::Invalid)?;
+    let (parsed, claims) = Token::parse(token).ok_or(Refusal::Invalid)?;
     if !config.algorithms.contains(&parsed.algorithm) {
         return Err(Refusal::Invalid);
     }
     // Claims first: they cost least, and a token that they refuse must not provoke a fetch of keys.
     let own = own_resource(config, request);
-    let identity = claims::check(config, own.as_deref(), parsed.claims.clone(), now_ns as f64 / 1e9)
-        .ok_or(Refusal::Invalid)?;
+    let mut identity =
+        claims::check(config, own.as_deref(), claims, now_ns as f64 / 1e9).ok_or(Refusal::Invalid)?;
     verify(config, &parsed, token, env, now_ns / 1_000_000_000)?;
+    identity.payload = parsed.payload.to_string();
     Ok(identity)
 }
 
@@ -116,13 +117,13 @@ fn bearer<'a>(request: &RequestView<'a>) -> Result<&'a str, Refusal> {
 struct Token<'a> {
     algorithm: Algorithm,
     key_id: Option<String>,
-    claims: Map<String, Value>,
+    payload: &'a str,
     signed: &'a [u8],
     signature: Vec<u8>,
 }
 
 impl<'a> Token<'a> {
-    fn parse(token: &'a str) -> Option<Token<'a>> {
+    fn parse(token: &'a str) -> Option<(Token<'a>, Map<String, Value>)> {
         let (signed, signature) = token.rsplit_once('.')?;
         let (header, payload) = signed.split_once('.')?;
         if payload.contains('.') {
@@ -149,13 +150,9 @@ impl<'a> Token<'a> {
         let Value::Object(claims) = strict_json::parse(&from_base64url(payload)?, MAX_DEPTH)? else {
             return None;
         };
-        Some(Token {
-            algorithm: Algorithm::parse(header.get("alg")?.as_str()?)?,
-            key_id,
-            claims,
-            signed: signed.as_bytes(),
-            signature: from_base64url(signature)?,
-        })
+        let algorithm = Algorithm::parse(header.get("alg")?.as_str()?)?;
+        let signature = from_base64url(signature)?;
+        Some((Token { algorithm, key_id, payload, signed: signed.as_bytes(), signature }, claims))
     }
 
     /// Whether one of the keys that are meant for this token verifies it.
@@ -172,7 +169,7 @@ impl<'a> Token<'a> {
 }
 
 fn verify(config: &Config, parsed: &Token, token: &str, env: &mut dyn Env, now: u64) -> Result<(), Refusal> {
-    let remembered = Remembered::new(&config.digest, token);
+    let remembered = Remembered::new(&config.digest, &config.seal, token);
     if remembered.holds(&config.seal, env, now) {
         return Ok(());
     }
