@@ -40,6 +40,38 @@ SELECTORS: Mapping[Api, tuple[str, str]] = {
 _log = logging.getLogger(__name__)
 
 
+class _NoDiffBase(kopf.DiffBaseStorage):
+    """kopf compares nothing: only the view does, and copies of every object would cost most of a restart."""
+
+    def build(self, **_: object) -> kopf.BodyEssence:
+        return kopf.BodyEssence()
+
+    def fetch(self, **_: object) -> None:
+        return None
+
+    def store(self, **_: object) -> None:
+        return None
+
+
+class _NoProgress(kopf.ProgressStorage):
+    """kopf keeps nothing in objects: no handler of its kinds with a progress is used."""
+
+    def fetch(self, **_: object) -> None:
+        return None
+
+    def store(self, **_: object) -> None:
+        return None
+
+    def purge(self, **_: object) -> None:
+        return None
+
+    def touch(self, **_: object) -> None:
+        return None
+
+    def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
+        return essence
+
+
 class Heart:
     """When the event loop last ran, and when a watch last heard anything. Monotonic seconds."""
 
@@ -90,6 +122,9 @@ def framework_settings() -> kopf.OperatorSettings:
     settings.watching.connect_timeout = 10
     settings.networking.request_timeout = 60
     settings.queueing.idle_timeout = 0.5
+    settings.queueing.exit_timeout = 0.5
+    settings.persistence.diffbase_storage = _NoDiffBase()
+    settings.persistence.progress_storage = _NoProgress()
     for api, (labels, fields) in SELECTORS.items():
         place = (api.group, api.version, api.plural)
         if labels:

@@ -24,9 +24,11 @@ from ftl_operator.errors import ClusterError, Reason
 FIELD_MANAGER = "ftl-operator"
 """The one field manager of everything the operator applies."""
 
-TIMEOUT_SECONDS = 4.5
-"""How long a request may take. Below the Lease's margin, so no write lands after another replica took over.
-"""
+WRITE_SECONDS = 4.5
+"""How long a write may take. Below the Lease's margin, so none lands after another replica took over."""
+
+READ_SECONDS = 30.0
+"""How long a read may take; a page of a listing on a busy API server takes its time."""
 
 DISCOVERY_SECONDS = 60.0
 """How long the list of served kinds is believed."""
@@ -119,7 +121,7 @@ class Kube:
         for namespace in namespaces or (None,):
             token = ""
             while True:
-                query = {"limit": "500", "continue": token, "labelSelector": labels, "fieldSelector": fields}
+                query = {"limit": "250", "continue": token, "labelSelector": labels, "fieldSelector": fields}
                 try:
                     page = self.request("GET", api.path(namespace), query=query, accept=accept)
                 except NotFoundError:
@@ -243,7 +245,7 @@ class Kube:
             headers["Content-Type"] = content_type
             encoded = json.dumps(body, separators=(",", ":")).encode()
         try:
-            timeout = urllib3.Timeout(total=TIMEOUT_SECONDS)
+            timeout = urllib3.Timeout(total=READ_SECONDS if method == "GET" else WRITE_SECONDS)
             answer = self._pool.request(
                 method, url, body=encoded, headers=headers, timeout=timeout, retries=False
             )

@@ -18,8 +18,10 @@ from ftl_operator.settings import Settings
 from ftl_operator.view import View, version_of
 from ftl_operator.workqueue import WorkQueue
 
-SYNC_SECONDS = 0.5
+SYNC_SECONDS = 0.2
 """How often a starting replica compares what it has seen with what there is."""
+RELIST_SECONDS = 10.0
+"""How long it waits for something before it asks whether that is still there."""
 WATCHDOG_SECONDS = 60.0
 """How often a running one does, for its apps."""
 STALLED_SECONDS = 150.0
@@ -27,6 +29,7 @@ STALLED_SECONDS = 150.0
 after 70.
 """
 
+Place = tuple[str, str, int]
 _log = logging.getLogger(__name__)
 
 
@@ -123,15 +126,23 @@ class Operator:
 
     def _sync(self) -> None:
         """Wait until the first listings are complete: what is not seen yet must not be taken for missing."""
-        while not self._stop.wait(SYNC_SECONDS):
-            try:
-                missing = self._unseen(*handlers.SELECTORS)
-            except ClusterError as error:
-                _log.warning("the first listing is not complete: %s", error)
-                continue
-            if not missing:
-                break
-            _log.debug("not seen yet: %s", ", ".join(missing[:5]))
+        for api in handlers.SELECTORS:
+            awaited: list[Place] | None = None
+            tried = time.monotonic()
+            while not self._stop.is_set():
+                try:
+                    if awaited is None:
+                        awaited, tried = self._places(api), time.monotonic()
+                except ClusterError as error:
+                    _log.warning("the listing of %s is not complete: %s", api.plural, error)
+                else:
+                    awaited = [place for place in awaited if not self._view.has_seen(api, *place)]
+                    if not awaited:
+                        break
+                    if time.monotonic() - tried > RELIST_SECONDS:
+                        # What was deleted between the two listings will never be seen.
+                        awaited = None
+                self._stop.wait(SYNC_SECONDS)
         self._synced.set()
         _log.info("%d apps seen", len(self._view.apps()))
         self._wake_all()
@@ -141,23 +152,21 @@ class Operator:
         """Ask now and then whether the watch of apps has missed something, as a silent watch would."""
         while not self._stop.wait(WATCHDOG_SECONDS):
             try:
-                missing = self._unseen(apis.FTL_APP)
+                places = self._places(apis.FTL_APP)
             except ClusterError:
                 # An API server that does not answer is no reason to restart.
                 continue
-            if not missing:
+            if all(self._view.has_seen(apis.FTL_APP, *place) for place in places):
                 self._missed_since = None
             elif self._missed_since is None:
                 self._missed_since = time.monotonic()
 
-    def _unseen(self, *kinds: apis.Api) -> list[str]:
-        unseen = []
-        for api in kinds:
-            for item in self._kube.list_metadata(api, self._settings.namespaces, *handlers.SELECTORS[api]):
-                place = item["metadata"]["namespace"], item["metadata"]["name"]
-                if not self._view.has_seen(api, *place, version_of(item)):
-                    unseen.append(f"{api.kind} {'/'.join(place)}")
-        return unseen
+    def _places(self, api: apis.Api) -> list[Place]:
+        """Namespace, name and version of every object of a kind that is watched."""
+        listed = self._kube.list_metadata(api, self._settings.namespaces, *handlers.SELECTORS[api])
+        return [
+            (item["metadata"]["namespace"], item["metadata"]["name"], version_of(item)) for item in listed
+        ]
 
     def _what_stalls(self) -> str:
         now = time.monotonic()
