@@ -65,7 +65,7 @@ class Leadership:
         """Renew the Lease, or take it if it is free; errors leave things as they are until the deadline."""
         started = self._clock()
         try:
-            lease = self._kube.get(apis.LEASE, self._namespace, self._name)
+            lease = self._kube.read_lease(self._namespace, self._name)
             if lease is not None and not self._is_ours_or_free(lease):
                 self._renewed = None
                 return
@@ -83,7 +83,7 @@ class Leadership:
             return
         self._renewed = None
         try:
-            lease = self._kube.get(apis.LEASE, self._namespace, self._name)
+            lease = self._kube.read_lease(self._namespace, self._name)
             if lease is not None and lease["spec"].get("holderIdentity") == self._identity:
                 lease["spec"]["holderIdentity"] = ""
                 self._kube.write_lease(self._namespace, lease)
