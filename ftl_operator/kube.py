@@ -204,11 +204,8 @@ class Kube:
         self.request("POST", apis.EVENT.path(namespace), body=event)
 
     def read_lease(self, namespace: str, name: str) -> Json | None:
-        """A Lease, or None; as quickly as a write, for an election cannot wait."""
-        try:
-            return self.request("GET", apis.LEASE.path(namespace, name), seconds=WRITE_SECONDS)
-        except NotFoundError:
-            return None
+        """A Lease, or None."""
+        return self.get(apis.LEASE, namespace, name)
 
     def write_lease(self, namespace: str, lease: Mapping[str, Any]) -> Json:
         """Create a Lease, or replace the one of its resourceVersion.
@@ -232,9 +229,8 @@ class Kube:
         body: Mapping[str, Any] | None = None,
         content_type: str = "application/json",
         accept: str = "application/json",
-        seconds: float | None = None,
     ) -> Json:
-        """Send one request and read its JSON; in `seconds`, by default those of a read or a write.
+        """Send one request and read its JSON.
 
         Raises:
             NotFoundError: 404.
@@ -253,7 +249,7 @@ class Kube:
             headers["Content-Type"] = content_type
             encoded = json.dumps(body, separators=(",", ":")).encode()
         try:
-            timeout = urllib3.Timeout(total=seconds or (READ_SECONDS if method == "GET" else WRITE_SECONDS))
+            timeout = urllib3.Timeout(total=_patience(method, path))
             answer = self._pool.request(
                 method, url, body=encoded, headers=headers, timeout=timeout, retries=False
             )
@@ -280,6 +276,12 @@ class Kube:
     def _may_write(self) -> None:
         if not self.guard():
             raise NotLeaderError("another replica holds the Lease")
+
+
+def _patience(method: str, path: str) -> float:
+    # An election cannot wait for an API server that has gone silent.
+    is_urgent = method != "GET" or f"/{apis.LEASE.plural}/" in path
+    return WRITE_SECONDS if is_urgent else READ_SECONDS
 
 
 def _object(raw: bytes) -> Json | None:
