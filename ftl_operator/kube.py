@@ -68,7 +68,7 @@ class Kube:
         self._served: tuple[float, ClusterApis] | None = None
 
     @classmethod
-    def connect(cls, kubeconfig: Path | None, context: str | None = None, connections: int = 16) -> "Kube":
+    def connect(cls, kubeconfig: Path | None, connections: int = 16) -> "Kube":
         """Use the kubeconfig given, else the pod's ServiceAccount, else the user's default kubeconfig.
 
         Raises:
@@ -81,7 +81,6 @@ class Kube:
             else:
                 kubernetes_config.load_kube_config(  # type: ignore[no-untyped-call]
                     config_file=str(kubeconfig) if kubeconfig else None,
-                    context=context,
                     client_configuration=configuration,
                 )
         except kubernetes_config.ConfigException as error:
