@@ -113,9 +113,14 @@ def registry_of(view: View, queue: WorkQueue, heart: Heart, kubeconfig: Path | N
     return registry
 
 
-def framework_settings() -> kopf.OperatorSettings:
-    """Kopf's settings: no writes of its own, small pages, server-side selection."""
+def framework_settings(*, clusterwide: bool) -> kopf.OperatorSettings:
+    """Kopf's settings: no writes of its own, small pages, server-side selection.
+
+    Args:
+        clusterwide: Whether the operator may list CRDs and namespaces, and so notice new ones.
+    """
     settings = kopf.OperatorSettings()
+    settings.scanning.disabled = not clusterwide
     settings.posting.enabled = False
     settings.peering.standalone = True
     settings.watching.chunk_size = CHUNK

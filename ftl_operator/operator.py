@@ -78,12 +78,13 @@ class Operator:
             self._start(name, target)
         for number in range(self._settings.workers):
             self._start(f"worker-{number}", self._work)
+        clusterwide = not self._settings.namespaces
         try:
             kopf.run(
                 registry=handlers.registry_of(self._view, self._queue, self._heart, kubeconfig),
-                settings=handlers.framework_settings(),
+                settings=handlers.framework_settings(clusterwide=clusterwide),
                 standalone=True,
-                clusterwide=not self._settings.namespaces,
+                clusterwide=clusterwide,
                 namespaces=self._settings.namespaces,
             )
         finally:
