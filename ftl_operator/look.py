@@ -10,6 +10,7 @@ from ftl_operator import metrics
 from ftl_operator.errors import FtlError
 from ftl_operator.gates import WaitingError
 from ftl_operator.history import Version
+from ftl_operator.kube import NotLeaderError, TerminatingError
 from ftl_operator.observe import Seen
 from ftl_operator.reconcile import Steps
 from ftl_operator.release import Released
@@ -89,7 +90,7 @@ def measured(key: Key, seen: SeenApp) -> Callable[[str, float, FtlError | None],
 
     def observe(stage: str, seconds: float, error: FtlError | None) -> None:
         metrics.STAGE_SECONDS.labels(stage).observe(seconds)
-        if error is not None:
+        if error is not None and not isinstance(error, (NotLeaderError, TerminatingError)):
             metrics.ERRORS.labels(stage, error.reason).inc()
             named = {"namespace": key.namespace, "app": key.name, "generation": seen.generation}
             _log.warning("%s: %s", stage, error, extra={**named, "stage": stage, "reason": error.reason})
