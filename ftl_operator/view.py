@@ -257,9 +257,12 @@ def owner_of(namespace: str, metadata: Body) -> tuple[Key, str] | None:
 
 def version_of(body: Body) -> int:
     """An object's resourceVersion as a number."""
+    return _number(str(body["metadata"].get("resourceVersion", "")))
+
+
+def _number(version: str) -> int:
     # Opaque by the API's rules of old, an increasing number in every API server (and by rule since 1.35).
-    text = str(body["metadata"].get("resourceVersion", ""))
-    return int(text) if text.isdecimal() else 0
+    return int(version) if version.isdecimal() else 0
 
 
 def _rolling_since(status: Body) -> str:
