@@ -146,11 +146,8 @@ class View:
             return [key] if self._apps.pop(key, None) else []
         metadata = body["metadata"]
         old = self._apps.get(key)
-        if (
-            old is not None
-            and old.uid == metadata["uid"]
-            and int(old.resource_version or 0) > version_of(body)
-        ):
+        is_older = old is not None and _number(old.resource_version) > version_of(body)
+        if old is not None and is_older and old.uid == metadata["uid"]:
             return []
         status = body.get("status") or {}
         seen = SeenApp(
