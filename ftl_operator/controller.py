@@ -134,11 +134,12 @@ class Controller:
             _log.exception("a defect of the operator", extra=look.named)
             look.error = ClusterError("a defect of the operator; its log tells more", reason=Reason.INTERNAL)
         self._observe(look, app)
-        self._reporter.write(look, app)
+        wrote = self._reporter.write(look, app)
         if look.memo is not None:
             # Only now: what was found must be in the status before it may be left out of a look.
             self._memos[look.key] = look.memo
-        return self._schedule.plan(look, app)
+        result = self._schedule.plan(look, app)
+        return "unchanged" if result == "done" and not wrote and not look.applied else result
 
     def _bring(self, look: Look, app: FtlApp) -> None:
         """Find what the app should run, and have the cluster run it."""
@@ -163,6 +164,7 @@ class Controller:
             written = self._applier.apply(app, desired)
         if written:
             _log.info("applied %s", ", ".join(written), extra={**look.named, "stage": "apply"})
+        look.applied = bool(written)
         look.rolls = f"SpinApp/{look.key.name}" in written
         look.facts["image"] = look.running
         if not app.spec.suspend:

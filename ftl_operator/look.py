@@ -46,6 +46,7 @@ class Look:
         entries: `status.history` as it becomes.
         running: The image that was applied; empty if nothing was.
         wanted: The version that the spec asks for; another one runs after a rollback.
+        applied: Whether anything in the cluster was changed, the status aside.
         rolls: Whether the SpinApp was changed.
         notes: What a reader of `Ready` should know besides.
         waiting: What the look waits for.
@@ -65,6 +66,7 @@ class Look:
     entries: list[Json] = field(default_factory=list)
     running: str = ""
     wanted: Version | None = None
+    applied: bool = False
     rolls: bool = False
     notes: list[str] = field(default_factory=list)
     waiting: WaitingError | None = None

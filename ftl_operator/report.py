@@ -33,8 +33,8 @@ class Reporter:
         self._kube = kube
         self._view = view
 
-    def write(self, look: Look, app: FtlApp | None) -> None:
-        """Write the status if it differs, and tell what changed."""
+    def write(self, look: Look, app: FtlApp | None) -> bool:
+        """Write the status if it differs, and tell what changed. Returns whether it did."""
         is_back = look.wanted is not None and look.running != look.wanted.image
         outcome = Outcome(
             generation=look.seen.generation,
@@ -59,12 +59,13 @@ class Reporter:
         patch: Json = {name: value for name, value in new.items() if old.get(name) != value}
         patch |= {name: None for name in old if name not in new}
         if not patch:
-            return
+            return False
         version = look.body["metadata"]["resourceVersion"]
         written = self._kube.patch_status(look.key.namespace, look.key.name, version, patch)
         metrics.CLUSTER_WRITES.labels("status", "FtlApp").inc()
         self._view.see(apis.FTL_APP, written)
         self._tell(look, old, new)
+        return True
 
     def _tell(self, look: Look, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
         for transition in transitions(old, new):
