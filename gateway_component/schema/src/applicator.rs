@@ -2,8 +2,8 @@
 
 use crate::evaluated::Evaluated;
 use crate::evaluator::{Evaluator, Keyword, Spot, DETAIL, WRONG_TYPE};
+use crate::json::Json;
 use crate::report::{expectation, given, shorten, Violation};
-use serde_json::Value;
 
 /// Alternatives that are tried again to find the one that was meant.
 const EXPLAINED: usize = 16;
@@ -19,8 +19,8 @@ impl<'s> Evaluator<'s> {
         seen: Option<&mut Evaluated<'i>>,
     ) -> bool {
         match (keyword.name, keyword.value) {
-            ("$ref", Value::String(reference)) => self.reference(reference, keyword.resource, spot, seen),
-            ("$dynamicRef", Value::String(reference)) => {
+            ("$ref", Json::String(reference)) => self.reference(reference, keyword.resource, spot, seen),
+            ("$dynamicRef", Json::String(reference)) => {
                 match self.resources.resolve_dynamic(reference, keyword.resource, &self.scope) {
                     Ok(node) => self.apply(node, spot, seen),
                     Err(dangling) => self.dangling(reference, dangling, spot),
@@ -29,9 +29,9 @@ impl<'s> Evaluator<'s> {
             ("$ref" | "$dynamicRef", _) => self.unusable(keyword, spot.path, "a URI reference"),
             ("not", schema) => self.not(keyword, schema, spot),
             ("if", schema) => self.condition(keyword, schema, spot, seen),
-            ("allOf", Value::Array(branches)) => self.all_of(keyword, branches, spot, seen),
-            ("anyOf", Value::Array(branches)) => self.any_of(keyword, branches, spot, seen),
-            ("oneOf", Value::Array(branches)) => self.one_of(keyword, branches, spot, seen),
+            ("allOf", Json::Array(branches)) => self.all_of(keyword, branches, spot, seen),
+            ("anyOf", Json::Array(branches)) => self.any_of(keyword, branches, spot, seen),
+            ("oneOf", Json::Array(branches)) => self.one_of(keyword, branches, spot, seen),
             _ => self.unusable(keyword, spot.path, "a list of schemas"),
         }
     }
@@ -58,7 +58,7 @@ impl<'s> Evaluator<'s> {
     }
 
     #[inline(never)]
-    fn not(&mut self, keyword: Keyword<'s>, schema: &'s Value, spot: Spot<'_, '_>) -> bool {
+    fn not(&mut self, keyword: Keyword<'s>, schema: &'s Json<'s>, spot: Spot<'_, '_>) -> bool {
         !self.fits(keyword, schema, spot, None)
             || self.fail(spot.path, DETAIL, || match expectation(schema) {
                 Some(unwanted) => format!("must not be {unwanted}, got {}", given(spot.instance)),
@@ -70,7 +70,7 @@ impl<'s> Evaluator<'s> {
     fn condition<'i>(
         &mut self,
         keyword: Keyword<'s>,
-        schema: &'s Value,
+        schema: &'s Json<'s>,
         spot: Spot<'_, 'i>,
         mut seen: Option<&mut Evaluated<'i>>,
     ) -> bool {
@@ -85,7 +85,7 @@ impl<'s> Evaluator<'s> {
     fn all_of<'i>(
         &mut self,
         keyword: Keyword<'s>,
-        branches: &'s [Value],
+        branches: &'s [Json<'s>],
         spot: Spot<'_, 'i>,
         mut seen: Option<&mut Evaluated<'i>>,
     ) -> bool {
@@ -103,7 +103,7 @@ impl<'s> Evaluator<'s> {
     fn any_of<'i>(
         &mut self,
         keyword: Keyword<'s>,
-        branches: &'s [Value],
+        branches: &'s [Json<'s>],
         spot: Spot<'_, 'i>,
         mut seen: Option<&mut Evaluated<'i>>,
     ) -> bool {
@@ -122,7 +122,7 @@ impl<'s> Evaluator<'s> {
     fn one_of<'i>(
         &mut self,
         keyword: Keyword<'s>,
-        branches: &'s [Value],
+        branches: &'s [Json<'s>],
         spot: Spot<'_, 'i>,
         mut seen: Option<&mut Evaluated<'i>>,
     ) -> bool {
@@ -149,7 +149,7 @@ impl<'s> Evaluator<'s> {
     pub(crate) fn fits<'i>(
         &mut self,
         keyword: Keyword<'s>,
-        branch: &'s Value,
+        branch: &'s Json<'s>,
         spot: Spot<'_, 'i>,
         seen: Option<&mut Evaluated<'i>>,
     ) -> bool {
@@ -165,7 +165,7 @@ impl<'s> Evaluator<'s> {
 
     /// Reports why no branch fits: the alternatives, or what is wrong by the branch that was probably meant.
     #[cold]
-    fn explain(&mut self, keyword: Keyword<'s>, branches: &'s [Value], spot: Spot<'_, '_>) -> bool {
+    fn explain(&mut self, keyword: Keyword<'s>, branches: &'s [Json<'s>], spot: Spot<'_, '_>) -> bool {
         if self.is_done() {
             return false;
         }
@@ -210,10 +210,10 @@ impl<'s> Evaluator<'s> {
     }
 
     /// What each branch asks for in a few words, if each says so plainly, itself or by one reference.
-    fn alternatives(&mut self, keyword: Keyword<'s>, branches: &'s [Value]) -> Option<Vec<String>> {
+    fn alternatives(&mut self, keyword: Keyword<'s>, branches: &'s [Json<'s>]) -> Option<Vec<String>> {
         let mut alternatives: Vec<String> = Vec::new();
         for branch in branches {
-            let text = match branch.get("$ref").and_then(Value::as_str) {
+            let text = match branch.get("$ref").and_then(Json::as_str) {
                 Some(reference) => {
                     expectation(self.resources.resolve(reference, keyword.resource).ok()?.schema)?
                 }

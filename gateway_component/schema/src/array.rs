@@ -3,6 +3,7 @@
 use crate::equal::first_duplicate;
 use crate::evaluated::Evaluated;
 use crate::evaluator::{Evaluator, Keyword, Spot, DETAIL};
+use crate::json::Json;
 use crate::report::{expectation, show, Path};
 use crate::resource::Dialect;
 use crate::scalar::count;
@@ -19,17 +20,17 @@ impl<'s> Evaluator<'s> {
     ) -> bool {
         let newer = keyword.dialect == Dialect::Draft202012;
         match (keyword.name, keyword.value) {
-            ("items", Value::Array(schemas)) => self.by_position(keyword, schemas, items, path, seen),
-            ("prefixItems", Value::Array(schemas)) if newer => {
+            ("items", Json::Array(schemas)) => self.by_position(keyword, schemas, items, path, seen),
+            ("prefixItems", Json::Array(schemas)) if newer => {
                 self.by_position(keyword, schemas, items, path, seen)
             }
             ("prefixItems", _) if newer => self.unusable(keyword, path, "a list of schemas"),
             ("items", schema) => {
-                let prefix = keyword.siblings.get("prefixItems").and_then(Value::as_array).filter(|_| newer);
-                self.items_from(keyword, schema, (prefix.map_or(0, Vec::len), items), path, seen)
+                let prefix = keyword.siblings.get("prefixItems").and_then(Json::as_array).filter(|_| newer);
+                self.items_from(keyword, schema, (prefix.map_or(0, <[Json]>::len), items), path, seen)
             }
             ("additionalItems", schema) => match keyword.siblings.get("items") {
-                Some(Value::Array(prefix)) => {
+                Some(Json::Array(prefix)) => {
                     self.items_from(keyword, schema, (prefix.len(), items), path, seen)
                 }
                 _ => true,
@@ -41,8 +42,8 @@ impl<'s> Evaluator<'s> {
                     self.amount(path, (keyword.name == "minItems", bound), items.len() as u64, "items")
                 }
             },
-            ("uniqueItems", Value::Bool(true)) => self.unique(items, path),
-            ("uniqueItems", Value::Bool(false)) => true,
+            ("uniqueItems", Json::Bool(true)) => self.unique(items, path),
+            ("uniqueItems", Json::Bool(false)) => true,
             ("uniqueItems", _) => self.unusable(keyword, path, "true or false"),
             _ => true,
         }
@@ -61,7 +62,7 @@ impl<'s> Evaluator<'s> {
     fn by_position<'i>(
         &mut self,
         keyword: Keyword<'s>,
-        schemas: &'s [Value],
+        schemas: &'s [Json<'s>],
         items: &'i [Value],
         path: &Path<'_>,
         seen: Option<&mut Evaluated<'i>>,
@@ -83,7 +84,7 @@ impl<'s> Evaluator<'s> {
     fn items_from<'i>(
         &mut self,
         keyword: Keyword<'s>,
-        schema: &'s Value,
+        schema: &'s Json<'s>,
         (start, items): (usize, &'i [Value]),
         path: &Path<'_>,
         seen: Option<&mut Evaluated<'i>>,
@@ -101,8 +102,14 @@ impl<'s> Evaluator<'s> {
         fits
     }
 
-    fn item(&mut self, keyword: Keyword<'s>, schema: &'s Value, allowed: usize, spot: Spot<'_, '_>) -> bool {
-        if *schema == Value::Bool(false) {
+    fn item(
+        &mut self,
+        keyword: Keyword<'s>,
+        schema: &'s Json<'s>,
+        allowed: usize,
+        spot: Spot<'_, '_>,
+    ) -> bool {
+        if matches!(schema, Json::Bool(false)) {
             let got = spot.instance;
             return self.fail(spot.path, DETAIL, || {
                 format!("unexpected item, at most {allowed} are allowed; got {}", show(got))
@@ -115,7 +122,7 @@ impl<'s> Evaluator<'s> {
     fn contains<'i>(
         &mut self,
         keyword: Keyword<'s>,
-        schema: &'s Value,
+        schema: &'s Json<'s>,
         items: &'i [Value],
         path: &Path<'_>,
         mut seen: Option<&mut Evaluated<'i>>,

@@ -1,5 +1,6 @@
 //! Equality of JSON values as JSON Schema has it (core §4.2.2), with its work paid from a budget.
 
+use crate::json::Json;
 use crate::number;
 use serde_json::Value;
 use std::cmp::Ordering;
@@ -43,6 +44,27 @@ pub(crate) fn equal(left: &Value, right: &Value, budget: &mut Budget) -> bool {
         }
         (Value::String(a), Value::String(b)) => budget.pay(a.len() as u64 / 64) && a == b,
         _ => left == right,
+    }
+}
+
+/// As [`equal`], for a constant of a schema.
+pub(crate) fn is_constant(constant: &Json, given: &Value, budget: &mut Budget) -> bool {
+    if !budget.pay(1) {
+        return false;
+    }
+    match (constant, given) {
+        (Json::Null, Value::Null) => true,
+        (Json::Bool(a), Value::Bool(b)) => a == b,
+        (Json::Number(a), Value::Number(b)) => number::compare(a, b) == Ordering::Equal,
+        (Json::String(a), Value::String(b)) => budget.pay(a.len() as u64 / 64) && a == b,
+        (Json::Array(a), Value::Array(b)) => {
+            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is_constant(a, b, budget))
+        }
+        (Json::Object(a), Value::Object(b)) => {
+            a.iter().len() == b.len()
+                && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| is_constant(a, b, budget)))
+        }
+        _ => false,
     }
 }
 

@@ -5,11 +5,12 @@
 
 use crate::equal::Budget;
 use crate::evaluated::Evaluated;
+use crate::json::{Json, Members};
 use crate::pattern::Program;
 use crate::report::{given, shorten, show, Path, Violation};
 use crate::resource::{Dialect, Node, Resources};
 use crate::{Limits, Validator};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// Distances of [`Violation::distance`]: another kind of value was meant, another constant was meant, or a detail.
 pub(crate) const WRONG_TYPE: u32 = 3;
@@ -27,14 +28,14 @@ pub(crate) struct Spot<'p, 'i> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Keyword<'s> {
     pub(crate) name: &'s str,
-    pub(crate) value: &'s Value,
-    pub(crate) siblings: &'s Map<String, Value>,
+    pub(crate) value: &'s Json<'s>,
+    pub(crate) siblings: &'s Members<'s>,
     pub(crate) resource: usize,
     pub(crate) dialect: Dialect,
 }
 
 impl<'s> Keyword<'s> {
-    pub(crate) fn node(&self, schema: &'s Value) -> Node<'s> {
+    pub(crate) fn node(&self, schema: &'s Json<'s>) -> Node<'s> {
         Node { schema, resource: self.resource }
     }
 }
@@ -55,7 +56,7 @@ pub(crate) struct Evaluator<'s> {
 }
 
 impl<'s> Evaluator<'s> {
-    pub(crate) fn new(validator: &Validator<'s>, schema: &'s Value) -> Self {
+    pub(crate) fn new(validator: &Validator<'s>, schema: &'s Json<'s>) -> Self {
         Evaluator {
             resources: Resources::new(schema, validator.documents, validator.dialect),
             scope: Vec::new(),
@@ -69,7 +70,7 @@ impl<'s> Evaluator<'s> {
         }
     }
 
-    pub(crate) fn run(mut self, schema: &'s Value, instance: &Value) -> Result<(), Vec<Violation>> {
+    pub(crate) fn run(mut self, schema: &'s Json<'s>, instance: &Value) -> Result<(), Vec<Violation>> {
         let valid = self.apply(Node { schema, resource: 0 }, Spot { instance, path: &Path::ROOT }, None);
         match self.halted {
             Some(violation) => Err(vec![violation]),
@@ -89,11 +90,11 @@ impl<'s> Evaluator<'s> {
             return false;
         }
         match node.schema {
-            Value::Bool(true) => true,
-            Value::Bool(false) => self.fail(spot.path, WRONG_TYPE, || {
+            Json::Bool(true) => true,
+            Json::Bool(false) => self.fail(spot.path, WRONG_TYPE, || {
                 format!("nothing is allowed here, got {}", given(spot.instance))
             }),
-            Value::Object(map) => {
+            Json::Object(map) => {
                 if self.depth >= self.limits.depth {
                     return self
                         .halt(spot.path, "schema and value are nested too deeply to be checked".to_owned());
@@ -111,13 +112,16 @@ impl<'s> Evaluator<'s> {
                 self.depth -= 1;
                 fits
             }
-            other => self.halt(spot.path, format!("the schema is not usable: {} is no schema", show(other))),
+            other => self.halt(
+                spot.path,
+                format!("the schema is not usable: {} is no schema", show(&other.to_value())),
+            ),
         }
     }
 
     fn apply_object<'i>(
         &mut self,
-        map: &'s Map<String, Value>,
+        map: &'s Members<'s>,
         resource: usize,
         spot: Spot<'_, 'i>,
         seen: Option<&mut Evaluated<'i>>,
@@ -125,7 +129,7 @@ impl<'s> Evaluator<'s> {
         let dialect = self.resources.dialect(resource);
         if dialect == Dialect::Draft7 {
             // draft-07 core §8.3: all other properties beside `$ref` are ignored.
-            if let Some(Value::String(reference)) = map.get("$ref") {
+            if let Some(Json::String(reference)) = map.get("$ref") {
                 return self.reference(reference, resource, spot, seen);
             }
             return self.keywords(map, resource, spot, None);
@@ -156,14 +160,14 @@ impl<'s> Evaluator<'s> {
 
     fn keywords<'i>(
         &mut self,
-        map: &'s Map<String, Value>,
+        map: &'s Members<'s>,
         resource: usize,
         spot: Spot<'_, 'i>,
         mut seen: Option<&mut Evaluated<'i>>,
     ) -> bool {
         let dialect = self.resources.dialect(resource);
         let mut fits = true;
-        for (name, value) in map {
+        for (name, value) in map.iter() {
             let keyword = Keyword { name, value, siblings: map, resource, dialect };
             if !self.keyword(keyword, spot, seen.as_deref_mut()) {
                 fits = false;
@@ -249,7 +253,7 @@ impl<'s> Evaluator<'s> {
             format!(
                 "the schema is not usable: \"{}\" must be {expected}, it is {}",
                 keyword.name,
-                show(keyword.value)
+                show(&keyword.value.to_value())
             ),
         )
     }

@@ -1,7 +1,8 @@
 //! Keywords of any value: `type`, `const`, `enum`.
 
-use crate::equal::equal;
+use crate::equal::is_constant;
 use crate::evaluator::{Evaluator, Keyword, Spot, WRONG_CONSTANT, WRONG_TYPE};
+use crate::json::Json;
 use crate::number;
 use crate::report::{given, one_of, show};
 use serde_json::Value;
@@ -11,9 +12,9 @@ impl<'s> Evaluator<'s> {
     pub(crate) fn has_type(&mut self, keyword: Keyword<'s>, spot: Spot<'_, '_>) -> bool {
         let instance = spot.instance;
         let (fits, expected) = match keyword.value {
-            Value::String(name) => (is_type(name, instance), name.clone()),
-            Value::Array(names) if names.iter().all(Value::is_string) => {
-                let mut names = names.iter().filter_map(Value::as_str);
+            Json::String(name) => (is_type(name, instance), name.to_string()),
+            Json::Array(names) if names.iter().all(|name| name.as_str().is_some()) => {
+                let mut names = names.iter().filter_map(Json::as_str);
                 (names.clone().try_fold(false, |fits, name| Some(fits || is_type(name, instance)?)), {
                     let first = names.next().unwrap_or_default().to_owned();
                     names.fold(first, |text, name| text + " or " + name)
@@ -32,20 +33,20 @@ impl<'s> Evaluator<'s> {
 
     #[inline(never)]
     pub(crate) fn is_constant(&mut self, keyword: Keyword<'s>, spot: Spot<'_, '_>) -> bool {
-        let fits = equal(keyword.value, spot.instance, &mut self.budget);
+        let fits = is_constant(keyword.value, spot.instance, &mut self.budget);
         self.pay(0, spot.path)
             && (fits
                 || self.fail(spot.path, WRONG_CONSTANT, || {
-                    format!("expected {}, got {}", show(keyword.value), show(spot.instance))
+                    format!("expected {}, got {}", show(&keyword.value.to_value()), show(spot.instance))
                 }))
     }
 
     #[inline(never)]
     pub(crate) fn is_one_of(&mut self, keyword: Keyword<'s>, spot: Spot<'_, '_>) -> bool {
-        let Value::Array(constants) = keyword.value else {
+        let Json::Array(constants) = keyword.value else {
             return self.unusable(keyword, spot.path, "a list");
         };
-        let fits = constants.iter().any(|constant| equal(constant, spot.instance, &mut self.budget));
+        let fits = constants.iter().any(|constant| is_constant(constant, spot.instance, &mut self.budget));
         self.pay(0, spot.path)
             && (fits
                 || self.fail(spot.path, WRONG_CONSTANT, || {

@@ -26,6 +26,9 @@ mod array;
 mod equal;
 mod evaluated;
 mod evaluator;
+mod json;
+#[cfg(test)]
+mod json_tests;
 mod kind;
 mod number;
 mod object;
@@ -35,6 +38,7 @@ mod resource;
 mod scalar;
 mod uri;
 
+pub use json::Json;
 pub use report::Violation;
 pub use resource::Dialect;
 
@@ -45,7 +49,18 @@ use serde_json::Value;
 /// # Errors
 /// What is wrong with the value, at most `Limits::violations` entries, never empty.
 pub fn validate(schema: &Value, instance: &Value) -> Result<(), Vec<Violation>> {
-    Validator::default().validate(schema, instance)
+    Validator::default().validate(&Json::from(schema), instance)
+}
+
+/// As [`validate`], for the text of a schema, whose reading is then most of the work.
+///
+/// # Errors
+/// As [`validate`]; a text that is no JSON is a schema that is not usable.
+pub fn validate_text(schema: &str, instance: &Value) -> Result<(), Vec<Violation>> {
+    match Json::parse(schema) {
+        Some(schema) => Validator::default().validate(&schema, instance),
+        None => Err(vec![Violation::of_schema("the schema is not usable: it is no JSON")]),
+    }
 }
 
 /// Bounds of one validation.
@@ -69,7 +84,7 @@ impl Default for Limits {
 #[derive(Clone, Copy, Debug)]
 pub struct Validator<'d> {
     /// Other documents that references may lead to, by their absolute URIs.
-    pub documents: &'d [(&'d str, &'d Value)],
+    pub documents: &'d [(&'d str, &'d Json<'d>)],
     /// The dialect of a schema without `$schema`.
     pub dialect: Dialect,
     pub limits: Limits,
@@ -86,7 +101,7 @@ impl<'d> Validator<'d> {
     ///
     /// # Errors
     /// What is wrong with the value, at most `Limits::violations` entries, never empty.
-    pub fn validate(&self, schema: &'d Value, instance: &'d Value) -> Result<(), Vec<Violation>> {
+    pub fn validate(&self, schema: &'d Json<'d>, instance: &Value) -> Result<(), Vec<Violation>> {
         evaluator::Evaluator::new(self, schema).run(schema, instance)
     }
 }

@@ -57,6 +57,17 @@ fn compare_mixed(integer: i128, float: f64) -> Ordering {
     }
 }
 
+/// Reads a JSON number. Short integers, which schemas mostly have, take the short way.
+pub(crate) fn parse(text: &str) -> Option<Number> {
+    let plain = text.len() < 18 && text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
+    if plain && !text.is_empty() {
+        return Some(Number::from(
+            text.bytes().fold(0u64, |number, digit| number * 10 + u64::from(digit - b'0')),
+        ));
+    }
+    serde_json::from_str(text).ok()
+}
+
 /// Whether `number` is a whole multiple of `divisor`; `None` if the divisor is not above zero.
 pub(crate) fn is_multiple(number: &Number, divisor: &Number) -> Option<bool> {
     if let (Value::Integer(n), Value::Integer(d)) = (value(number), value(divisor)) {

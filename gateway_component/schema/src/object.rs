@@ -2,32 +2,34 @@
 
 use crate::evaluated::Evaluated;
 use crate::evaluator::{Evaluator, Keyword, Spot, DETAIL};
+use crate::json::{Json, Members};
 use crate::report::{expectation, list, shorten, show, Path};
 use crate::resource::Dialect;
 use crate::scalar::count;
 use serde_json::{Map, Value};
 
-type Members = Map<String, Value>;
+/// The members of a value, while [`Members`] are those of a schema.
+type Given = Map<String, Value>;
 
 impl<'s> Evaluator<'s> {
     #[inline(never)]
     pub(crate) fn object_keyword<'i>(
         &mut self,
         keyword: Keyword<'s>,
-        members: &'i Members,
+        members: &'i Given,
         spot: Spot<'_, 'i>,
         seen: Option<&mut Evaluated<'i>>,
     ) -> bool {
         let newer = keyword.dialect == Dialect::Draft202012;
         match (keyword.name, keyword.value) {
-            ("properties", Value::Object(schemas)) => {
+            ("properties", Json::Object(schemas)) => {
                 self.properties(keyword, schemas, members, spot.path, seen)
             }
-            ("patternProperties", Value::Object(schemas)) => {
+            ("patternProperties", Json::Object(schemas)) => {
                 self.pattern_properties(keyword, schemas, members, spot.path, seen)
             }
             ("additionalProperties", _) => self.additional_properties(keyword, members, spot.path, seen),
-            ("required", Value::Array(names)) => self.required(keyword, names, members, spot.path),
+            ("required", Json::Array(names)) => self.required(keyword, names, members, spot.path),
             ("propertyNames", schema) => self.property_names(keyword, schema, members, spot.path),
             ("minProperties" | "maxProperties", bound) => match count(bound) {
                 None => self.unusable(keyword, spot.path, "a whole number that is not negative"),
@@ -36,8 +38,8 @@ impl<'s> Evaluator<'s> {
                     self.amount(spot.path, (least, bound), members.len() as u64, "properties")
                 }
             },
-            ("dependencies", Value::Object(rules)) => self.dependencies(keyword, rules, members, spot, seen),
-            ("dependentRequired" | "dependentSchemas", Value::Object(rules)) if newer => {
+            ("dependencies", Json::Object(rules)) => self.dependencies(keyword, rules, members, spot, seen),
+            ("dependentRequired" | "dependentSchemas", Json::Object(rules)) if newer => {
                 self.dependencies(keyword, rules, members, spot, seen)
             }
             ("properties" | "patternProperties" | "dependencies", _) => {
@@ -55,8 +57,8 @@ impl<'s> Evaluator<'s> {
     fn properties<'i>(
         &mut self,
         keyword: Keyword<'s>,
-        schemas: &'s Members,
-        members: &'i Members,
+        schemas: &'s Members<'s>,
+        members: &'i Given,
         path: &Path<'_>,
         mut seen: Option<&mut Evaluated<'i>>,
     ) -> bool {
@@ -80,13 +82,13 @@ impl<'s> Evaluator<'s> {
     fn pattern_properties<'i>(
         &mut self,
         keyword: Keyword<'s>,
-        schemas: &'s Members,
-        members: &'i Members,
+        schemas: &'s Members<'s>,
+        members: &'i Given,
         path: &Path<'_>,
         mut seen: Option<&mut Evaluated<'i>>,
     ) -> bool {
         let mut fits = true;
-        for (pattern, schema) in schemas {
+        for (pattern, schema) in schemas.iter() {
             for (name, member) in members {
                 match self.matches(pattern, name, path) {
                     None => return false,
@@ -110,16 +112,16 @@ impl<'s> Evaluator<'s> {
     fn additional_properties<'i>(
         &mut self,
         keyword: Keyword<'s>,
-        members: &'i Members,
+        members: &'i Given,
         path: &Path<'_>,
         seen: Option<&mut Evaluated<'i>>,
     ) -> bool {
         if let Some(seen) = seen {
             seen.all_members = true;
         }
-        let named = keyword.siblings.get("properties").and_then(Value::as_object);
-        let patterns = keyword.siblings.get("patternProperties").and_then(Value::as_object);
-        let mut fits = *keyword.value == Value::Bool(true);
+        let named = keyword.siblings.get("properties").and_then(Json::as_object);
+        let patterns = keyword.siblings.get("patternProperties").and_then(Json::as_object);
+        let mut fits = matches!(keyword.value, Json::Bool(true));
         if fits {
             return true;
         }
@@ -128,7 +130,7 @@ impl<'s> Evaluator<'s> {
             if named.is_some_and(|named| named.contains_key(name)) {
                 continue;
             }
-            for pattern in patterns.into_iter().flat_map(Map::keys) {
+            for pattern in patterns.into_iter().flat_map(Members::keys) {
                 match self.matches(pattern, name, path) {
                     None => return false,
                     Some(true) => continue 'members,
@@ -145,12 +147,12 @@ impl<'s> Evaluator<'s> {
 
     /// A member that no other keyword knows, against `additionalProperties` or `unevaluatedProperties`.
     fn extra_member(&mut self, keyword: Keyword<'s>, spot: Spot<'_, '_>) -> bool {
-        if *keyword.value != Value::Bool(false) {
+        if !matches!(keyword.value, Json::Bool(false)) {
             return self.apply(keyword.node(keyword.value), spot, None);
         }
-        self.fail(spot.path, DETAIL, || match keyword.siblings.get("properties").and_then(Value::as_object) {
+        self.fail(spot.path, DETAIL, || match keyword.siblings.get("properties").and_then(Json::as_object) {
             Some(named) if !named.is_empty() => {
-                format!("unexpected property; the known ones are {}", list(named.keys().map(String::as_str)))
+                format!("unexpected property; the known ones are {}", list(named.keys()))
             }
             _ => "unexpected property".to_owned(),
         })
@@ -160,16 +162,16 @@ impl<'s> Evaluator<'s> {
     fn required(
         &mut self,
         keyword: Keyword<'s>,
-        names: &'s [Value],
-        members: &Members,
+        names: &'s [Json<'s>],
+        members: &Given,
         path: &Path<'_>,
     ) -> bool {
         let mut fits = true;
         for name in names {
-            let Value::String(name) = name else {
+            let Json::String(name) = name else {
                 return self.unusable(keyword, path, "a list of names");
             };
-            if members.contains_key(name) {
+            if members.contains_key(name.as_ref()) {
                 continue;
             }
             fits = false;
@@ -189,8 +191,8 @@ impl<'s> Evaluator<'s> {
     fn property_names(
         &mut self,
         keyword: Keyword<'s>,
-        schema: &'s Value,
-        members: &Members,
+        schema: &'s Json<'s>,
+        members: &Given,
         path: &Path<'_>,
     ) -> bool {
         for name in members.keys() {
@@ -203,7 +205,11 @@ impl<'s> Evaluator<'s> {
                     format!("property name \"{}\" is not allowed; expected {expected}", shorten(name))
                 }
                 (_, Some(pattern)) => {
-                    format!("property name \"{}\" does not match {}", shorten(name), show(pattern))
+                    format!(
+                        "property name \"{}\" does not match {}",
+                        shorten(name),
+                        show(&pattern.to_value())
+                    )
                 }
                 _ => format!("property name \"{}\" is not allowed", shorten(name)),
             });
@@ -216,15 +222,15 @@ impl<'s> Evaluator<'s> {
     fn dependencies<'i>(
         &mut self,
         keyword: Keyword<'s>,
-        rules: &'s Members,
-        members: &Members,
+        rules: &'s Members<'s>,
+        members: &Given,
         spot: Spot<'_, 'i>,
         mut seen: Option<&mut Evaluated<'i>>,
     ) -> bool {
         let mut fits = true;
         for (name, rule) in rules.iter().filter(|(name, _)| members.contains_key(*name)) {
             fits &= match rule {
-                Value::Array(needed) if keyword.name != "dependentSchemas" => {
+                Json::Array(needed) if keyword.name != "dependentSchemas" => {
                     self.needed(keyword, name, needed, members, spot.path)
                 }
                 schema => self.apply(keyword.node(schema), spot, seen.as_deref_mut()),
@@ -240,16 +246,16 @@ impl<'s> Evaluator<'s> {
         &mut self,
         keyword: Keyword<'s>,
         name: &str,
-        needed: &'s [Value],
-        members: &Members,
+        needed: &'s [Json<'s>],
+        members: &Given,
         path: &Path<'_>,
     ) -> bool {
         let mut fits = true;
         for other in needed {
-            let Value::String(other) = other else {
+            let Json::String(other) = other else {
                 return self.unusable(keyword, path, "lists of names");
             };
-            if !members.contains_key(other) {
+            if !members.contains_key(other.as_ref()) {
                 fits = self.fail(path, DETAIL, || {
                     format!(
                         "missing property \"{}\", which is required beside \"{}\"",
@@ -265,7 +271,7 @@ impl<'s> Evaluator<'s> {
     pub(crate) fn unevaluated_properties<'i>(
         &mut self,
         keyword: Keyword<'s>,
-        members: &'i Members,
+        members: &'i Given,
         path: &Path<'_>,
         seen: &mut Evaluated<'i>,
     ) -> bool {

@@ -1,5 +1,6 @@
 //! What is wrong with a value, in words that let a model correct its call.
 
+use crate::json::Json;
 use serde_json::Value;
 use std::fmt;
 use std::io::Write;
@@ -18,6 +19,12 @@ pub struct Violation {
     pub message: String,
     /// How far the value is from what was meant; tells which of several alternatives was nearest.
     pub(crate) distance: u32,
+}
+
+impl Violation {
+    pub(crate) fn of_schema(message: &str) -> Self {
+        Violation { path: String::new(), message: message.to_owned(), distance: 0 }
+    }
 }
 
 impl fmt::Display for Violation {
@@ -132,24 +139,29 @@ pub(crate) fn list<'v>(names: impl ExactSizeIterator<Item = &'v str>) -> String 
 }
 
 /// What a subschema asks for, in a few words, where its keywords say it plainly.
-pub(crate) fn expectation(schema: &Value) -> Option<String> {
+pub(crate) fn expectation(schema: &Json) -> Option<String> {
     let map = schema.as_object()?;
     if let Some(constant) = map.get("const") {
-        return Some(show(constant));
+        return Some(show(&constant.to_value()));
     }
-    if let Some(Value::Array(constants)) = map.get("enum") {
+    if let Some(Json::Array(constants)) = map.get("enum") {
         return Some(one_of(constants));
     }
     match map.get("type")? {
-        Value::String(name) => Some(name.clone()),
-        Value::Array(names) => Some(names.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" or ")),
+        Json::String(name) => Some(name.to_string()),
+        Json::Array(names) => Some(names.iter().filter_map(Json::as_str).collect::<Vec<_>>().join(" or ")),
         _ => None,
     }
 }
 
 /// `one of "metric", "imperial"`.
-pub(crate) fn one_of(constants: &[Value]) -> String {
-    let mut text = constants.iter().take(LISTED).map(show).collect::<Vec<_>>().join(", ");
+pub(crate) fn one_of(constants: &[Json]) -> String {
+    let mut text = constants
+        .iter()
+        .take(LISTED)
+        .map(|constant| show(&constant.to_value()))
+        .collect::<Vec<_>>()
+        .join(", ");
     if constants.len() > LISTED {
         text.push_str(&format!(" and {} more", constants.len() - LISTED));
     }

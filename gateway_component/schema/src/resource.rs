@@ -1,7 +1,7 @@
 //! Where `$ref` leads: resources (`$id`), anchors and JSON pointers inside the given documents. Nothing is fetched.
 
+use crate::json::{Json, Members};
 use crate::uri::{percent_decode, resolve, split_fragment};
-use serde_json::{Map, Value};
 
 /// The rules that a schema is read by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,14 +24,14 @@ impl Dialect {
 /// A place in a schema: the subschema and the resource that its references are relative to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Node<'s> {
-    pub(crate) schema: &'s Value,
+    pub(crate) schema: &'s Json<'s>,
     pub(crate) resource: usize,
 }
 
 /// A schema with its own base URI.
 #[derive(Debug)]
 struct Resource<'s> {
-    root: &'s Value,
+    root: &'s Json<'s>,
     base: String,
     /// Where a document was found, when its `$id` says something else.
     location: Option<&'s str>,
@@ -42,7 +42,7 @@ struct Resource<'s> {
 #[derive(Clone, Copy, Debug)]
 struct Anchor<'s> {
     name: &'s str,
-    schema: &'s Value,
+    schema: &'s Json<'s>,
     dynamic: bool,
 }
 
@@ -52,7 +52,7 @@ pub(crate) type Dangling = &'static str;
 #[derive(Debug)]
 pub(crate) struct Resources<'s> {
     list: Vec<Resource<'s>>,
-    documents: &'s [(&'s str, &'s Value)],
+    documents: &'s [(&'s str, &'s Json<'s>)],
     indexed: bool,
     default: Dialect,
 }
@@ -83,7 +83,11 @@ const SINGLES: [&str; 12] = [
 ];
 
 impl<'s> Resources<'s> {
-    pub(crate) fn new(schema: &'s Value, documents: &'s [(&'s str, &'s Value)], default: Dialect) -> Self {
+    pub(crate) fn new(
+        schema: &'s Json<'s>,
+        documents: &'s [(&'s str, &'s Json<'s>)],
+        default: Dialect,
+    ) -> Self {
         let mut resources = Resources { list: Vec::with_capacity(1), documents, indexed: false, default };
         let (base, dialect) = resources.identity(schema, "", default);
         resources.list.push(Resource { root: schema, base, location: None, dialect, anchors: Vec::new() });
@@ -95,14 +99,14 @@ impl<'s> Resources<'s> {
     }
 
     /// The base URI and dialect of a root; without `$id` or `$schema`, what it inherits.
-    fn identity(&self, root: &'s Value, base: &str, inherited: Dialect) -> (String, Dialect) {
-        let dialect = root.get("$schema").and_then(Value::as_str).map_or(inherited, Dialect::of);
+    fn identity(&self, root: &'s Json<'s>, base: &str, inherited: Dialect) -> (String, Dialect) {
+        let dialect = root.get("$schema").and_then(Json::as_str).map_or(inherited, Dialect::of);
         let id = root.as_object().and_then(|map| own_id(map, dialect));
         (id.map_or_else(|| base.to_owned(), |id| resolve(base, id)), dialect)
     }
 
     /// The resource that a subschema belongs to: its own if it has an `$id`, else the one it was reached in.
-    pub(crate) fn enter(&mut self, map: &'s Map<String, Value>, node: Node<'s>) -> usize {
+    pub(crate) fn enter(&mut self, map: &'s Members<'s>, node: Node<'s>) -> usize {
         if own_id(map, self.dialect(node.resource)).is_none() {
             return node.resource;
         }
@@ -168,15 +172,15 @@ impl<'s> Resources<'s> {
         let mut node = root;
         for token in pointer.split('/').skip(1) {
             let next = match node.schema {
-                Value::Object(map) if token.contains('~') => {
+                Json::Object(map) if token.contains('~') => {
                     map.get(&token.replace("~1", "/").replace("~0", "~"))
                 }
-                Value::Object(map) => map.get(token),
-                Value::Array(items) => token.parse::<usize>().ok().and_then(|index| items.get(index)),
+                Json::Object(map) => map.get(token),
+                Json::Array(items) => token.parse::<usize>().ok().and_then(|index| items.get(index)),
                 _ => None,
             };
             node.schema = next.ok_or("leads to nothing in the schema")?;
-            if let Value::Object(map) = node.schema {
+            if let Json::Object(map) = node.schema {
                 node.resource = self.enter(map, node);
             }
         }
@@ -196,24 +200,24 @@ impl<'s> Resources<'s> {
             self.list.push(resource);
         }
         while let Some(node) = pending.pop() {
-            let Value::Object(map) = node.schema else {
+            let Json::Object(map) = node.schema else {
                 continue;
             };
             let resource = self.enter(map, node);
             self.note_anchors(map, Node { resource, ..node });
             let mut push = |schema| pending.push(Node { schema, resource });
-            SINGLES.iter().filter_map(|key| map.get(*key)).for_each(&mut push);
-            ARRAYS.iter().filter_map(|key| map.get(*key)?.as_array()).flatten().for_each(&mut push);
+            SINGLES.iter().filter_map(|key| map.get(key)).for_each(&mut push);
+            ARRAYS.iter().filter_map(|key| map.get(key)?.as_array()).flatten().for_each(&mut push);
             MAPS.iter()
-                .filter_map(|key| map.get(*key)?.as_object())
-                .flat_map(Map::values)
+                .filter_map(|key| map.get(key)?.as_object())
+                .flat_map(Members::values)
                 .for_each(&mut push);
         }
     }
 
-    fn note_anchors(&mut self, map: &'s Map<String, Value>, node: Node<'s>) {
+    fn note_anchors(&mut self, map: &'s Members<'s>, node: Node<'s>) {
         let resource = &mut self.list[node.resource];
-        let text = |key: &str| map.get(key).and_then(Value::as_str);
+        let text = |key: &str| map.get(key).and_then(Json::as_str);
         let mut note = |name, dynamic| resource.anchors.push(Anchor { name, schema: node.schema, dynamic });
         match resource.dialect {
             Dialect::Draft7 if map.contains_key("$ref") => {}
@@ -238,7 +242,7 @@ impl<'s> Resources<'s> {
 }
 
 /// The `$id` that gives a schema its own base URI, without its fragment.
-fn own_id(map: &Map<String, Value>, dialect: Dialect) -> Option<&str> {
+fn own_id<'m>(map: &'m Members<'_>, dialect: Dialect) -> Option<&'m str> {
     let id = map.get("$id")?.as_str()?;
     // draft-07 ignores everything beside `$ref`.
     if dialect == Dialect::Draft7 && map.contains_key("$ref") {

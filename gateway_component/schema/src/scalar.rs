@@ -1,14 +1,16 @@
 //! Keywords of numbers and strings.
 
 use crate::evaluator::{Evaluator, Keyword, Spot, DETAIL};
+use crate::json::Json;
 use crate::number::{compare, is_multiple, value, Value as Exact};
 use crate::report::{shorten, show, Path};
-use serde_json::{Number, Value};
+use serde_json::Number;
 use std::cmp::Ordering;
 
 /// The value of a keyword that counts something: a whole number that is not negative, such as `2` or `2.0`.
-pub(crate) fn count(value_of_keyword: &Value) -> Option<u64> {
-    match value(value_of_keyword.as_number()?) {
+pub(crate) fn count(bound: &Json) -> Option<u64> {
+    let Json::Number(bound) = bound else { return None };
+    match value(bound) {
         Exact::Integer(count) => u64::try_from(count).ok(),
         Exact::Float(large) => (large.fract() == 0.0 && large > 0.0).then_some(u64::MAX),
     }
@@ -23,13 +25,13 @@ impl<'s> Evaluator<'s> {
             "maximum" if is_true(keyword, "exclusiveMaximum") => "less than",
             "maximum" => "at most",
             // draft-04 has a flag beside the bound instead, which is read there.
-            "exclusiveMinimum" | "exclusiveMaximum" if keyword.value.is_boolean() => return true,
+            "exclusiveMinimum" | "exclusiveMaximum" if matches!(keyword.value, Json::Bool(_)) => return true,
             "exclusiveMinimum" => "more than",
             "exclusiveMaximum" => "less than",
             "multipleOf" => "a multiple of",
             _ => return true,
         };
-        let Value::Number(bound) = keyword.value else {
+        let Json::Number(bound) = keyword.value else {
             return self.unusable(keyword, path, "a number");
         };
         let order = compare(given, bound);
@@ -51,7 +53,7 @@ impl<'s> Evaluator<'s> {
         match keyword.name {
             "minLength" | "maxLength" => self.length(keyword, text, spot),
             "pattern" => {
-                let Value::String(pattern) = keyword.value else {
+                let Json::String(pattern) = keyword.value else {
                     return self.unusable(keyword, spot.path, "a regular expression");
                 };
                 self.matches(pattern, text, spot.path).is_some_and(|fits| {
@@ -91,5 +93,5 @@ impl<'s> Evaluator<'s> {
 }
 
 fn is_true(keyword: Keyword<'_>, sibling: &str) -> bool {
-    keyword.siblings.get(sibling) == Some(&Value::Bool(true))
+    matches!(keyword.siblings.get(sibling), Some(Json::Bool(true)))
 }

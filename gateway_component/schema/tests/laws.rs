@@ -101,7 +101,7 @@ fn check(part: &Value, instance: &Value) -> Result<(), Vec<Violation>> {
 fn laws_of_logic_and_of_reports() {
     let mut dice = Dice(0x5eed);
     let mut valid = 0;
-    for round in 0..15_000 {
+    for round in 0..6_000 {
         let (part, instance) = (schema(&mut dice, 3), value(&mut dice, 3));
         let answer = check(&part, &instance);
         let fits = answer.is_ok();
@@ -133,5 +133,5 @@ fn laws_of_logic_and_of_reports() {
         );
         assert!(check(&json!({"const": instance}), &instance).is_ok(), "const: {}", about());
     }
-    assert!((2_500..12_500).contains(&valid), "{valid} of the random pairs fit, so the laws say little");
+    assert!((1_000..5_000).contains(&valid), "{valid} of the random pairs fit, so the laws say little");
 }

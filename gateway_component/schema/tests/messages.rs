@@ -141,3 +141,11 @@ fn violations_are_bounded_in_number() {
     let found = told(json!({"items": {"type": "string"}}), json!(vec![1; 10_000]));
     assert_eq!(found.len(), schema::Limits::default().violations);
 }
+
+#[test]
+fn the_text_of_a_schema_is_as_good_as_its_value() {
+    let (text, call) = (weather().to_string(), json!({"city": 5}));
+    assert_eq!(schema::validate_text(&text, &call), schema::validate(&weather(), &call));
+    let told = schema::validate_text("{\"type\":", &call).map_err(|found| found[0].to_string());
+    assert_eq!(told, Err("the schema is not usable: it is no JSON".to_owned()));
+}
