@@ -110,14 +110,14 @@ def outside(settings: Settings, kube: Kube) -> Outside:
             observe=metrics.registry_observed,
         )
     )
-    gateway = settings.gateway_file or GATEWAY
+    layer = gateway_layer(settings.gateway_file or GATEWAY, settings.cache_folder)
     preflight = Preflight(
         IssuerSettings(
             allowed=settings.allowed_issuers,
             plain_http=settings.plain_http_issuers,
             ca_file=settings.ca_bundle,
         ),
-        gateway_policies(gateway),
+        gateway_policies(layer.path or GATEWAY),
         cluster=lambda path: kube.request("GET", path),
     )
     return Outside(
@@ -128,7 +128,7 @@ def outside(settings: Settings, kube: Kube) -> Outside:
         else Credentials(),
         inspector=inspector_of(settings, registry),
         authorize=lambda app: preflight.authorize(app, config_reader(kube, app)),
-        gateway=gateway_layer(gateway),
+        gateway=layer,
     )
 
 
@@ -161,13 +161,24 @@ def config_reader(kube: Kube, app: FtlApp) -> Callable[[str, str], str]:
     return read
 
 
-def gateway_layer(path: Path) -> Layer:
-    """The gateway component as a layer. Raises ClusterError if the file cannot be read."""
+def gateway_layer(path: Path, cache: Path) -> Layer:
+    """The gateway component as a layer, from a copy: the file may be replaced while the operator runs.
+
+    Raises:
+        ClusterError: The file cannot be read, or the cache not written.
+    """
     try:
         content = path.read_bytes()
+        digest = sha256(content)
+        kept = cache / "gateway" / f"{digest.removeprefix('sha256:')}.wasm"
+        if not kept.exists():
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            new = kept.with_suffix(f".{os.getpid()}")
+            new.write_bytes(content)
+            new.replace(kept)
     except OSError as error:
-        raise ClusterError(f"the gateway component {path} cannot be read: {error.strerror}") from error
-    return Layer(Descriptor(WASM_LAYER, sha256(content), len(content)), path=path)
+        raise ClusterError(f"the gateway component {path} cannot be read or kept: {error}") from error
+    return Layer(Descriptor(WASM_LAYER, digest, len(content)), path=kept)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from ftl_operator.errors import FtlError, Reason, RegistryError
+from ftl_operator.errors import RegistryError
+from ftl_operator.transport import TransientError
 
 FIRST_PAUSE = 5.0
 """Seconds a gate stays shut after the first failure; doubled by each further one."""
@@ -43,7 +44,6 @@ class _Gate:
     inside: int = 0
     failures: int = 0
     shut_until: float = 0.0
-    error: RegistryError | None = None
 
 
 class Gates:
@@ -66,17 +66,15 @@ class Gates:
 
         Raises:
             WaitingError: The gate is full.
-            RegistryError: The gate is shut; the error that shut it, saying when it opens.
+            RegistryError: The gate is shut; it says when it opens.
         """
         self._in(registry)
-        failure: RegistryError | None = None
+        failure: TransientError | None = None
         try:
             yield
-        except RegistryError as error:
-            # Only a registry that does not answer shuts its gate; a refusal is an answer.
-            failure = error if error.reason is Reason.REGISTRY_UNAVAILABLE else None
-            raise
-        except FtlError:
+        except TransientError as error:
+            # Only a registry that does not answer as it should shuts its gate; a refusal is about one app.
+            failure = error
             raise
         finally:
             self._out(registry, failure)
@@ -85,22 +83,24 @@ class Gates:
         with self._lock:
             gate = self._gates.setdefault(registry, _Gate())
             left = gate.shut_until - self._clock()
-            if left > 0 and gate.error is not None:
-                raise RegistryError(gate.error.message, reason=gate.error.reason, retry_after=left)
+            if left > 0:
+                # Not the error that shut it, for that names another app's references.
+                raise RegistryError(
+                    f"the registry {registry} does not answer; it is asked again soon", retry_after=left
+                )
             # After a pause one goes first; the others follow when it came out well.
             if not self._lock.wait_for(lambda: gate.inside < (1 if gate.failures else self._width), PATIENCE):
                 raise WaitingError(f"{registry} is busy", COME_BACK * random.uniform(0.5, 1.5))  # noqa: S311
             gate.inside += 1
 
-    def _out(self, registry: str, failure: RegistryError | None) -> None:
+    def _out(self, registry: str, failure: TransientError | None) -> None:
         with self._lock:
             gate = self._gates[registry]
             gate.inside -= 1
             self._lock.notify_all()
             if failure is None:
-                gate.failures, gate.error, gate.shut_until = 0, None, 0.0
+                gate.failures, gate.shut_until = 0, 0.0
                 return
             pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0**gate.failures)
             gate.failures += 1
-            gate.error = failure
             gate.shut_until = self._clock() + max(pause, failure.retry_after or 0.0)

@@ -2,6 +2,7 @@ import pytest
 
 from ftl_operator.errors import ComponentError, Reason, RegistryError
 from ftl_operator.gates import FIRST_PAUSE, Gates, WaitingError
+from ftl_operator.transport import TransientError
 
 
 class Clock:
@@ -16,9 +17,9 @@ def clock():
     return Clock()
 
 
-def fail(gates, registry="dead.dev", **how):
+def fail(gates, registry="dead.dev", kind=TransientError, **how):
     with pytest.raises(RegistryError) as caught, gates.enter(registry):
-        raise RegistryError("no answer", **how)
+        raise kind("dead.dev/secret-name: no answer", **how)
     return caught.value
 
 
@@ -37,9 +38,10 @@ def test_a_full_gate_asks_to_come_back_and_others_are_open():
 def test_a_dead_registry_costs_one_timeout(clock):
     gates = Gates(4, clock)
     fail(gates)
-    with pytest.raises(RegistryError, match="no answer") as caught, gates.enter("dead.dev"):
+    with pytest.raises(RegistryError, match=r"dead\.dev does not answer") as caught, gates.enter("dead.dev"):
         pytest.fail("the gate is shut")
     assert caught.value.retry_after == FIRST_PAUSE
+    assert "secret-name" not in str(caught.value)
     with gates.enter("alive.dev"):
         pass
 
@@ -70,7 +72,8 @@ def test_a_registry_may_ask_for_a_longer_pause(clock):
 
 def test_a_refusal_is_an_answer(clock):
     gates = Gates(4, clock)
-    fail(gates, reason=Reason.REGISTRY_UNAUTHORIZED)
+    fail(gates, kind=RegistryError, reason=Reason.REGISTRY_UNAUTHORIZED)
+    fail(gates, kind=RegistryError)
     with gates.enter("dead.dev"):
         pass
     with pytest.raises(ComponentError), gates.enter("dead.dev"):
