@@ -7,7 +7,7 @@ UV := $(shell command -v uv || echo $(CACHE)/uv-$(UV_VERSION)/bin/uv)
 RUN := $(UV) run --frozen
 GATEWAY_TARGET := CARGO_TARGET_DIR=$(CACHE)/target-native
 
-.PHONY: help init up test check unit rust gateway conformance e2e bench generate docs prerequisites clean
+.PHONY: help init up examples test check unit rust gateway conformance e2e bench generate docs prerequisites clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -18,8 +18,11 @@ $(UV):
 init: | $(UV) ## Create the environment (.venv) from the lock file
 	@$(UV) sync --frozen --quiet
 
-up: init ## Serve the quickstart on http://127.0.0.1:3000/mcp
-	@$(RUN) ftl-operator up examples/quickstart/ftlapp.yaml
+up: init ## Serve the quickstart on http://127.0.0.1:3000/mcp (PORT=N for another port)
+	@$(RUN) ftl-operator up examples/quickstart/ftlapp.yaml $(if $(PORT),--port $(PORT))
+
+examples: ## Build every example tool from source into examples/tools/dist
+	examples/tools/build
 
 prerequisites: ## Install what the tests need from the system's packages
 	@scripts/prerequisites
@@ -41,8 +44,9 @@ rust: ## The gateway's crates, natively: format, clippy, tests
 unit: init ## The Python tests: pure stages, registry, embedded host, CLI
 	$(RUN) pytest tests
 
-gateway: init ## Rebuild gateway.wasm and compare it with the committed one
+gateway: init ## Rebuild gateway.wasm and the prebuilt tools, and compare them with the committed ones
 	gateway_component/build.sh --check
+	examples/tools/build --check
 
 e2e: init ## A real control plane, spin-operator, registry and node on loopback
 	$(RUN) pytest e2e

@@ -16,6 +16,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "scripts")]
 
 import argocd  # noqa: E402 - found by the line above
 import chart  # noqa: E402 - likewise
+import cli_reference  # noqa: E402 - likewise
 import observability  # noqa: E402 - likewise
 import reference  # noqa: E402 - likewise
 
@@ -37,6 +38,7 @@ def editor_json() -> str:
 OUTPUTS: Mapping[str, Callable[[], str]] = {
     "crds/ftlapps.yaml": crd_yaml,
     "crds/ftlapp.schema.json": editor_json,
+    "docs/reference/cli.md": cli_reference.reference,
     "docs/reference/ftlapp.md": reference.ftlapp,
     "docs/reference/conditions.md": reference.conditions,
     "docs/reference/helm-values.md": chart.reference,

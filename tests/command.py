@@ -23,7 +23,7 @@ from ftl_operator.cli import main
 ROOT = Path(__file__).resolve().parents[1]
 QUICKSTART = ROOT / "examples" / "quickstart"
 SCRIPT = Path(sys.executable).parent / "ftl-operator"
-DEADLINE = 120.0
+DEADLINE = 290.0
 """Seconds that a command may take, on a machine that does much else."""
 
 
