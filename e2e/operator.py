@@ -74,9 +74,9 @@ class Operator:
             every = self.cluster.api.list("v1", "Pod", SYSTEM_NAMESPACE, PODS)
             return len(every) == replicas and all(_running(pod) for pod in every)
 
-        wait_until(f"{replicas} replicas run", scaled, 60)
+        wait_until(f"{replicas} replicas run", scaled, 180)
         if replicas:
-            wait_until("one replica leads", lambda: self.leader() in self.names(), 40)
+            wait_until("one replica leads", lambda: self.leader() in self.names(), 90)
 
     def names(self) -> list[str]:
         return [pod["metadata"]["name"] for pod in self.pods()]

@@ -224,7 +224,10 @@ class Pod:
         """Watch a running container; True if the pod is to end, False if the container has ended."""
         container = self._container
         running = {"running": {"startedAt": _now()}}
-        readiness = liveness = None
+        startup = readiness = liveness = None
+        if spec := container.get("startupProbe"):
+            # Slower machines than its threshold is meant for run these tests: it holds the others up, no more.
+            startup = Probe(spec, container, self._address, passing=False)
         if spec := container.get("readinessProbe"):
             readiness = Probe(spec, container, self._address, passing=False)
         if spec := container.get("livenessProbe"):
@@ -234,6 +237,8 @@ class Pod:
             if not process.running():
                 self._report_end(process)
                 return False
+            if startup and not startup.passing and not startup.check():
+                continue
             if liveness and not liveness.check():
                 print(f"{self.name}: liveness: {liveness.message}", flush=True)
                 process.stop(5)
