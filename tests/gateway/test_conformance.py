@@ -1,13 +1,17 @@
-"""The official MCP conformance suite, both requirement sets, against the composed application over HTTP."""
+"""The official MCP conformance suite, both requirement sets, against an app that `ftl-operator up` serves.
+
+The suite knows its tools by exact names, so it is pointed at the component's own path, without prefix.
+"""
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 from gateway_app import HERE, node
 
-from ftl_operator.host import Server
+from tests.command import Shell
 
 MAIN = "node_modules/@modelcontextprotocol/conformance/dist/index.js"
 _BOTH = {
@@ -47,18 +51,36 @@ MUST_PASS = {
 }
 
 
+FTLAPP = """\
+apiVersion: ftl.tools/v1alpha1
+kind: FtlApp
+metadata: {name: conformance}
+spec:
+  access: public
+  tools:
+    - {name: suite, image: "file:TOOL", include: ["test_*", json_schema_2020_12_tool]}
+"""
+
+
 @pytest.mark.parametrize("revision", sorted(MUST_PASS))
-def test_conformance(server: Server, revision: str, tmp_path: Path) -> None:
+def test_conformance(shell: Shell, tool: Path, revision: str, tmp_path: Path) -> None:
     baseline = HERE / f"expected-failures-{revision}.yml"
-    url = server.url.replace("127.0.0.1", "localhost") + "/mcp/x/suite"
-    command = node(
-        MAIN, "server", "--url", url, "--requirements", revision,
-        "--expected-failures", str(baseline), "-o", str(tmp_path),
-    )  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    results = tmp_path / "results"
+    shutil.copy(tool, shell.folder)
+    shell.write("ftlapp.yaml", FTLAPP.replace("TOOL", f"./{tool.name}"))
+    with shell.up("ftlapp.yaml") as served:
+        # The scenario about DNS rebinding wants a server called localhost.
+        url = served.url.replace("127.0.0.1", "localhost") + "/x/suite"
+        command = node(
+            MAIN,
+            "server",
+            *("--url", url, "--requirements", revision),
+            *("--expected-failures", str(baseline), "--output-dir", str(results)),
+        )
+        done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     passed, caching = set(), []
-    for path in tmp_path.rglob("checks.json"):
+    for path in results.rglob("checks.json"):
         checks = json.loads(path.read_text())
         if checks and all(check["status"] in ("SUCCESS", "INFO", "SKIPPED") for check in checks):
             passed.add(path.parent.name)

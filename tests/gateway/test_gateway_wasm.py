@@ -182,9 +182,7 @@ def test_only_the_probe_asks_every_tool(tool: Path, component: Component) -> Non
     app.close()
 
 
-def test_the_kubelets_probe_asks_every_tool_until_all_have_answered(
-    tool: Path, component: Component
-) -> None:
+def test_the_kubelets_probe_asks_every_tool_until_all_have_answered(tool: Path, component: Component) -> None:
     app = application(
         tool, component, [{"name": "suite"}], variables={"gateway_probe_token": "word"}, log=lambda *_: None
     )
