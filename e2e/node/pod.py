@@ -226,7 +226,7 @@ class Pod:
         running = {"running": {"startedAt": _now()}}
         startup = readiness = liveness = None
         if spec := container.get("startupProbe"):
-            # Slower machines than its threshold is meant for run these tests: it holds the others up, no more.
+            # It holds the others up, no more: these tests run on machines slower than its threshold is for.
             startup = Probe(spec, container, self._address, passing=False)
         if spec := container.get("readinessProbe"):
             readiness = Probe(spec, container, self._address, passing=False)
