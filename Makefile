@@ -7,7 +7,7 @@ UV := $(shell command -v uv || echo $(CACHE)/uv-$(UV_VERSION)/bin/uv)
 RUN := $(UV) run --frozen
 GATEWAY_TARGET := CARGO_TARGET_DIR=$(CACHE)/target-native
 
-.PHONY: help init up examples test check unit rust gateway conformance e2e bench generate docs prerequisites clean
+.PHONY: help init up examples test check unit rust gateway conformance e2e bench fuzz generate docs prerequisites clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -53,6 +53,9 @@ e2e: init ## A real control plane, spin-operator, registry and node on loopback
 
 bench: init ## Measure, as ratios in one run
 	$(RUN) python -m bench
+
+fuzz: ## A million random requests and tool answers against the protocol (minutes)
+	cd gateway_component && $(GATEWAY_TARGET) cargo run --profile fuzz --locked --quiet -p fuzz
 
 generate: init ## Write everything that is generated
 	$(RUN) python scripts/generate.py

@@ -31,12 +31,17 @@ def main() -> int:
     )
     parser.add_argument("--rounds", type=int, default=200, help="timed requests of each case")
     parser.add_argument("--gateway", type=Path, default=guests.GATEWAY, help="another gateway.wasm")
+    parser.add_argument(
+        "--repeatable", action="store_true", help="measure only what repeats: instructions and sizes"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON")
     options = parser.parse_args()
     built = guests.build()
     bench = Bench(built, options.gateway, _inspected(built.tool))
     host = spin if options.host == "spin" else embedded
-    figures = [*bench.fuel(), *bench.sizes(), *bench.times(host, options.rounds)]
+    figures = [*bench.fuel(), *bench.sizes()]
+    if not options.repeatable:
+        figures += bench.times(host, options.rounds)
     found = report.targets(figures, sorted(COUNTS))
     if options.json:
         json.dump(report.document(figures, found), sys.stdout, indent=2)

@@ -7,7 +7,7 @@ import pytest
 from bench import apps, guests, measure, report
 from bench.hosts import embedded, spin_manifest
 from bench.report import Figure
-from bench.requests import UnusableAnswerError, check, direct
+from bench.requests import UnusableAnswerError, call, check, direct
 from ftl_operator.host import Request
 
 
@@ -81,3 +81,15 @@ def test_an_answer_that_is_none_is_not_measured() -> None:
         check(direct("forecast_07"), 502, b"null")
     with pytest.raises(UnusableAnswerError):
         check(direct("forecast_07"), 200, b'{"content":[],"structuredContent":{"city":"Oslo"}}')
+
+
+def test_a_call_through_the_gateway_costs_the_same_with_many_tools(built: guests.Guests) -> None:
+    with embedded(apps.plain(built.tool)) as ask:
+        found = apps.inspect(built.tool, ask(Request("GET", "/", (("host", b"localhost"),))).body)
+    costs = []
+    for include in ("forecast_07", "*"):
+        app = apps.gatewayed(guests.GATEWAY, (built.tool, found), include=include)
+        front, _ = measure.fuel(app, call(f"{apps.TOOLS}__forecast_07"))
+        costs.append(front)
+    assert max(costs) <= min(costs) * (1 + report.MAX_SPREAD)
+    assert guests.GATEWAY.stat().st_size <= report.MAX_GATEWAY_BYTES
