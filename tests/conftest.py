@@ -1,6 +1,7 @@
 """What holds for every test: in CI a skip is a failure, since a test that did not run proves nothing."""
 
 import os
+import signal
 from collections.abc import Generator
 from pathlib import Path
 
@@ -19,6 +20,12 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"skipped in CI: {item.nodeid}: {report.longrepr}"
     return report
+
+
+def pytest_configure() -> None:
+    # Where the tests themselves run in the background of a shell, Ctrl-C is ignored, also by what they start.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
