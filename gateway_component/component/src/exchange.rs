@@ -2,13 +2,14 @@
 
 use crate::io;
 use mcp::{Failure, ToolRequest, ToolResponse};
+use std::mem::forget;
 use wasip2::clocks::monotonic_clock;
 use wasip2::http::outgoing_handler;
 use wasip2::http::types::{
     Fields, FutureIncomingResponse, IncomingBody, IncomingResponse, Method, OutgoingBody, OutgoingRequest,
     Scheme,
 };
-use wasip2::io::poll;
+use wasip2::io::poll::{self, Pollable};
 use wasip2::io::streams::StreamError;
 
 const CHUNK: u64 = 64 << 10;
@@ -16,15 +17,15 @@ const CHUNK: u64 = 64 << 10;
 /// A request on its way.
 struct Sent {
     future: FutureIncomingResponse,
-    /// On the monotonic clock, in nanoseconds.
-    deadline: u64,
+    /// Ready when its time is up.
+    timer: Pollable,
     max_bytes: usize,
 }
 
 /// Carry requests to components of this application.
 pub fn exchange(requests: &[ToolRequest]) -> Vec<Result<ToolResponse, Failure>> {
     let sent: Vec<Result<Sent, Failure>> = requests.iter().map(send).collect();
-    sent.into_iter().map(|sent| receive(&sent?)).collect()
+    sent.into_iter().map(|sent| receive(sent?)).collect()
 }
 
 /// The body of the 200 answer to `GET url`.
@@ -36,37 +37,36 @@ pub fn fetch(url: &str, max_bytes: usize, timeout_ms: u64) -> Option<Vec<u8>> {
         "http" => Scheme::Http,
         _ => return None,
     };
-    let fields = Fields::new();
-    fields.append("accept", b"application/json").ok()?;
+    let fields = Fields::from_list(&[("accept".into(), b"application/json".to_vec())]).ok()?;
     let request = OutgoingRequest::new(fields);
     request.set_scheme(Some(&scheme)).ok()?;
     request.set_authority(Some(authority)).ok()?;
     request.set_path_with_query(Some(if path.is_empty() { "/" } else { path })).ok()?;
     let body = request.body().ok()?;
+    let timer = timer(timeout_ms);
     let future = outgoing_handler::handle(request, None).ok()?;
     OutgoingBody::finish(body, None).ok()?;
-    let response = receive(&Sent { future, deadline: deadline(timeout_ms), max_bytes }).ok()?;
+    let response = receive(Sent { future, timer, max_bytes }).ok()?;
     (response.status == 200).then_some(response.body)
 }
 
-fn deadline(timeout_ms: u64) -> u64 {
-    monotonic_clock::now().saturating_add(timeout_ms.saturating_mul(1_000_000))
+fn timer(timeout_ms: u64) -> Pollable {
+    monotonic_clock::subscribe_duration(timeout_ms.saturating_mul(1_000_000))
 }
 
 fn send(request: &ToolRequest) -> Result<Sent, Failure> {
     let broken = |()| Failure::Broken;
-    let fields = Fields::new();
-    for (name, value) in &request.headers {
-        fields.append(name, value.as_bytes()).map_err(|_| Failure::Broken)?;
+    let headers: Vec<(String, Vec<u8>)> =
+        request.headers.iter().map(|(name, value)| (name.to_string(), value.clone().into_bytes())).collect();
+    let outgoing = OutgoingRequest::new(Fields::from_list(&headers).map_err(|_| Failure::Broken)?);
+    if request.method != "GET" {
+        outgoing.set_method(&Method::Post).map_err(broken)?;
     }
-    let deadline = deadline(request.timeout_ms);
-    let outgoing = OutgoingRequest::new(fields);
-    let method = if request.method == "GET" { Method::Get } else { Method::Post };
-    outgoing.set_method(&method).map_err(broken)?;
     outgoing.set_scheme(Some(&Scheme::Http)).map_err(broken)?;
     outgoing.set_authority(Some(&format!("{}.spin.internal", request.component))).map_err(broken)?;
     outgoing.set_path_with_query(Some(&request.path)).map_err(broken)?;
     let body = outgoing.body().map_err(broken)?;
+    let timer = timer(request.timeout_ms);
     let future = outgoing_handler::handle(outgoing, None).map_err(|_| Failure::Broken)?;
     if !request.body.is_empty() {
         let stream = body.write().map_err(broken)?;
@@ -74,21 +74,25 @@ fn send(request: &ToolRequest) -> Result<Sent, Failure> {
         let _ = io::write(&stream, request.body.as_bytes());
     }
     let _ = OutgoingBody::finish(body, None);
-    Ok(Sent { future, deadline, max_bytes: request.max_bytes })
+    Ok(Sent { future, timer, max_bytes: request.max_bytes })
 }
 
-fn receive(sent: &Sent) -> Result<ToolResponse, Failure> {
+fn receive(sent: Sent) -> Result<ToolResponse, Failure> {
+    let answered = sent.future.subscribe();
     let response = loop {
+        wait(&answered, &sent.timer)?;
         match sent.future.get() {
             Some(Ok(Ok(response))) => break response,
             Some(_) => return Err(Failure::Broken),
-            None => wait(&sent.future.subscribe(), sent.deadline)?,
+            None => {}
         }
     };
     let status = response.status();
-    let content_type = content_type(&response);
-    let body = response.consume().map_err(|()| Failure::Broken)?;
-    let body = read(body, sent)?;
+    let body = read(response.consume().map_err(|()| Failure::Broken)?, &sent)?;
+    // An object speaks for itself; anything else may be a stream of events.
+    let content_type = if body.first() == Some(&b'{') { None } else { content_type(&response) };
+    // The instance ends with its request, and the host frees what it holds at once.
+    forget((answered, response, sent));
     Ok(ToolResponse { status, content_type, body })
 }
 
@@ -98,16 +102,19 @@ fn content_type(response: &IncomingResponse) -> Option<String> {
 
 fn read(body: IncomingBody, sent: &Sent) -> Result<Vec<u8>, Failure> {
     let stream = body.stream().map_err(|()| Failure::Broken)?;
+    let mut more: Option<Pollable> = None;
     let mut data = Vec::new();
     loop {
         match stream.read(CHUNK) {
             Ok(chunk) if chunk.is_empty() => {
-                wait(&stream.subscribe(), sent.deadline)?;
-                continue;
+                wait(more.get_or_insert_with(|| stream.subscribe()), &sent.timer)?;
             }
             Ok(chunk) if data.is_empty() => data = chunk,
             Ok(chunk) => data.extend_from_slice(&chunk),
-            Err(StreamError::Closed) => return Ok(data),
+            Err(StreamError::Closed) => {
+                forget((more, stream, body));
+                return Ok(data);
+            }
             Err(StreamError::LastOperationFailed(_)) => return Err(Failure::Broken),
         }
         if data.len() > sent.max_bytes {
@@ -116,10 +123,9 @@ fn read(body: IncomingBody, sent: &Sent) -> Result<Vec<u8>, Failure> {
     }
 }
 
-/// Wait for something to happen, until the deadline.
-fn wait(event: &poll::Pollable, deadline: u64) -> Result<(), Failure> {
-    let timer = monotonic_clock::subscribe_instant(deadline);
-    let ready = poll::poll(&[event, &timer]);
+/// Wait for something to happen, until the time is up.
+fn wait(event: &Pollable, timer: &Pollable) -> Result<(), Failure> {
+    let ready = poll::poll(&[event, timer]);
     // Index 0 is the event; the time is up only if the timer alone is ready.
     if ready.contains(&0) { Ok(()) } else { Err(Failure::Timeout) }
 }

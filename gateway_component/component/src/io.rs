@@ -1,31 +1,32 @@
 //! Streams: whole bodies in and out, with bounds.
 
-use wasip2::http::types::IncomingBody;
+use std::mem::forget;
+use wasip2::http::types::IncomingRequest;
 use wasip2::io::streams::{OutputStream, StreamError};
 
 const CHUNK: u64 = 64 << 10;
 
-/// Why a body was not read.
-pub enum Broken {
-    TooLarge,
-    Stream,
-}
-
-/// A whole body of at most `limit` bytes. A request's own host bounds its time.
-pub fn read(body: IncomingBody, limit: usize) -> Result<Vec<u8>, Broken> {
-    let stream = body.stream().map_err(|()| Broken::Stream)?;
+/// A request's body, at most `limit` bytes of it; None if it broke off. The host bounds its time.
+pub fn read(request: &IncomingRequest, headers: &[(String, Vec<u8>)], limit: usize) -> Option<Vec<u8>> {
+    let announced = headers
+        .iter()
+        .find(|(name, _)| name == "content-length")
+        .and_then(|(_, value)| std::str::from_utf8(value).ok()?.parse::<usize>().ok());
+    let body = request.consume().ok()?;
+    let stream = body.stream().ok()?;
     let mut data = Vec::new();
-    loop {
+    // What was announced is all there is (RFC 9112 §6.2), so its end need not be asked for.
+    while data.len() < limit && announced != Some(data.len()) {
         match stream.blocking_read(CHUNK) {
             Ok(chunk) if data.is_empty() => data = chunk,
             Ok(chunk) => data.extend_from_slice(&chunk),
-            Err(StreamError::Closed) => return Ok(data),
-            Err(StreamError::LastOperationFailed(_)) => return Err(Broken::Stream),
-        }
-        if data.len() > limit {
-            return Err(Broken::TooLarge);
+            Err(StreamError::Closed) => break,
+            Err(StreamError::LastOperationFailed(_)) => return None,
         }
     }
+    // The instance ends with its request, and the host frees what it holds at once.
+    forget((stream, body));
+    Some(data)
 }
 
 /// Write all of `data`, as much at once as the stream takes.

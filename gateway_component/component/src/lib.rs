@@ -3,11 +3,15 @@
 
 mod exchange;
 mod io;
+// Elsewhere this crate is only checked, never run.
+#[cfg(target_family = "wasm")]
+mod memory;
 mod spin;
 mod world;
 
 use mcp::{Request, Response};
 use std::borrow::Cow;
+use std::mem::forget;
 use wasip2::exports::http::incoming_handler::Guest;
 use wasip2::http::types::{
     Fields, IncomingRequest, Method, OutgoingBody, OutgoingResponse, ResponseOutparam,
@@ -25,13 +29,17 @@ impl Guest for Gateway {
         let method = method(request.method());
         let target = request.path_with_query().unwrap_or_default();
         let path = target.split('?').next().unwrap_or_default();
-        let mut headers = request.headers().entries();
+        let fields = request.headers();
+        let mut headers = fields.entries();
         if !headers.iter().any(|(name, _)| name == "host")
             && let Some(authority) = request.authority()
         {
             headers.push(("host".into(), authority.into_bytes()));
         }
-        let body = request.consume().ok().and_then(|body| io::read(body, MAX_BODY).ok());
+        let body = match &*method {
+            "POST" => io::read(&request, &headers, MAX_BODY),
+            _ => Some(Vec::new()),
+        };
         let response = match &body {
             Some(body) => {
                 let request = Request { method: &method, path, headers: &headers, body };
@@ -42,18 +50,19 @@ impl Guest for Gateway {
         respond(out, &response);
         // The client has its answer by now.
         world.write_log();
+        // The instance ends here, and the host frees what it holds at once.
+        forget((fields, request));
     }
 }
 
 fn respond(out: ResponseOutparam, response: &Response) {
-    let fields = Fields::new();
-    for (name, value) in &response.headers {
-        // A value that the host refuses is left out rather than the whole answer.
-        let _ = fields.append(name, value.as_bytes());
+    let mut headers: Vec<(String, Vec<u8>)> =
+        response.headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
+    headers.push(("content-length".into(), response.body.len().to_string().into_bytes()));
+    let outgoing = OutgoingResponse::new(fields(&headers));
+    if response.status != 200 {
+        let _ = outgoing.set_status_code(response.status);
     }
-    let _ = fields.append("content-length", response.body.len().to_string().as_bytes());
-    let outgoing = OutgoingResponse::new(fields);
-    let _ = outgoing.set_status_code(response.status);
     let body = outgoing.body().expect("a new response has its body");
     ResponseOutparam::set(out, Ok(outgoing));
     if !response.body.is_empty() {
@@ -63,6 +72,17 @@ fn respond(out: ResponseOutparam, response: &Response) {
         drop(stream);
     }
     let _ = OutgoingBody::finish(body, None);
+}
+
+/// All headers at once; if the host refuses one of them, all others.
+fn fields(headers: &[(String, Vec<u8>)]) -> Fields {
+    Fields::from_list(headers).unwrap_or_else(|_| {
+        let fields = Fields::new();
+        for (name, value) in headers {
+            let _ = fields.append(name, value);
+        }
+        fields
+    })
 }
 
 fn method(method: Method) -> Cow<'static, str> {

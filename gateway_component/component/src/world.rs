@@ -1,10 +1,10 @@
 //! The world as the pure crates see it.
 
-use crate::exchange;
 use crate::spin::{key_value::Store, variables};
+use crate::{exchange, io};
 use authorizer::Env;
 use mcp::{Failure, Host, ToolRequest, ToolResponse};
-use std::io::Write;
+use wasip2::cli::stderr::get_stderr;
 use wasip2::clocks::wall_clock;
 
 /// What the authorizer's fetches may take together with connecting.
@@ -33,7 +33,7 @@ impl World {
         let mut text = self.log.join("\n");
         text.push('\n');
         // Without a standard error there is nowhere to say so.
-        let _ = std::io::stderr().write_all(text.as_bytes());
+        let _ = io::write(&get_stderr(), text.as_bytes());
         self.log.clear();
     }
 }

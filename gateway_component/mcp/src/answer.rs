@@ -27,7 +27,7 @@ pub(crate) struct Asked<'a> {
     /// What the client declared that it can be asked for.
     pub capabilities: Option<&'a RawValue>,
     /// JSON text for `_meta["io.modelcontextprotocol/serverInfo"]`, in revisions that have it.
-    pub server_info: Option<&'a str>,
+    pub server_info: Option<String>,
 }
 
 /// An answer for the client.
@@ -212,9 +212,7 @@ fn check_output(text: &str, schema: &RawValue) -> Result<(), (Outcome, Cow<'stat
     let bad = |reason: String| (Outcome::BadAnswer, Cow::Owned(reason));
     let value: Value = serde_json::from_str(text)
         .map_err(|error| bad(format!("its structuredContent cannot be read: {error}")))?;
-    let schema: Value = serde_json::from_str(schema.get())
-        .map_err(|error| bad(format!("its output schema cannot be read: {error}")))?;
-    schema::validate(&schema, &value).map_err(|violations| {
+    schema::validate_text(schema.get(), &value).map_err(|violations| {
         let told: Vec<String> = violations.iter().map(ToString::to_string).collect();
         bad(format!("its structuredContent does not match its output schema: {}", told.join("; ")))
     })
@@ -315,7 +313,7 @@ fn write(
     if let Some(is_error) = is_error {
         text.push_str(if is_error { ",\"isError\":true" } else { ",\"isError\":false" });
     }
-    write_meta(&mut text, meta, asked.server_info);
+    write_meta(&mut text, meta, asked.server_info.as_deref());
     text.push('}');
     text
 }
@@ -364,7 +362,7 @@ fn input_required(result: &ToolResult, asked: &Asked) -> Judged {
             text.push_str(value.get());
         }
     }
-    write_meta(&mut text, result.meta.filter(|meta| is_object(meta)), asked.server_info);
+    write_meta(&mut text, result.meta.filter(|meta| is_object(meta)), asked.server_info.as_deref());
     text.push('}');
     Ok((Outcome::InputRequired, Ok(text)))
 }

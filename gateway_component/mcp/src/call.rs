@@ -44,6 +44,8 @@ pub(crate) enum Ready<'a> {
     Send(Box<Prepared<'a>>, ToolRequest<'a>),
     /// JSON text of a result.
     Answered(String),
+    /// JSON text of the whole answer: a long one is written once.
+    Whole(String),
 }
 
 /// Decide a call. Everything that can be refused is refused here, before any tool runs.
@@ -183,9 +185,7 @@ fn allow(
     if !context.config.validate {
         return Ok(None);
     }
-    let schema: Value = serde_json::from_str(record.input.get())
-        .map_err(|error| Fault::new(INVALID_PARAMS, format!("the tool's schema cannot be read: {error}")))?;
-    let Err(violations) = schema::validate(&schema, &arguments) else { return Ok(None) };
+    let Err(violations) = schema::validate_text(record.input.get(), &arguments) else { return Ok(None) };
     audit(context, trail, Outcome::InvalidArguments, 0);
     let mut message = format!("Invalid arguments for tool `{}`:", trail.tool);
     for violation in violations {

@@ -33,7 +33,6 @@ pub(crate) struct Context<'a, 'h> {
     pub accepts_stream: bool,
     pub host: &'h mut dyn Host,
     request_id: Option<String>,
-    server_info: String,
 }
 
 impl<'a, 'h> Context<'a, 'h> {
@@ -60,7 +59,6 @@ impl<'a, 'h> Context<'a, 'h> {
             accepts_stream: false,
             host,
             request_id: None,
-            server_info: config.server_info(),
         }
     }
 
@@ -105,12 +103,7 @@ impl<'a, 'h> Context<'a, 'h> {
     }
 
     /// Who this server is, for revisions that say so in every result.
-    pub fn server_info(&self, era: Era) -> Option<&str> {
-        era.is_modern().then_some(self.server_info.as_str())
-    }
-
-    /// Who this server is.
-    pub fn implementation(&self) -> &str {
-        &self.server_info
+    pub fn server_info(&self, era: Era) -> Option<String> {
+        era.is_modern().then(|| self.config.server_info())
     }
 }

@@ -221,6 +221,7 @@ fn decide<'a>(
         Ok(Ready::Answered(text)) => {
             Ok(Reply::Message { text: result(call.id, &text), status: 200, events: Vec::new() })
         }
+        Ok(Ready::Whole(text)) => Ok(Reply::Message { text, status: 200, events: Vec::new() }),
         Err(Stop::Fault(fault)) => {
             let status = if era.is_modern() { fault.status } else { 200 };
             Ok(Reply::Message { text: fault.message(Some(call.id)), status, events: Vec::new() })
@@ -245,7 +246,7 @@ fn perform<'a>(context: &mut Context<'a, '_>, era: Era, call: &Call<'a>) -> Resu
     }
     context.require_component()?;
     if call.method == "tools/list" {
-        return list::list(context, era, call).map(Ready::Answered);
+        return list::list(context, era, call).map(Ready::Whole);
     }
     permit(context, &call.method).map_err(Stop::Refuse)?;
     match (era, &*call.method) {
@@ -267,7 +268,7 @@ fn initialize(context: &Context, call: &Call) -> String {
     let version =
         asked.and_then(|asked| LEGACY.iter().find(|known| **known == asked)).copied().unwrap_or(newest);
     let mut text = format!("{{\"protocolVersion\":\"{version}\"{CAPABILITIES},\"serverInfo\":");
-    text.push_str(context.implementation());
+    text.push_str(&context.config.server_info());
     instructions(&mut text, context);
     text.push('}');
     text
@@ -278,7 +279,7 @@ fn discover(context: &Context) -> String {
     instructions(&mut text, context);
     let scope = if context.gate.is_some() { "private" } else { "public" };
     text.push_str(&format!(",\"ttlMs\":{},\"cacheScope\":\"{scope}\"", context.config.list_ttl_ms));
-    crate::answer::write_meta(&mut text, None, Some(context.implementation()));
+    crate::answer::write_meta(&mut text, None, Some(&context.config.server_info()));
     text.push('}');
     text
 }

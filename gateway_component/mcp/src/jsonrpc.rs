@@ -243,7 +243,10 @@ pub(crate) fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
 
 /// A string as JSON text.
 pub(crate) fn quote(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    let mut quoted = Vec::with_capacity(text.len() + 2);
+    // Writing into memory does not fail, and what serde_json writes is UTF-8.
+    let written = serde_json::to_writer(&mut quoted, text).map(|()| String::from_utf8(quoted));
+    written.ok().and_then(Result::ok).unwrap_or_default()
 }
 
 /// A successful answer.

@@ -15,7 +15,7 @@ const PAGE: usize = 256 << 10;
 /// Metadata key that names the components whose tools are missing from a list, and why.
 const UNAVAILABLE: &str = "ftl.tools/unavailable";
 
-/// JSON text of the result.
+/// JSON text of the whole answer, written once: lists are long.
 pub(crate) fn list(context: &mut Context, era: Era, call: &Call) -> Result<String, Stop> {
     let start = match call.params.cursor {
         None => 0,
@@ -63,8 +63,11 @@ pub(crate) fn list(context: &mut Context, era: Era, call: &Call) -> Result<Strin
         }
         page(&items, start, context.config.app.as_ref())?
     };
-    let mut text = String::with_capacity(tools.len() + 256);
-    text.push_str(if era.is_modern() { "{\"resultType\":\"complete\",\"tools\":" } else { "{\"tools\":" });
+    let mut text = String::with_capacity(tools.len() + 1024);
+    text.push_str("{\"jsonrpc\":\"2.0\",\"id\":");
+    text.push_str(call.id);
+    text.push_str(",\"result\":{");
+    text.push_str(if era.is_modern() { "\"resultType\":\"complete\",\"tools\":" } else { "\"tools\":" });
     text.push_str(&tools);
     if let Some(next) = next {
         text.push_str(",\"nextCursor\":");
@@ -81,8 +84,8 @@ pub(crate) fn list(context: &mut Context, era: Era, call: &Call) -> Result<Strin
         meta.insert(UNAVAILABLE.into(), Value::Object(unavailable));
         serde_json::value::to_raw_value(&meta).unwrap_or_default()
     });
-    write_meta(&mut text, own.as_deref(), context.server_info(era));
-    text.push('}');
+    write_meta(&mut text, own.as_deref(), context.server_info(era).as_deref());
+    text.push_str("}}");
     Ok(text)
 }
 
