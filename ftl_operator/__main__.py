@@ -92,6 +92,10 @@ def build(settings: Settings, kubeconfig: Path | None) -> Operator:
     return Operator(settings, kube, view, queue, controller, leadership)
 
 
+ISSUER_DOCUMENTS = "application/json, application/jwk-set+json"
+"""What the API server calls its issuer's metadata and keys; it gives each under its own name only."""
+
+
 def outside(settings: Settings, kube: Kube) -> Outside:
     """The edges of the pipeline."""
     registry = Registry(
@@ -118,7 +122,7 @@ def outside(settings: Settings, kube: Kube) -> Outside:
             ca_file=settings.ca_bundle,
         ),
         gateway_policies(layer.path or GATEWAY),
-        cluster=lambda path: kube.request("GET", path),
+        cluster=lambda path: kube.request("GET", path, accept=ISSUER_DOCUMENTS),
     )
     return Outside(
         read=kube.get,
