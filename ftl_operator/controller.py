@@ -251,7 +251,7 @@ class Controller:
         look.delay = max(left, 0.1)
         if left > 0:
             return
-        cause = look.observed.cause or (look.probe.message if look.probe else "")
+        cause = look.observed.cause or (look.probe.message if look.probe else "its pods did not become ready")
         entries = history.failed(look.entries, look.running, f"not ready in {allowed:.0f} s: {cause}")
         if entries is not None:
             look.entries = entries

@@ -202,7 +202,8 @@ def _check(path: str, probe: Probe, headers: dict[str, str], *, initial_delay: i
         if probe.initial_delay_seconds is None
         else probe.initial_delay_seconds,
         "timeoutSeconds": probe.timeout_seconds or 5,
-        "periodSeconds": probe.period_seconds or 10,
+        # The first question often comes while the node still compiles: a short period brings the next one soon.
+        "periodSeconds": probe.period_seconds or 5,
         "successThreshold": probe.success_threshold or 1,
         "failureThreshold": probe.failure_threshold or 3,
     }
