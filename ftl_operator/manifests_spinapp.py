@@ -62,6 +62,7 @@ def spin_app(app: FtlApp, release: Release, settings: Settings) -> Manifest:
         "executor": runtime.executor,
         "image": str(settings.as_pulled(release.image)),
         "checks": {
+            # It is asked often, for the first question may come while the node still compiles the app.
             # With the app's own word the gateway asks every tool, so a version with a tool that cannot
             # answer never takes the place of one that can; once they all have, one that falls silent
             # does not take the others out of service.
@@ -71,7 +72,7 @@ def spin_app(app: FtlApp, release: Release, settings: Settings) -> Manifest:
                 {PROBE_HEADER: word, PROBE_ONCE_HEADER: "true"},
                 initial_delay=1,
             ),
-            "liveness": _check("/healthz", runtime.checks.liveness, {}, initial_delay=10),
+            "liveness": _check("/healthz", runtime.checks.liveness, {}, (10, 10)),
         },
         "variables": _variables(app, word),
     }
@@ -191,7 +192,8 @@ def _pull_secrets(app: FtlApp, settings: Settings) -> list[dict[str, str]]:
     return [{"name": name} for name in dict.fromkeys(names)]
 
 
-def _check(path: str, probe: Probe, headers: dict[str, str], *, initial_delay: int) -> dict[str, Any]:
+def _check(path: str, probe: Probe, headers: dict[str, str], times: tuple[int, int]) -> dict[str, Any]:
+    initial_delay, period = times
     # spin-operator's CRD would fill in its own defaults; written out, they are no drift.
     return {
         "httpGet": {
@@ -202,8 +204,7 @@ def _check(path: str, probe: Probe, headers: dict[str, str], *, initial_delay: i
         if probe.initial_delay_seconds is None
         else probe.initial_delay_seconds,
         "timeoutSeconds": probe.timeout_seconds or 5,
-        # The first question often comes while the node still compiles: a short period brings the next one soon.
-        "periodSeconds": probe.period_seconds or 5,
+        "periodSeconds": probe.period_seconds or period,
         "successThreshold": probe.success_threshold or 1,
         "failureThreshold": probe.failure_threshold or 3,
     }
