@@ -70,7 +70,7 @@ def spin_app(app: FtlApp, release: Release, settings: Settings) -> Manifest:
                 "/readyz",
                 runtime.checks.readiness,
                 {PROBE_HEADER: word, PROBE_ONCE_HEADER: "true"},
-                initial_delay=1,
+                (1, 5),
             ),
             "liveness": _check("/healthz", runtime.checks.liveness, {}, (10, 10)),
         },
