@@ -19,7 +19,8 @@ PROTOCOL = "2025-11-25"
 MAX_BYTES = 16 * 1024 * 1024
 """The most that is read of an answer."""
 
-_TOOLS_LIST = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}).encode()
+_MAX_PAGES = 64
+"""The most pages of a list that are asked for; a page has a quarter of a mebibyte."""
 
 
 class Probe:
@@ -71,11 +72,18 @@ class Probe:
             "Content-Type": "application/json",
             "MCP-Protocol-Version": PROTOCOL,
         }
-        answer = self._request("POST", f"{url}/mcp", headers, _TOOLS_LIST)
-        result = _object(answer.data).get("result")
-        if answer.status != 200 or not isinstance(result, Mapping):
-            return false(f"tools/list gives HTTP {answer.status} and no result", Reason.TOOLS_SILENT)
-        listed = {tool.get("name") for tool in result.get("tools", ()) if isinstance(tool, Mapping)}
+        listed: set[Any] = set()
+        params: dict[str, Any] = {}
+        for _ in range(_MAX_PAGES):
+            message = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": params}
+            answer = self._request("POST", f"{url}/mcp", headers, json.dumps(message).encode())
+            result = _object(answer.data).get("result")
+            if answer.status != 200 or not isinstance(result, Mapping):
+                return false(f"tools/list gives HTTP {answer.status} and no result", Reason.TOOLS_SILENT)
+            listed |= {tool.get("name") for tool in result.get("tools", ()) if isinstance(tool, Mapping)}
+            if not isinstance(result.get("nextCursor"), str):
+                break
+            params = {"cursor": result["nextCursor"]}
         absent = [name for name in expected if name not in listed]
         if absent:
             return false(f"tools/list does not show {', '.join(absent[:10])}", Reason.TOOLS_SILENT)

@@ -19,6 +19,7 @@ class App:
     def __init__(self):
         self.ready = (200, {"status": "ready", "components": 1, "silent": []})
         self.listed = (200, {"jsonrpc": "2.0", "id": 1, "result": {"tools": [{"name": n} for n in EXPECTED]}})
+        self.pages = {}
         self.asked = []
 
 
@@ -35,7 +36,8 @@ def url(app):
 
         def do_POST(self):
             self.body = self.rfile.read(int(self.headers["Content-Length"]))
-            self.answer(app.listed)
+            cursor = json.loads(self.body)["params"].get("cursor")
+            self.answer(app.pages.get(cursor, app.listed))
 
         def answer(self, said):
             app.asked.append((self.command, self.path, self.headers.get(PROBE_HEADER)))
@@ -91,6 +93,12 @@ def test_a_tool_that_is_not_listed_is_named(app, url):
     status, reason, message = ask(url)
     assert (status, reason) == ("False", Reason.TOOLS_SILENT)
     assert EXPECTED[1] in message
+
+
+def test_all_pages_of_a_list_count(app, url):
+    app.listed = (200, {"result": {"tools": [{"name": EXPECTED[0]}], "nextCursor": "1"}})
+    app.pages = {"1": (200, {"result": {"tools": [{"name": EXPECTED[1]}]}})}
+    assert ask(url)[0] == "True"
 
 
 @pytest.mark.parametrize(
