@@ -1,5 +1,6 @@
 """The chart under the real helm and API server: install, test, upgrade, uninstall, take up again."""
 
+import json
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
@@ -101,6 +102,40 @@ def test_for_one_namespace_a_role_there_is_enough(
     finally:
         cluster.helm("uninstall", "scoped", "--namespace", SYSTEM_NAMESPACE, "--wait", "--ignore-not-found")
         operator.scale(1)
+
+
+def test_nodes_may_pull_by_another_name_than_the_operator_pushes_to(
+    cluster: Cluster, operator: Operator, namespace: str, push: Push
+) -> None:
+    """What the chart's registry in the cluster rests on: `localhost:NODEPORT` for nodes."""
+    nodes_name = cluster.registry.address.replace("127.0.0.1", "localhost")
+    login = json.loads(cluster.registry.pull_secret)["auths"][cluster.registry.address]
+    cluster.api.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": "nodes", "namespace": namespace},
+            "type": "kubernetes.io/dockerconfigjson",
+            "stringData": {".dockerconfigjson": json.dumps({"auths": {nodes_name: login}})},
+        }
+    )
+    tools = tool("weather", push("weather", "1", "forecast"))
+    secrets = [{"name": "registry"}, {"name": "nodes"}]
+    app = App(cluster, namespace, tools, imagePullSecrets=secrets)
+    try:
+        operator.install(FTL_PULL_REPOSITORY=f"{nodes_name}/apps")
+        app.apply().wait(seconds=180)
+        published = app.status()["image"]
+        assert published.startswith(f"{cluster.registry.address}/apps/")
+        assert app.spin_app()["spec"]["image"] == published.replace("127.0.0.1", "localhost")
+        assert app.mcp.tools() == ["weather__forecast"]
+
+        app.spec["suspend"] = True
+        app.apply().wait(reason="Suspended")
+        assert app.status()["image"] == published
+    finally:
+        app.delete()
+        operator.install()
 
 
 def test_the_api_server_takes_every_object(cluster: Cluster) -> None:
