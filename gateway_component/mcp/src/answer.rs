@@ -5,7 +5,7 @@ use crate::audit::Outcome;
 use crate::era::Era;
 use crate::jsonrpc::{Fault, INVALID_PARAMS, MISSING_CAPABILITY, is_object, object, quote, string};
 use crate::message::{Failure, ToolResponse};
-use crate::{sse, strict};
+use crate::{content, result, stream, strict};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -77,7 +77,7 @@ pub(crate) fn read(response: Result<ToolResponse, Failure>, asked: &Asked) -> An
         Ok(response) => match std::str::from_utf8(&response.body) {
             Err(_) => Err((Outcome::BadAnswer, "it did not answer in UTF-8".into())),
             Ok(text) if is_stream(&response) => {
-                let last = split(text, asked, &mut events);
+                let last = stream::split(text, asked, &mut events);
                 judge(response.status, last.as_deref().unwrap_or(""), asked)
             }
             Ok(text) => judge(response.status, text, asked),
@@ -87,7 +87,7 @@ pub(crate) fn read(response: Result<ToolResponse, Failure>, asked: &Asked) -> An
         Ok((outcome, result)) => Answer { outcome, events, result },
         Err((outcome, reason)) => {
             let text = format!("Tool `{}` failed: {reason}.", asked.tool);
-            Answer { outcome, events, result: Ok(error(&text, asked)) }
+            Answer { outcome, events, result: Ok(result::error(&text, asked)) }
         }
     }
     .or_refused(asked)
@@ -109,12 +109,6 @@ impl Answer {
         }
         self
     }
-}
-
-/// An error result with one text.
-pub(crate) fn error(text: &str, asked: &Asked) -> String {
-    let content = format!("[{{\"type\":\"text\",\"text\":{}}}]", quote(text));
-    write(&content, None, Some(true), None, asked)
 }
 
 fn failed(failure: Failure, asked: &Asked) -> (Outcome, Cow<'static, str>) {
@@ -150,7 +144,7 @@ fn judge(status: u16, text: &str, asked: &Asked) -> Judged {
     }
     let is_error = if status >= 400 { Some(true) } else { result.is_error };
     let content = match (result.content, result.structured_content) {
-        (Some(content), _) => match checked_content(content.get()) {
+        (Some(content), _) => match content::checked(content.get()) {
             Some(content) => content,
             None => return Err(bad("its answer holds content that MCP does not know")),
         },
@@ -166,7 +160,7 @@ fn judge(status: u16, text: &str, asked: &Asked) -> Judged {
         && is_error != Some(true)
     {
         if structured.is_none() {
-            structured = only_text(&content).map(Cow::Owned);
+            structured = content::only_object(&content).map(Cow::Owned);
         }
         let Some(text) = &structured else {
             return Err(bad("its output schema asks for structuredContent, and its answer has none"));
@@ -177,7 +171,7 @@ fn judge(status: u16, text: &str, asked: &Asked) -> Judged {
     structured = structured.filter(|text| asked.era.is_modern() || text.starts_with('{'));
     let meta = result.meta.filter(|meta| is_object(meta));
     let outcome = if is_error == Some(true) { Outcome::ToolError } else { Outcome::Ok };
-    Ok((outcome, Ok(write(&content, structured.as_deref(), is_error, meta, asked))))
+    Ok((outcome, Ok(result::write(&content, structured.as_deref(), is_error, meta, asked))))
 }
 
 /// A tool's refusal as an error of the protocol: with the code for parameters, or one that nobody has reserved.
@@ -218,131 +212,6 @@ fn check_output(text: &str, schema: &RawValue) -> Result<(), (Outcome, Cow<'stat
     })
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Block<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Cow<'a, str>,
-    #[serde(borrow, default)]
-    text: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    data: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    mime_type: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    uri: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    name: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    resource: Option<&'a RawValue>,
-}
-
-#[derive(Deserialize)]
-struct Resource<'a> {
-    #[serde(borrow, default)]
-    uri: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    text: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    blob: Option<&'a RawValue>,
-}
-
-fn blocks(text: &str) -> Option<Vec<Block<'_>>> {
-    let items: Vec<&RawValue> = serde_json::from_str(text).ok()?;
-    items.into_iter().map(|item| object(item.get())).collect()
-}
-
-/// The content if every block of it is one that MCP knows; members that are null are left out, as clients demand.
-fn checked_content(text: &str) -> Option<Cow<'_, str>> {
-    let blocks = blocks(text)?;
-    let is_text = |value: Option<&RawValue>| value.is_some_and(|value| value.get().starts_with('"'));
-    let known =
-        blocks.iter().all(|block| match &*block.kind {
-            "text" => is_text(block.text),
-            "image" | "audio" => is_text(block.data) && is_text(block.mime_type),
-            "resource_link" => is_text(block.uri) && is_text(block.name),
-            "resource" => block.resource.and_then(|resource| object::<Resource>(resource.get())).is_some_and(
-                |resource| is_text(resource.uri) && (is_text(resource.text) != is_text(resource.blob)),
-            ),
-            _ => false,
-        });
-    if !known {
-        return None;
-    }
-    if !text.contains("null") {
-        return Some(Cow::Borrowed(text));
-    }
-    let mut blocks: Vec<serde_json::Map<String, Value>> = serde_json::from_str(text).ok()?;
-    for block in &mut blocks {
-        block.retain(|_, value| !value.is_null());
-        if let Some(Value::Object(resource)) = block.get_mut("resource") {
-            resource.retain(|_, value| !value.is_null());
-        }
-    }
-    serde_json::to_string(&blocks).ok().map(Cow::Owned)
-}
-
-/// The JSON object that the only block of the content is the text of: what tools answered before structured content.
-fn only_text(content: &str) -> Option<String> {
-    let blocks = blocks(content)?;
-    let [Block { text: Some(text), .. }] = blocks.as_slice() else { return None };
-    let inner = string(text)?;
-    let object =
-        inner.trim_start().starts_with('{') && serde_json::from_str::<serde::de::IgnoredAny>(&inner).is_ok();
-    object.then(|| inner.trim().to_string())
-}
-
-fn write(
-    content: &str,
-    structured: Option<&str>,
-    is_error: Option<bool>,
-    meta: Option<&RawValue>,
-    asked: &Asked,
-) -> String {
-    let mut text = String::with_capacity(content.len() + structured.map_or(0, str::len) + 256);
-    text.push('{');
-    if asked.era.is_modern() {
-        text.push_str("\"resultType\":\"complete\",");
-    }
-    text.push_str("\"content\":");
-    text.push_str(content);
-    if let Some(structured) = structured {
-        text.push_str(",\"structuredContent\":");
-        text.push_str(structured);
-    }
-    if let Some(is_error) = is_error {
-        text.push_str(if is_error { ",\"isError\":true" } else { ",\"isError\":false" });
-    }
-    write_meta(&mut text, meta, asked.server_info.as_deref());
-    text.push('}');
-    text
-}
-
-/// The tool's own metadata, and who this server is where the revision has that.
-pub(crate) fn write_meta(text: &mut String, meta: Option<&RawValue>, server_info: Option<&str>) {
-    const KEY: &str = "\"io.modelcontextprotocol/serverInfo\"";
-    let own = meta.map(|meta| meta.get()).filter(|meta| server_info.is_none() || !meta.contains(KEY));
-    let inner = own.map(|meta| meta[1..meta.len() - 1].trim());
-    match (own, server_info) {
-        (None, None) => {}
-        (Some(meta), None) => {
-            text.push_str(",\"_meta\":");
-            text.push_str(meta);
-        }
-        (_, Some(info)) => {
-            text.push_str(",\"_meta\":{");
-            text.push_str(KEY);
-            text.push(':');
-            text.push_str(info);
-            if let Some(inner) = inner.filter(|inner| !inner.is_empty()) {
-                text.push(',');
-                text.push_str(inner);
-            }
-            text.push('}');
-        }
-    }
-}
-
 /// A tool that needs the client's input (2026-07-28, basic/patterns/mrtr): its request is passed on as it is.
 fn input_required(result: &ToolResult, asked: &Asked) -> Judged {
     if !asked.era.is_modern() {
@@ -362,7 +231,7 @@ fn input_required(result: &ToolResult, asked: &Asked) -> Judged {
             text.push_str(value.get());
         }
     }
-    write_meta(&mut text, result.meta.filter(|meta| is_object(meta)), asked.server_info.as_deref());
+    result::write_meta(&mut text, result.meta.filter(|meta| is_object(meta)), asked.server_info.as_deref());
     text.push('}');
     Ok((Outcome::InputRequired, Ok(text)))
 }
@@ -384,69 +253,4 @@ fn missing_capabilities(result: &str, declared: Option<&RawValue>) -> Option<Str
         }
     }
     (!missing.is_empty()).then(|| Value::Object(missing).to_string())
-}
-
-#[derive(Deserialize)]
-struct Event<'a> {
-    #[serde(borrow, default)]
-    method: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    params: Option<&'a RawValue>,
-}
-
-/// A tool's stream: notifications that the client asked for go to `events`; the last other message is the answer.
-fn split(text: &str, asked: &Asked, events: &mut Vec<String>) -> Option<String> {
-    let mut last = None;
-    for data in sse::events(text) {
-        let Some(event) = object::<Event>(&data) else {
-            last = Some(data);
-            continue;
-        };
-        if event.method.is_some() && strict::is_half(&data) {
-            continue;
-        }
-        match (event.method.as_deref(), event.params) {
-            (Some("notifications/progress"), Some(params)) => {
-                if let Some(token) = asked.progress {
-                    events.extend(progress(params, token));
-                }
-            }
-            (Some("notifications/message"), Some(params)) if is_object(params) => {
-                if asked.log {
-                    events.push(notification("notifications/message", params.get()));
-                }
-            }
-            (Some(_), _) => {}
-            (None, _) => last = Some(data),
-        }
-    }
-    last
-}
-
-#[derive(Deserialize)]
-struct Progress<'a> {
-    progress: serde_json::Number,
-    #[serde(default)]
-    total: Option<serde_json::Number>,
-    #[serde(borrow, default)]
-    message: Option<Cow<'a, str>>,
-}
-
-/// A progress notification under the client's own token; None if it is not one.
-fn progress(params: &RawValue, token: &RawValue) -> Option<String> {
-    let given: Progress = object(params.get())?;
-    let mut text = format!("{{\"progressToken\":{},\"progress\":{}", token, given.progress);
-    if let Some(total) = given.total {
-        text.push_str(&format!(",\"total\":{total}"));
-    }
-    if let Some(message) = given.message {
-        text.push_str(",\"message\":");
-        text.push_str(&quote(&message));
-    }
-    text.push('}');
-    Some(notification("notifications/progress", &text))
-}
-
-fn notification(method: &str, params: &str) -> String {
-    format!("{{\"jsonrpc\":\"2.0\",\"method\":\"{method}\",\"params\":{params}}}")
 }

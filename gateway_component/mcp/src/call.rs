@@ -4,19 +4,15 @@ use crate::answer::{self, Answer, Asked};
 use crate::audit::{Entry, Outcome};
 use crate::catalog::{self, Record, SEPARATOR};
 use crate::context::{Context, Stop};
-use crate::dynamic;
-use crate::era::{Era, decode, mismatch};
+use crate::era::Era;
 use crate::jsonrpc::{Call, Fault, INVALID_PARAMS, is_object, string};
-use crate::message::{Failure, Request, ToolRequest, ToolResponse};
-use crate::strict;
+use crate::message::{Failure, ToolRequest, ToolResponse};
+use crate::{dynamic, mirror, onward, result, strict};
 use authorizer::{ToolCall, ToolIdentity};
-use serde_json::Value;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// The longest text that goes to a tool in one header.
-const MAX_HEADER: usize = 64 << 10;
 const NO_ARGUMENTS: &str = "{}";
 
 /// A call that is allowed and valid: what its answer will be judged by.
@@ -65,7 +61,7 @@ pub(crate) fn prepare<'a>(
         },
         started_ns: context.host.now_ns(),
         request_bytes: arguments.len(),
-        traceparent: traceparent(&context.request, call),
+        traceparent: onward::traceparent(&context.request, call),
     };
     let found = match catalog::record(&trail.tool, context.host) {
         Some(text) => Some(text),
@@ -96,11 +92,11 @@ pub(crate) fn prepare<'a>(
             return Err(stop);
         }
     }
-    let headers = headers(context, call, &trail)?;
+    let headers = onward::headers(context, call, trail.traceparent.as_deref())?;
     let outgoing = ToolRequest {
         component: Cow::Owned(record.component.into_owned()),
         method: "POST",
-        path: path_of(&record.tool),
+        path: onward::path_of(&record.tool),
         headers,
         body: arguments,
         timeout_ms: record.timeout_ms.unwrap_or(context.config.timeout_ms),
@@ -179,7 +175,7 @@ fn allow(
     }
     if checks_headers {
         for (header, pointer) in &record.headers {
-            same(&context.request, header, arguments.pointer(pointer))?;
+            mirror::same(&context.request, header, arguments.pointer(pointer))?;
         }
     }
     if !context.config.validate {
@@ -204,135 +200,13 @@ fn allow(
         capabilities: None,
         server_info: context.server_info(era),
     };
-    Ok(Some(answer::error(&message, &asked)))
-}
-
-/// Whether a parameter's header says what the arguments say (2026-07-28, "Server Behavior for Custom Headers").
-fn same(request: &Request, header: &str, value: Option<&Value>) -> Result<(), Fault> {
-    let given = request.header(&header.to_ascii_lowercase());
-    let value = value.filter(|value| !value.is_null());
-    let equal = match (&given, value) {
-        (None, None) => true,
-        (Some(given), Some(value)) => decode(given).is_some_and(|given| match value {
-            Value::String(text) => *text == given,
-            Value::Bool(value) => given == if *value { "true" } else { "false" },
-            Value::Number(number) => {
-                number.to_string() == given
-                    || plain_number(&given).is_some_and(|given| Some(given) == number.as_f64())
-            }
-            _ => false,
-        }),
-        _ => false,
-    };
-    if equal { Ok(()) } else { Err(mismatch(format!("the header {header} differs from the arguments"))) }
-}
-
-fn plain_number(text: &str) -> Option<f64> {
-    let plain = text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'.'));
-    if plain { text.parse().ok() } else { None }
+    Ok(Some(result::error(&message, &asked)))
 }
 
 fn progress_token<'a>(call: &Call<'a>) -> Option<&'a RawValue> {
     let token = call.params.meta.as_ref()?.fields.progress_token?;
     let text = token.get();
     (text.starts_with('"') || text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-')).then_some(token)
-}
-
-/// The headers of the request to a tool. Of the client's own only those of tracing go on; `x-auth-*` come from a
-/// verified token or not at all.
-fn headers(
-    context: &mut Context,
-    call: &Call,
-    trail: &Trail,
-) -> Result<Vec<(Cow<'static, str>, String)>, Stop> {
-    let wants_events = context.accepts_stream
-        && call
-            .params
-            .meta
-            .as_ref()
-            .is_some_and(|meta| meta.fields.progress_token.is_some() || meta.fields.log_level.is_some());
-    let accepted = if wants_events { "application/json, text/event-stream" } else { "application/json" };
-    let mut headers: Vec<(Cow<str>, String)> = vec![
-        ("content-type".into(), "application/json".into()),
-        ("accept".into(), accepted.into()),
-        ("x-request-id".into(), context.request_id().to_string()),
-    ];
-    if let Some(trace) = &trail.traceparent {
-        headers.push(("traceparent".into(), trace.clone()));
-        let meta = call.params.meta.as_ref().map(|meta| &meta.fields);
-        let state = meta.and_then(|meta| meta.tracestate);
-        let baggage = meta.and_then(|meta| meta.baggage);
-        for (name, given) in [("tracestate", state), ("baggage", baggage)] {
-            let value = given.and_then(string).or_else(|| context.request.header(name));
-            if let Some(value) = value.filter(|value| value.len() <= 8192 && is_visible(value)) {
-                headers.push((name.into(), value.into_owned()));
-            }
-        }
-    }
-    if let Some(gate) = &context.gate {
-        headers.extend(gate.identity_headers().into_iter().map(|(name, value)| (name.into(), value)));
-    }
-    let params = &call.params;
-    for (name, text) in [
-        ("x-mcp-meta", params.meta.as_ref().map(|meta| meta.text)),
-        ("x-mcp-input-responses", params.input_responses.map(RawValue::get)),
-        ("x-mcp-request-state", params.request_state.map(RawValue::get)),
-    ] {
-        if let Some(text) = text {
-            let value = ascii(text);
-            if value.len() > MAX_HEADER {
-                let message =
-                    format!("{name} is longer than {MAX_HEADER} bytes, which is more than a tool can take");
-                return Err(Fault::new(INVALID_PARAMS, message).into());
-            }
-            headers.push((name.into(), value));
-        }
-    }
-    Ok(headers)
-}
-
-/// JSON text as a header's value: one line of ASCII that parses to the same.
-fn ascii(text: &str) -> String {
-    let mut value = String::with_capacity(text.len());
-    for letter in text.chars() {
-        if letter.is_ascii() {
-            // Control characters stand between tokens only, as spaces do.
-            value.push(if letter.is_ascii_control() { ' ' } else { letter });
-        } else {
-            for unit in letter.encode_utf16(&mut [0; 2]) {
-                value.push_str(&format!("\\u{unit:04x}"));
-            }
-        }
-    }
-    value
-}
-
-/// The caller's trace context (W3C, version 00): of the message's metadata, else of the request.
-fn traceparent(request: &Request, call: &Call) -> Option<String> {
-    let given = call.params.meta.as_ref().and_then(|meta| meta.fields.traceparent).and_then(string);
-    let value = given.or_else(|| request.header("traceparent"))?;
-    let parts: Vec<&str> = value.split('-').collect();
-    let valid = parts.iter().map(|part| part.len()).eq([2, 32, 16, 2])
-        && value.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'-'));
-    valid.then(|| value.into_owned())
-}
-
-fn is_visible(text: &str) -> bool {
-    text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
-}
-
-/// `/TOOL`, percent-encoded (RFC 3986 §2.3).
-pub(crate) fn path_of(tool: &str) -> String {
-    let mut path = String::with_capacity(tool.len() + 1);
-    path.push('/');
-    for byte in tool.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            path.push(byte as char);
-        } else {
-            path.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    path
 }
 
 /// A client's text as it may be repeated: no longer than any name.

@@ -2,11 +2,11 @@
 //! application's digest, so that each version of the application asks once.
 
 use crate::Host;
-use crate::call::path_of;
 use crate::catalog::{Listed, SEPARATOR};
 use crate::context::Context;
 use crate::jsonrpc::quote;
 use crate::message::{Failure, ToolRequest, ToolResponse};
+use crate::onward::path_of;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;

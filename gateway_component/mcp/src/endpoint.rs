@@ -201,10 +201,9 @@ fn decide<'a>(
         }
         Ok(Incoming::Response) => return Ok(Reply::None),
         Err(Unreadable { fault, id }) => {
+            // What was understood as a request is answered with 200 before 2026-07-28.
+            let status = if id.is_some() && !by_header.is_modern() { 200 } else { 400 };
             let id = id.or(by_header.unknown_id());
-            let status =
-                if by_header.is_modern() || id == by_header.unknown_id() { fault.status } else { 200 };
-            let status = if by_header.is_modern() && status == 200 { 400 } else { status };
             return Ok(Reply::Message { text: fault.message(id), status, events: Vec::new() });
         }
     };
@@ -279,7 +278,7 @@ fn discover(context: &Context) -> String {
     instructions(&mut text, context);
     let scope = if context.gate.is_some() { "private" } else { "public" };
     text.push_str(&format!(",\"ttlMs\":{},\"cacheScope\":\"{scope}\"", context.config.list_ttl_ms));
-    crate::answer::write_meta(&mut text, None, Some(&context.config.server_info()));
+    crate::result::write_meta(&mut text, None, Some(&context.config.server_info()));
     text.push('}');
     text
 }

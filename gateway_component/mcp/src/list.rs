@@ -1,12 +1,12 @@
 //! `tools/list`: the baked text as it is, unless the caller may see only a part, or the list is long.
 
 use crate::Host;
-use crate::answer::write_meta;
 use crate::catalog;
 use crate::context::{Context, Stop};
 use crate::dynamic;
 use crate::era::Era;
 use crate::jsonrpc::{Call, Fault, INTERNAL_ERROR, INVALID_PARAMS, quote, string};
+use crate::result::write_meta;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 

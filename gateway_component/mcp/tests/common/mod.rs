@@ -58,6 +58,17 @@ pub fn tool(name: &str, read_only: bool) -> Value {
     })
 }
 
+/// One component `math` with a tool `sum` that has an output schema.
+pub fn with_output() -> App {
+    let mut app = App::new();
+    app.catalog(&[("math", vec![json!({
+        "name": "sum",
+        "inputSchema": {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]},
+        "outputSchema": {"type": "object", "properties": {"sum": {"type": "integer"}}, "required": ["sum"]},
+    })])]);
+    app
+}
+
 impl App {
     /// Two components: `weather` with `forecast` (read only) and `report`, and `notes` with `add`.
     pub fn new() -> App {
