@@ -228,7 +228,7 @@ def test_a_broken_version_is_rolled_back_while_the_old_one_serves(
         app.apply().wait(seconds=90)
         wait_until("the mended version answers", lambda: traffic.versions[-1] == "3")
     traffic.check()
-    # While one version replaces another, the Service spreads over both; the broken one must never be among them.
+    # While one version replaces another, the Service spreads over both; the broken one is never among them.
     assert set(traffic.versions) == {"1", "3"}
     assert (traffic.versions[0], traffic.versions[-1]) == ("1", "3")
     assert not app.condition("Stalled")
