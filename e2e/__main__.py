@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 from e2e.cluster import Cluster
+from e2e.operator import Operator
 from e2e.process import HarnessError
 from e2e.registry import PASSWORD, USER
 
@@ -28,11 +29,14 @@ def main() -> int:
         "--folder", type=Path, help="where its files and logs go (default: a new temporary folder)"
     )
     up.add_argument("--namespace", default="demo", help="a namespace to prepare for SpinApps (default: demo)")
+    up.add_argument("--operator", action="store_true", help="also install ftl-operator, by its chart")
     arguments = parser.parse_args()
     cluster = Cluster(arguments.folder)
     try:
         cluster.start()
         cluster.namespace(arguments.namespace)
+        if arguments.operator:
+            Operator(cluster).install()
     except HarnessError as error:
         print(f"e2e: {error}\nlogs: {cluster.logs}", file=sys.stderr)
         return 1
