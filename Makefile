@@ -46,6 +46,7 @@ unit: init ## The Python tests: pure stages, registry, embedded host, CLI
 
 gateway: init ## Rebuild gateway.wasm and the prebuilt tools, and compare them with the committed ones
 	gateway_component/build.sh --check
+	gateway_component/componentize/build.sh --check
 	examples/tools/build --check
 
 e2e: init ## A real control plane, spin-operator, registry and node on loopback
