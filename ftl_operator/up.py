@@ -137,8 +137,9 @@ def up(options: UpOptions, registry: Registry, console: Console, *, watch: bool)
         def announce(composed: Composed) -> None:
             _announce(composed, server, options, console)
 
-        announce(composed)
         try:
+            # Within: once it is told that Ctrl-C stops, it does.
+            announce(composed)
             while not watch:
                 # No wait without end: a kernel may hand Ctrl-C to another thread, which would not end it.
                 time.sleep(WAIT_SECONDS)
