@@ -7,7 +7,7 @@ UV := $(shell command -v uv || echo $(CACHE)/uv-$(UV_VERSION)/bin/uv)
 RUN := $(UV) run --frozen
 GATEWAY_TARGET := CARGO_TARGET_DIR=$(CACHE)/target-native
 
-.PHONY: help init up examples test check unit rust gateway conformance e2e bench fuzz generate docs prerequisites clean
+.PHONY: help init up examples test check unit rust gateway e2e scale bench fuzz generate docs prerequisites clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -50,7 +50,10 @@ gateway: init ## Rebuild gateway.wasm and the prebuilt tools, and compare them w
 	examples/tools/build --check
 
 e2e: init ## A real control plane, spin-operator, registry and node on loopback
-	$(RUN) pytest e2e
+	$(RUN) pytest e2e --ignore=e2e/test_scale.py
+
+scale: init ## A thousand FtlApps on that control plane: restart, memory, quiet (ten minutes; not part of `make test`)
+	$(RUN) pytest e2e/test_scale.py
 
 bench: init ## Measure, as ratios in one run
 	$(RUN) python -m bench
