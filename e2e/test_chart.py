@@ -55,7 +55,7 @@ def test_an_upgrade_from_the_chart_before_brings_the_crd_along_and_rolls_no_app(
     app.nudge()
     app.wait()
     assert (pods_of(app), app.status()["image"]) == (pods, image)
-    assert operator.changes(mark) == []
+    assert operator.changes(mark, app.namespace) == []
     told = yaml.safe_load(cluster.helm("history", NAME, "--namespace", SYSTEM_NAMESPACE, "--output", "yaml"))
     assert [entry["chart"] for entry in told[-2:]] == ["ftl-operator-0.0.9", "ftl-operator-0.1.0"]
 
@@ -75,7 +75,7 @@ def test_an_uninstalled_operator_leaves_the_apps_serving_and_is_taken_up_again(
     app.nudge()
     app.wait()
     assert pods_of(app) == pods
-    assert operator.changes(mark) == []
+    assert operator.changes(mark, app.namespace) == []
 
 
 def test_for_one_namespace_a_role_there_is_enough(

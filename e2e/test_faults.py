@@ -28,7 +28,7 @@ def settled(cluster: Cluster, operator: Operator, app: App) -> None:
     assert template["image"] == app.status()["image"]
     since = operator.mark()
     app.nudge()
-    assert not operator.changes(since)
+    assert not operator.changes(since, app.namespace)
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -150,7 +150,7 @@ def test_nothing_is_rolled_or_pushed_when_the_operator_restarts(
     operator.kill()
     app.nudge()
     assert {pod["metadata"]["uid"] for pod in app.pods()} == pods
-    assert not [write for write in operator.changes(since) if f"/namespaces/{namespace}/" in write]
+    assert not operator.changes(since, namespace)
     asked = [s for s in cluster.registry.seen[seen:] if namespace in s.path]
     assert all(s.method == "HEAD" for s in asked), asked
 

@@ -90,7 +90,7 @@ def test_a_second_apply_and_a_server_side_diff_are_empty(
     )
     assert not differences
     app.nudge()
-    assert not operator.changes(since), "a reconcile without a change writes nothing but its echo"
+    assert not operator.changes(since, namespace), "a reconcile without a change writes nothing but its echo"
     assert len(cluster.registry.pushed(app.repository)) == 1
 
 
@@ -317,7 +317,7 @@ def test_suspend_stops_the_pods_and_resume_brings_them_back(
     since = operator.mark()
     push("weather", "1", "forecast", "alerts", version="2")
     app.nudge()
-    assert not operator.changes(since)
+    assert not operator.changes(since, namespace)
 
     app.spec["suspend"] = False
     app.apply()
