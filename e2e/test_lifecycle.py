@@ -269,9 +269,10 @@ def test_an_autoscaler_scales_to_zero_and_back_without_a_fight(
         if replicas:
             assert app.mcp.tools() == ["weather__forecast"]
         else:
-            assert app.condition("Ready")["reason"] == "ScaledToZero", app.explain()
+            wait_until("it is told", lambda: app.condition("Ready")["reason"] == "ScaledToZero", 30)
     assert app.deployment()["metadata"]["generation"] == generation, "only the scaler changed the Deployment"
-    assert not [write for write in operator.writes(since) if "/scale" in write or "/spinapps/" in write]
+    changes = operator.changes(since, namespace)
+    assert not [write for write in changes if "/scale" in write or "/spinapps/" in write]
 
 
 def _ready(app: App) -> int:
