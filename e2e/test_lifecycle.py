@@ -269,7 +269,7 @@ def test_an_autoscaler_scales_to_zero_and_back_without_a_fight(
         if replicas:
             assert app.mcp.tools() == ["weather__forecast"]
         else:
-            wait_until("it is told", lambda: app.condition("Ready")["reason"] == "ScaledToZero", 30)
+            assert app.condition("Ready")["reason"] == "ScaledToZero", app.explain()
     assert app.deployment()["metadata"]["generation"] == generation, "only the scaler changed the Deployment"
     changes = operator.changes(since, namespace)
     assert not [write for write in changes if "/scale" in write or "/spinapps/" in write]
