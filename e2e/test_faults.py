@@ -181,6 +181,29 @@ def test_the_second_replica_takes_over_when_the_leader_is_killed(
         operator.scale(1)
 
 
+def test_a_leader_that_is_told_to_end_hands_over_in_about_a_second(
+    cluster: Cluster, operator: Operator, namespace: str, push: Push
+) -> None:
+    weather = push("weather", "1", "forecast")
+    operator.scale(2)
+    try:
+        leader = operator.leader()
+        # It has work when the signal comes.
+        apps = [App(cluster, namespace, tool("weather", weather), name=f"app-{n}").apply() for n in range(5)]
+        start = time.monotonic()
+        # As in a rolling update of the operator: SIGTERM, and its grace period.
+        cluster.api.delete("v1", "Pod", leader, "ftl-system")
+        wait_until("another replica leads", lambda: operator.leader() not in ("", leader), 30, every=0.02)
+        took = time.monotonic() - start
+        for app in apps:
+            app.wait(seconds=90)
+    finally:
+        operator.scale(1)
+    assert took < 4, f"the handover took {took:.1f} s"
+    for app in apps:
+        assert len(cluster.registry.pushed(app.repository)) == 1
+
+
 def test_the_api_server_is_restarted(
     cluster: Cluster, operator: Operator, namespace: str, push: Push
 ) -> None:

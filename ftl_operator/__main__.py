@@ -81,7 +81,7 @@ def build(settings: Settings, kubeconfig: Path | None) -> Operator:
     leadership = None
     if settings.leader_election:
         leadership = Leadership(kube, settings.operator_namespace, settings.lease_name, identity)
-        kube.guard = leadership.held
+        kube.fence.allowed = leadership.held
     view, queue = View(), WorkQueue()
     inspections = Inspections(queue.add)
     gates = Gates(min(settings.registry_connections, max(1, settings.workers // 2)))
@@ -131,6 +131,7 @@ def outside(settings: Settings, kube: Kube) -> Outside:
         if settings.docker_config
         else Credentials(),
         inspector=inspector_of(settings, registry),
+        fence=kube.fence,
         authorize=lambda app: preflight.authorize(app, config_reader(kube, app)),
         gateway=layer,
     )

@@ -14,9 +14,10 @@ from typing import Any
 from ftl_operator import history, metrics
 from ftl_operator.apply import Applier
 from ftl_operator.errors import ClusterError, FtlError, Reason
+from ftl_operator.fence import NotLeaderError
 from ftl_operator.gates import COME_BACK, WaitingError
 from ftl_operator.history import Version
-from ftl_operator.kube import ConflictError, Kube, NotFoundError, NotLeaderError, TerminatingError
+from ftl_operator.kube import ConflictError, Kube, NotFoundError, TerminatingError
 from ftl_operator.look import Look, Memo, measured
 from ftl_operator.manifests import Manifests, endpoint, manifests
 from ftl_operator.manifests_spinapp import INPUTS_ANNOTATION, SOURCES_ANNOTATION, Release

@@ -108,6 +108,12 @@ def registry_of(view: View, queue: WorkQueue, heart: Heart, kubeconfig: Path | N
     async def start(**_: object) -> None:
         beats.add(asyncio.create_task(heart.run()))
 
+    @kopf.on.cleanup(registry=registry)
+    async def end(**_: object) -> None:
+        # kopf waits five seconds for whatever still runs.
+        for beat in beats:
+            beat.cancel()
+
     for api in SELECTORS:
         _watch(api, registry, view, queue)
     return registry

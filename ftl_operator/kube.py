@@ -1,14 +1,14 @@
 """EDGE: the only importer of the Kubernetes client. Reads, server-side apply, deletion, status and events.
 
 Requests go straight to REST paths built from `apis.py`: the generated client's model classes would be
-parsed only to be taken apart again. Every write first asks `guard`, so a replica that lost the Lease cannot
-write.
+parsed only to be taken apart again. Every write passes `fence`, so a replica that lost the Lease cannot
+write, and one that gives it up knows when its last write has ended.
 """
 
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -20,6 +20,7 @@ from kubernetes.client import ApiClient, Configuration
 from ftl_operator import apis
 from ftl_operator.apis import Api, ClusterApis
 from ftl_operator.errors import ClusterError, Reason
+from ftl_operator.fence import Fence
 
 FIELD_MANAGER = "ftl-operator"
 """The one field manager of everything the operator applies."""
@@ -48,22 +49,18 @@ class TerminatingError(ClusterError):
     """The namespace is being deleted, and with it everything that could be written there."""
 
 
-class NotLeaderError(ClusterError):
-    """Another replica acts; nothing was written."""
-
-
 class Kube:
     """The cluster.
 
     Args:
         client: A configured API client, of which the connection pool and the credentials are used.
-        guard: Whether this replica may write now.
+        fence: What every write passes.
     """
 
-    def __init__(self, client: ApiClient, guard: Callable[[], bool] = lambda: True) -> None:
+    def __init__(self, client: ApiClient, fence: Fence | None = None) -> None:
         self._configuration: Configuration = client.configuration
         self._pool: urllib3.PoolManager = client.rest_client.pool_manager
-        self.guard = guard
+        self.fence = fence or Fence()
         self._lock = threading.Lock()
         self._served: tuple[float, ClusterApis] | None = None
 
@@ -145,9 +142,8 @@ class Kube:
         Returns:
             The object as the cluster has it now.
         """
-        self._may_write()
         metadata = manifest["metadata"]
-        return self.request(
+        return self._write(
             "PATCH",
             apis.api_of(dict(manifest)).path(metadata["namespace"], metadata["name"]),
             query={"fieldManager": FIELD_MANAGER, "force": "true"},
@@ -157,7 +153,6 @@ class Kube:
 
     def delete(self, api: Api, namespace: str, name: str, uid: str) -> None:
         """Delete exactly the object with this uid; what depends on it goes in the background."""
-        self._may_write()
         body = {
             "kind": "DeleteOptions",
             "apiVersion": "v1",
@@ -165,14 +160,13 @@ class Kube:
             "preconditions": {"uid": uid},
         }
         try:
-            self.request("DELETE", api.path(namespace, name), body=body)
+            self._write("DELETE", api.path(namespace, name), body=body)
         except NotFoundError:
             return
 
     def scale(self, namespace: str, name: str, replicas: int) -> None:
         """Set a Deployment's replicas through its scale, as an autoscaler does."""
-        self._may_write()
-        self.request(
+        self._write(
             "PATCH",
             apis.DEPLOYMENT.path(namespace, name, "scale"),
             query={"fieldManager": FIELD_MANAGER},
@@ -188,8 +182,7 @@ class Kube:
         Raises:
             ConflictError: The object is not at `resource_version` any more: look at it again.
         """
-        self._may_write()
-        return self.request(
+        return self._write(
             "PATCH",
             apis.FTL_APP.path(namespace, name, "status"),
             query={"fieldManager": FIELD_MANAGER},
@@ -199,8 +192,7 @@ class Kube:
 
     def post_event(self, namespace: str, event: Mapping[str, Any]) -> None:
         """Create an event."""
-        self._may_write()
-        self.request("POST", apis.EVENT.path(namespace), body=event)
+        self._write("POST", apis.EVENT.path(namespace), body=event)
 
     def read_lease(self, namespace: str, name: str) -> Json | None:
         """A Lease, or None."""
@@ -212,9 +204,9 @@ class Kube:
         Raises:
             ConflictError: Somebody was faster.
         """
-        name = lease["metadata"]["name"]
-        if lease["metadata"].get("resourceVersion"):
-            return self.request("PUT", apis.LEASE.path(namespace, name), body=lease)
+        metadata = lease["metadata"]
+        if metadata.get("resourceVersion"):
+            return self.request("PUT", apis.LEASE.path(namespace, metadata["name"]), body=lease)
         return self.request("POST", apis.LEASE.path(namespace), body=lease)
 
     # One request
@@ -272,9 +264,17 @@ class Kube:
         # Asked for every request: the client renews a ServiceAccount's token when its file changes.
         yield from self._configuration.auth_settings().values()  # type: ignore[misc]
 
-    def _may_write(self) -> None:
-        if not self.guard():
-            raise NotLeaderError("another replica holds the Lease")
+    def _write(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        content_type: str = "application/json",
+    ) -> Json:
+        with self.fence.passage():
+            return self.request(method, path, query=query, body=body, content_type=content_type)
 
 
 def _patience(method: str, path: str) -> float:

@@ -8,9 +8,10 @@ from typing import Any
 
 from ftl_operator import metrics
 from ftl_operator.errors import FtlError
+from ftl_operator.fence import NotLeaderError
 from ftl_operator.gates import WaitingError
 from ftl_operator.history import Version
-from ftl_operator.kube import NotLeaderError, TerminatingError
+from ftl_operator.kube import TerminatingError
 from ftl_operator.observe import Seen
 from ftl_operator.reconcile import Steps
 from ftl_operator.release import Released

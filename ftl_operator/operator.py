@@ -1,9 +1,11 @@
 """The running operator: watches that feed the view, an election, and workers that act while it is won."""
 
+import asyncio
 import logging
+import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import kopf
@@ -12,7 +14,7 @@ from ftl_operator import apis, handlers, metrics
 from ftl_operator.controller import Controller
 from ftl_operator.errors import ClusterError
 from ftl_operator.health import HealthServer
-from ftl_operator.kube import Kube
+from ftl_operator.kube import WRITE_SECONDS, Kube
 from ftl_operator.lease import Leadership
 from ftl_operator.settings import Settings
 from ftl_operator.view import View, version_of
@@ -29,6 +31,14 @@ STALLED_SECONDS = 150.0
 after 70.
 """
 
+HANDOVER_SECONDS = 1.0
+"""How long looks that are under way may take to end by themselves once the replica is told to end; what they
+have not written then, the next replica writes."""
+
+END_SECONDS = 8.0
+"""How long the process waits for its threads when it ends. A Lease that could not be freed lasts longer, so
+what is still under way then ends before another replica begins."""
+
 Place = tuple[str, str, int]
 _log = logging.getLogger(__name__)
 
@@ -38,7 +48,7 @@ class Operator:
 
     Args:
         settings: The operator's settings.
-        kube: The cluster; its guard is this replica's leadership.
+        kube: The cluster; its fence is open while this replica leads.
         view: Fed by the watches.
         queue: Fed by the watches.
         controller: Looks at apps.
@@ -65,6 +75,7 @@ class Operator:
         self._heart = handlers.Heart()
         self._missed_since: float | None = None
         self._threads: list[threading.Thread] = []
+        self._workers: list[threading.Thread] = []
 
     def run(self, kubeconfig: Path | None) -> None:
         """Run until a signal ends it."""
@@ -74,39 +85,64 @@ class Operator:
         address = (self._settings.metrics_address, self._settings.metrics_port)
         health = HealthServer(address, metrics.REGISTRY, live=self._what_stalls, ready=self._what_is_missing)
         _log.info("metrics and probes are at port %d", health.port)
-        for name, target in (("election", self._elect), ("sync", self._sync)):
-            self._start(name, target)
-        for number in range(self._settings.workers):
-            self._start(f"worker-{number}", self._work)
-        clusterwide = not self._settings.namespaces
         try:
-            kopf.run(
-                registry=handlers.registry_of(self._view, self._queue, self._heart, kubeconfig),
-                settings=handlers.framework_settings(clusterwide=clusterwide),
-                standalone=True,
-                clusterwide=clusterwide,
-                namespaces=self._settings.namespaces,
-            )
+            asyncio.run(self._listen(kubeconfig))
         finally:
             self._stop.set()
             self._queue.close()
-            for thread in self._threads:
-                thread.join(timeout=10)
+            _join(self._threads, END_SECONDS)
             health.stop()
 
-    def _start(self, name: str, target: Callable[[], None]) -> None:
+    async def _listen(self, kubeconfig: Path | None) -> None:
+        """Run the watches, and beside them what acts on what they hear, until a signal comes."""
+        clusterwide = not self._settings.namespaces
+        ended = asyncio.Event()
+        others = asyncio.all_tasks()
+        tasks = await kopf.spawn_tasks(
+            registry=handlers.registry_of(self._view, self._queue, self._heart, kubeconfig),
+            settings=handlers.framework_settings(clusterwide=clusterwide),
+            standalone=True,
+            clusterwide=clusterwide,
+            namespaces=self._settings.namespaces,
+            stop_flag=ended,
+        )
+
+        def end(number: signal.Signals) -> None:
+            # The Lease does not wait for kopf, which takes seconds to end.
+            _log.info("%s: this replica ends", number.name)
+            self._stop.set()
+            self._queue.close()
+            ended.set()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # In place of kopf's own.
+            asyncio.get_running_loop().add_signal_handler(number, end, number)
+        for name, target in (("election", self._elect), ("sync", self._sync)):
+            self._start(name, target)
+        self._workers = [self._start(f"worker-{n}", self._work) for n in range(self._settings.workers)]
+        await kopf.run_tasks(tasks, ignored=others)
+
+    def _start(self, name: str, target: Callable[[], None]) -> threading.Thread:
         thread = threading.Thread(target=target, name=name, daemon=True)
         self._threads.append(thread)
         thread.start()
+        return thread
 
     def _may_act(self) -> bool:
-        return self._synced.is_set() and self._kube.guard()
+        return self._synced.is_set() and self._kube.fence.is_open()
 
     def _elect(self) -> None:
-        if self._leadership is None:
-            self._lead(True)
+        if self._leadership is not None:
+            self._leadership.run(self._stop, self._lead, self._end)
             return
-        self._leadership.run(self._stop, self._lead)
+        self._lead(True)
+        self._stop.wait()
+        self._end()
+
+    def _end(self) -> bool:
+        """Let the workers end, and nothing be written from then on. Returns whether nothing is under way."""
+        _join(self._workers, HANDOVER_SECONDS)
+        return self._kube.fence.close(WRITE_SECONDS)
 
     def _lead(self, leads: bool) -> None:  # noqa: FBT001 - what the election says
         metrics.LEADER.set(leads)
@@ -170,6 +206,8 @@ class Operator:
         ]
 
     def _what_stalls(self) -> str:
+        if self._stop.is_set():
+            return ""
         now = time.monotonic()
         if now - self._heart.beat > 60:
             return f"the event loop has not run for {now - self._heart.beat:.0f} s"
@@ -183,3 +221,10 @@ class Operator:
 
     def _states(self) -> list[tuple[tuple[tuple[str, str, str], ...], int]]:
         return [(seen.conditions, seen.tool_count) for _, seen in self._view.apps()]
+
+
+def _join(threads: Iterable[threading.Thread], seconds: float) -> None:
+    """Wait until all have ended, so many seconds in all."""
+    give_up = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(0.0, give_up - time.monotonic()))

@@ -15,6 +15,7 @@ from ftl_operator.components import Inspector
 from ftl_operator.compose import GatewayAuth
 from ftl_operator.credentials import Credentials
 from ftl_operator.errors import ClusterError, Reason
+from ftl_operator.fence import Fence
 from ftl_operator.findings import auth_finding, facts_of, resolved_finding
 from ftl_operator.gates import Gates
 from ftl_operator.inspect import Component
@@ -69,6 +70,7 @@ class Outside:
         inspector: Inspects components.
         authorize: Checks `spec.auth`.
         gateway: The operator's own gateway component.
+        fence: What every publication passes.
     """
 
     read: ReadObject
@@ -77,6 +79,7 @@ class Outside:
     inspector: Inspector
     authorize: Authorize
     gateway: Layer
+    fence: Fence = field(default_factory=Fence)
 
 
 class Releaser:
@@ -204,7 +207,7 @@ class Releaser:
 
     def _publish(self, app: FtlApp, planned: Planned, target: Repository, steps: Steps) -> None:
         registry = self._outside.registry.with_credentials(self._logins.push(app, target))
-        with self._gates.enter(target.registry):
+        with self._outside.fence.passage(), self._gates.enter(target.registry):
             publish(planned, registry, target, steps)
 
 

@@ -1,12 +1,15 @@
 """The election against an API server's rules for Leases: compare-and-swap by resourceVersion."""
 
 import copy
+import threading
+import time
 
 import pytest
 
 from ftl_operator.errors import ClusterError
+from ftl_operator.fence import Fence, NotLeaderError
 from ftl_operator.kube import ConflictError
-from ftl_operator.lease import LEASE_SECONDS, RENEW_DEADLINE_SECONDS, Leadership
+from ftl_operator.lease import LEASE_SECONDS, POLL_SECONDS, RENEW_DEADLINE_SECONDS, Leadership
 
 
 class Clock:
@@ -79,7 +82,7 @@ def test_a_dead_leader_is_replaced_in_under_twenty_seconds(pair, clock):
     two.step()
     died = clock.now
     while not two.held():
-        clock.now += 2
+        clock.now += POLL_SECONDS
         two.step()
     assert clock.now - died < 20
 
@@ -135,6 +138,54 @@ def test_a_leader_that_resigns_is_replaced_at_once(pair):
     assert not one.held()
     two.step()
     assert two.held()
+
+
+def test_a_leader_that_ends_hands_over_in_a_second_and_only_when_it_has_ended(leases):
+    """Two replicas in real time: the first is told to end while a write of its own is under way."""
+    one, two = (Leadership(leases, "ftl", "ftl-operator", name) for name in ("one", "two"))
+    fence, leads, lost, stops = Fence(one.held), threading.Event(), threading.Event(), threading.Event()
+    writes, told, early = threading.Event(), threading.Event(), []
+
+    def write():
+        with fence.passage():
+            writes.set()
+            told.wait(10)
+            # It ends later than the signal; nobody else may lead before.
+            early.append(two_leads.wait(0.3))
+
+    two_leads, second_stops = threading.Event(), threading.Event()
+    first = threading.Thread(
+        target=one.run,
+        args=(stops, lambda led: (leads if led else lost).set(), lambda: fence.close(4)),
+    )
+    second = threading.Thread(target=two.run, args=(second_stops, lambda led: led and two_leads.set()))
+    writer = threading.Thread(target=write)
+    first.start()
+    assert leads.wait(5)
+    second.start()
+    writer.start()
+    assert writes.wait(5)
+    start = time.monotonic()
+    stops.set()
+    told.set()
+    assert two_leads.wait(5)
+    took = time.monotonic() - start
+    second_stops.set()
+    for thread in (first, second, writer):
+        thread.join(5)
+    assert lost.is_set()
+    assert early == [False]
+    assert took < 0.3 + POLL_SECONDS + 1
+    with pytest.raises(NotLeaderError), fence.passage():
+        raise AssertionError("it passes a closed fence")
+
+
+def test_a_leader_that_has_not_ended_leaves_the_lease_to_run_out(leases):
+    one = Leadership(leases, "ftl", "ftl-operator", "one")
+    stops = threading.Event()
+    stops.set()
+    one.run(stops, lambda _led: None, lambda: False)
+    assert leases.lease["spec"]["holderIdentity"] == "one"
 
 
 def test_resigning_takes_nothing_from_another(pair, leases, clock):

@@ -9,6 +9,7 @@ import itertools
 
 from ftl_operator import apis
 from ftl_operator.errors import ClusterError
+from ftl_operator.fence import Fence
 from ftl_operator.kube import ConflictError, NotFoundError
 from ftl_operator.rollout import SPEC_ANNOTATION
 
@@ -26,6 +27,7 @@ class TinyCluster:
         self.events = []
         self.pod_list = []
         self.refuses = set()
+        self.fence = Fence()
         self._numbers = itertools.count(100)
 
     # As people, spin-operator and the cluster's controllers act
