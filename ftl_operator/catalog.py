@@ -5,33 +5,31 @@ list and a call finds everything about its one tool in one variable:
 
 | component variable | content |
 |---|---|
-| `tools_list` | the tools of all components, under their full names `NAME__TOOL` |
-| `tools_index` | parallel to it, what a filter needs: `name`, `component`, `tool`, `readOnly`, `scopes` |
+| `tools_list` | the tools of all components, under their full names: `PREFIX` and `TOOL` |
+| `tools_index` | parallel to it, what a filter needs: `component`, `tool`, `readOnly`, `scopes` |
 | `tools_list_COMPONENT` | one component's tools, names without prefix |
-| `tool_HEX` | one tool; HEX is its full name in hexadecimal UTF-8 |
+| `tool_HEX` | one tool; HEX is `NAME__TOOL`, and its full name if that differs, in hexadecimal UTF-8 |
 | `components` | each component's `id`, exposed `tools`, and whether it is `dynamic` |
 
 A component that could not be asked (`dynamic`) has no tools in any list. The gateway asks it at run time and
-knows nothing of the spec's filters and scopes then, so an entry with some is refused rather than half obeyed.
+knows nothing of the spec's filters, names and scopes then, so an entry with some is refused rather than half
+obeyed.
 """
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
-from ftl_operator.errors import ComponentError, Reason, SpecError
+from ftl_operator.errors import Reason, SpecError
 from ftl_operator.image import canonical, sha256
 from ftl_operator.inspect import Component, Tool
 from ftl_operator.model import MAX_TOOL_NAME, ToolSpec
+from ftl_operator.parameter_headers import bad_tool, parameter_headers
 from ftl_operator.refs import Digest
 
 SEPARATOR = "__"
 """Between a component's name and a tool's. No component's name has an underscore, so it can be told apart."""
-HEADER_MARK = "x-mcp-header"
-"""The keyword by which a parameter is repeated in a header (Model Context Protocol 2026-07-28)."""
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
 _MAX_NAMED = 20
 
 
@@ -47,6 +45,7 @@ class ExposedTool:
         scopes: The scopes that a call needs besides the app's, sorted.
         headers: Header names and the JSON pointers of the arguments that they repeat.
         timeout_ms: How long a call may take, in milliseconds.
+        prefix: What stands before the name in the whole app's list; None for the component's name.
     """
 
     component: str
@@ -56,11 +55,17 @@ class ExposedTool:
     scopes: tuple[str, ...]
     headers: Mapping[str, str]
     timeout_ms: int
+    prefix: str | None = None
+
+    @property
+    def key(self) -> str:
+        """The name that no other tool of the app can have, whatever the prefixes are."""
+        return f"{self.component}{SEPARATOR}{self.name}"
 
     @property
     def full_name(self) -> str:
         """The name under which the whole app lists it."""
-        return f"{self.component}{SEPARATOR}{self.name}"
+        return self.key if self.prefix is None else f"{self.prefix}{self.name}"
 
     @property
     def title(self) -> str:
@@ -88,7 +93,7 @@ class Listing:
 
 
 def expose(spec: ToolSpec, field: str, component: Component, default_timeout: int) -> Listing:
-    """Apply `include`, `exclude`, `rename`, `scopes` and `timeoutSeconds` to a component's tools.
+    """Apply `include`, `exclude`, `rename`, `prefix`, `scopes` and `timeoutSeconds` to a component's tools.
 
     Args:
         spec: The entry of the spec.
@@ -105,7 +110,7 @@ def expose(spec: ToolSpec, field: str, component: Component, default_timeout: in
         _refuse_filters(spec, field, component.dynamic_reason)
         return Listing(spec, None)
     if not component.tools:
-        raise _bad_tool(field, f"component {spec.name!r}", "it has no tools")
+        raise bad_tool(field, f"component {spec.name!r}", "it has no tools")
     names = [tool.name for tool in component.tools]
     _check_patterns(spec.include, names, f"{field}.include")
     _check_patterns(spec.exclude, names, f"{field}.exclude")
@@ -128,8 +133,9 @@ def expose(spec: ToolSpec, field: str, component: Component, default_timeout: in
                 name=name,
                 definition=_definition(tool, name, description, field),
                 scopes=tuple(sorted(scopes)),
-                headers=_headers(spec.name, tool, field),
+                headers=parameter_headers(spec.name, tool, field),
                 timeout_ms=timeout_ms,
+                prefix=spec.prefix,
             )
         )
     _check_names(spec, field, tools)
@@ -137,8 +143,9 @@ def expose(spec: ToolSpec, field: str, component: Component, default_timeout: in
 
 
 def variables(listings: Sequence[Listing]) -> dict[str, str]:
-    """The gateway's component variables for these tools, by name."""
+    """The gateway's component variables for these tools, by name. Raises SpecError if two have one name."""
     tools = [tool for listing in listings for tool in listing.tools or ()]
+    _check_apart(listings)
     baked = {
         "tools_list": canonical([{**tool.definition, "name": tool.full_name} for tool in tools]),
         "tools_index": canonical([_index(tool) for tool in tools]),
@@ -148,7 +155,8 @@ def variables(listings: Sequence[Listing]) -> dict[str, str]:
         known = [tool.definition for tool in listing.tools or ()]
         baked[f"tools_list_{listing.spec.name.replace('-', '_')}"] = canonical(known)
     for tool in tools:
-        baked[f"tool_{tool.full_name.encode().hex()}"] = canonical(_call(tool))
+        for name in dict.fromkeys((tool.key, tool.full_name)):
+            baked[f"tool_{name.encode().hex()}"] = canonical(_call(tool))
     return baked
 
 
@@ -159,7 +167,7 @@ def _definition(tool: Tool, name: str, description: str, field: str) -> dict[str
         canonical(definition)
     except ValueError:
         # A number such as 1e999 is JSON and not a number that anyone could write back.
-        raise _bad_tool(
+        raise bad_tool(
             field, f"tool {tool.name!r}", "its metadata holds a number that is out of range"
         ) from None
     return definition
@@ -167,7 +175,6 @@ def _definition(tool: Tool, name: str, description: str, field: str) -> dict[str
 
 def _index(tool: ExposedTool) -> dict[str, Any]:
     return {
-        "name": tool.full_name,
         "component": tool.component,
         "tool": tool.name,
         "readOnly": tool.read_only,
@@ -176,7 +183,9 @@ def _index(tool: ExposedTool) -> dict[str, Any]:
 
 
 def _call(tool: ExposedTool) -> dict[str, Any]:
+    listed = {} if tool.full_name == tool.key else {"listed": tool.full_name}
     return {
+        **listed,
         "component": tool.component,
         "tool": tool.tool,
         "name": tool.name,
@@ -195,8 +204,8 @@ def _entry(listing: Listing) -> dict[str, Any]:
 
 
 def _refuse_filters(spec: ToolSpec, field: str, reason: str) -> None:
-    for name in ("include", "exclude", "rename", "scopes"):
-        if getattr(spec, name):
+    for name in ("include", "exclude", "rename", "prefix", "scopes"):
+        if getattr(spec, name) not in ((), None):
             raise SpecError(
                 f"the component's tools are only known at run time ({reason}), so {name} cannot be applied; "
                 "remove it, or use a component that can be asked before",
@@ -228,6 +237,22 @@ def _check_names(spec: ToolSpec, field: str, tools: Sequence[ExposedTool]) -> No
         _check_patterns(entry.tools, list(seen), f"{field}.scopes[{index}].tools")
 
 
+def _check_apart(listings: Sequence[Listing]) -> None:
+    """A full name may be anything with a prefix of one's own, so it may be another tool's, too."""
+    seen: dict[str, ExposedTool] = {}
+    for index, listing in enumerate(listings):
+        for tool in listing.tools or ():
+            for name in dict.fromkeys((tool.key, tool.full_name)):
+                other = seen.setdefault(name, tool)
+                if other is not tool:
+                    raise SpecError(
+                        f"{other.tool!r} of {other.component!r} and {tool.tool!r} of {tool.component!r} "
+                        f"would both be {name!r}; give one of them another prefix or another name",
+                        reason=Reason.DUPLICATE_TOOL,
+                        field=f"spec.tools[{index}]",
+                    )
+
+
 def _check_patterns(patterns: Sequence[str], names: Sequence[str], field: str) -> None:
     """A pattern that matches nothing is a slip, and one in `exclude` or `scopes` would open a tool to all."""
     for index, pattern in enumerate(patterns):
@@ -243,36 +268,3 @@ def _no_match(wanted: str, names: Sequence[str], field: str) -> SpecError:
 def _matches(patterns: Iterable[str], name: str) -> bool:
     # Brackets have no meaning here, so they are the characters they are.
     return any(fnmatchcase(name, pattern.replace("[", "[[]")) for pattern in patterns)
-
-
-def _headers(component: str, tool: Tool, field: str) -> dict[str, str]:
-    headers: dict[str, str] = {}
-    seen: set[str] = set()
-    for pointer, schema in _parameters(tool.input_schema, ""):
-        mark = schema.get(HEADER_MARK)
-        if mark is None:
-            continue
-        where = f"tool {tool.name!r} of {component!r}, parameter {pointer}"
-        if not isinstance(mark, str) or not _HEADER_NAME.fullmatch(mark):
-            raise _bad_tool(field, where, f"{HEADER_MARK} is not a header's name")
-        if schema.get("type") not in ("string", "number", "integer", "boolean"):
-            raise _bad_tool(field, where, f"{HEADER_MARK} is for strings, numbers and booleans only")
-        if mark.lower() in seen:
-            raise _bad_tool(field, where, f"{HEADER_MARK} {mark!r} is there twice")
-        seen.add(mark.lower())
-        headers[f"Mcp-Param-{mark}"] = pointer
-    return headers
-
-
-def _parameters(schema: Mapping[str, Any], at: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every parameter that is reached by names alone, with its JSON pointer in the arguments (RFC 6901)."""
-    properties = schema.get("properties")
-    for name, inner in properties.items() if isinstance(properties, Mapping) else ():
-        if isinstance(inner, Mapping):
-            pointer = f"{at}/{name.replace('~', '~0').replace('/', '~1')}"
-            yield pointer, inner
-            yield from _parameters(inner, pointer)
-
-
-def _bad_tool(field: str, where: str, why: str) -> ComponentError:
-    return ComponentError(f"{where}: {why}", reason=Reason.INVALID_TOOL, field=f"{field}.image")

@@ -105,7 +105,9 @@ class TelemetrySpec(Part):
     """What the app tells about itself."""
 
     service_monitor: bool = False
-    """Whether a ServiceMonitor is made, for Prometheus Operator."""
+    """Whether a ServiceMonitor is made, by which Prometheus Operator has every pod's `/metrics` read: that it
+    serves, which composition, and with how many tools. Prometheus' namespace must be in `network.allowFrom`,
+    if that is set."""
     service_monitor_labels: Labels = Field(default_factory=dict)
     """Labels of the ServiceMonitor, by which a Prometheus may choose it."""
     audit_log: bool = True

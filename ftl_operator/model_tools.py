@@ -83,7 +83,7 @@ class ToolScopes(Part):
 
 
 class ToolSpec(Part):
-    """A component with tools. Clients see each tool as `NAME__TOOL`."""
+    """A component with tools. Clients see each tool as `NAME__TOOL`, unless it has another `prefix`."""
 
     name: Kebab
     """The component's name: lower-case words joined by hyphens, each starting with a letter."""
@@ -114,6 +114,9 @@ class ToolSpec(Part):
     """Which of them are not exposed; stronger than `include`."""
     rename: Annotated[tuple[Rename, ...], Field(max_length=64), Keyed("from", "from_")] = ()
     """Other names or descriptions for some of them."""
+    prefix: Annotated[str | None, Field(max_length=32, pattern=r"^[A-Za-z0-9_.-]*$")] = None
+    """What stands before each tool's name where clients see all of the app's tools; default: `NAME__`. Empty
+    leaves the names as they are, for clients that know them. Two tools must not get one name."""
     scopes: Annotated[tuple[ToolScopes, ...], Field(max_length=32)] = ()
     """Scopes that a token must have to call some of them. A tool that several entries match needs all their
     scopes."""

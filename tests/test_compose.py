@@ -171,11 +171,27 @@ def test_secrets_and_config_maps_are_bound_and_have_no_value() -> None:
     )
 
 
-def test_lists_index_and_calls_agree() -> None:
-    locked = golden("everything")
+@pytest.mark.parametrize(
+    ("case", "names"),
+    [
+        ("everything", ["weather-eu__current", "weather-eu__hourly", "notes__add"]),
+        (
+            "prefixes",
+            [
+                "current",
+                "next_days",
+                "v1.current",
+                "v1.forecast",
+                "weather-test__current",
+                "weather-test__forecast",
+            ],
+        ),
+    ],
+)
+def test_lists_index_and_calls_agree(case: str, names: list[str]) -> None:
+    locked = golden(case)
     whole, index = baked(locked, "gateway_tools_list"), baked(locked, "gateway_tools_index")
-    assert [item["name"] for item in whole] == [item["name"] for item in index]
-    assert [item["name"] for item in whole] == ["weather-eu__current", "weather-eu__hourly", "notes__add"]
+    assert [item["name"] for item in whole] == names
     assert [tool.full_name for tool in locked.tools] == [item["name"] for item in whole]
     for listed, entry in zip(whole, index, strict=True):
         call = baked(locked, f"gateway_tool_{listed['name'].encode().hex()}")
@@ -183,6 +199,9 @@ def test_lists_index_and_calls_agree() -> None:
         assert call["output"] == listed.get("outputSchema")
         assert (call["component"], call["name"]) == (entry["component"], entry["tool"])
         assert (call["readOnly"], call["scopes"]) == (entry["readOnly"], entry["scopes"])
+        key = f"{call['component']}__{call['name']}"
+        assert call.get("listed", key) == listed["name"]
+        assert baked(locked, f"gateway_tool_{key.encode().hex()}") == call
         own = baked(locked, f"gateway_tools_list_{call['component'].replace('-', '_')}")
         assert {**listed, "name": call["name"]} in own
 

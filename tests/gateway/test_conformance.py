@@ -1,6 +1,6 @@
 """The official MCP conformance suite, both requirement sets, against an app that `ftl-operator up` serves.
 
-The suite knows its tools by exact names, so it is pointed at the component's own path, without prefix.
+The suite knows its tools by exact names: at `/mcp` by an empty prefix, at the component's own path as always.
 """
 
 import json
@@ -58,19 +58,22 @@ metadata: {name: conformance}
 spec:
   access: public
   tools:
-    - {name: suite, image: "file:TOOL", include: ["test_*", json_schema_2020_12_tool]}
+    - {name: suite, image: "file:TOOL", include: ["test_*", json_schema_2020_12_tool]PREFIX}
 """
 
 
+@pytest.mark.parametrize(
+    ("path", "prefix"), [("", ', prefix: ""'), ("/x/suite", "")], ids=["app", "component"]
+)
 @pytest.mark.parametrize("revision", sorted(MUST_PASS))
-def test_conformance(shell: Shell, tool: Path, revision: str, tmp_path: Path) -> None:
+def test_conformance(shell: Shell, tool: Path, revision: str, tmp_path: Path, path: str, prefix: str) -> None:
     baseline = HERE / f"expected-failures-{revision}.yml"
     results = tmp_path / "results"
     shutil.copy(tool, shell.folder)
-    shell.write("ftlapp.yaml", FTLAPP.replace("TOOL", f"./{tool.name}"))
+    shell.write("ftlapp.yaml", FTLAPP.replace("TOOL", f"./{tool.name}").replace("PREFIX", prefix))
     with shell.up("ftlapp.yaml") as served:
         # The scenario about DNS rebinding wants a server called localhost.
-        url = served.url.replace("127.0.0.1", "localhost") + "/x/suite"
+        url = served.url.replace("127.0.0.1", "localhost") + path
         command = node(
             MAIN,
             "server",
@@ -80,11 +83,11 @@ def test_conformance(shell: Shell, tool: Path, revision: str, tmp_path: Path) ->
         done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     passed, caching = set(), []
-    for path in results.rglob("checks.json"):
-        checks = json.loads(path.read_text())
+    for file in results.rglob("checks.json"):
+        checks = json.loads(file.read_text())
         if checks and all(check["status"] in ("SUCCESS", "INFO", "SKIPPED") for check in checks):
-            passed.add(path.parent.name)
-        if path.parent.name.startswith("server-caching"):
+            passed.add(file.parent.name)
+        if file.parent.name.startswith("server-caching"):
             caching = [check["id"] for check in checks if check["status"] == "SUCCESS"]
     # The baseline says what may fail; this says what must not be in it.
     missing = {name for name in MUST_PASS[revision] if not any(name in folder for folder in passed)}

@@ -55,7 +55,7 @@ impl World {
             });
             let hex: String = full.bytes().map(|byte| format!("{byte:02x}")).collect();
             variables.insert(format!("tool_{hex}"), record.to_string());
-            index.push(json!({"name": full, "component": "weather", "tool": name, "readOnly": read_only, "scopes": []}));
+            index.push(json!({"component": "weather", "tool": name, "readOnly": read_only, "scopes": []}));
             let mut named = tool.clone();
             named["name"] = json!(full);
             list.push(named);

@@ -70,7 +70,10 @@ pub(crate) fn prepare<'a>(
     let record = match &found {
         None => None,
         Some(text) => match serde_json::from_str::<Record>(text) {
-            Ok(record) => context.shows(&record.component, record.read_only).then_some(record),
+            Ok(record) => {
+                let named = context.endpoint.component.is_some() || record.is_listed_as(&name);
+                (named && context.shows(&record.component, record.read_only)).then_some(record)
+            }
             Err(error) => {
                 context.host.log(format!("the record of {} cannot be read: {error}", trail.tool));
                 None

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
-/// Between a component's name and a tool's in lists of the whole application.
+/// Between a component's name and a tool's in lists of the whole application, unless it has a prefix of its own.
 pub(crate) const SEPARATOR: &str = "__";
 /// The longest name that any revision allows; longer ones name nothing.
 const MAX_NAME: usize = 192;
@@ -15,9 +15,9 @@ const MAX_NAME: usize = 192;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Listed {
-    /// The full name, `COMPONENT__TOOL`.
-    pub name: String,
     pub component: String,
+    /// The exposed name without the component's prefix.
+    pub tool: String,
     #[serde(default)]
     pub read_only: bool,
     #[serde(default)]
@@ -25,16 +25,8 @@ pub(crate) struct Listed {
 }
 
 impl Listed {
-    /// The exposed name without the component's prefix.
-    pub fn short(&self) -> &str {
-        self.name
-            .strip_prefix(self.component.as_str())
-            .and_then(|rest| rest.strip_prefix(SEPARATOR))
-            .unwrap_or(&self.name)
-    }
-
     pub fn identity(&self) -> ToolIdentity<'_> {
-        ToolIdentity { component: &self.component, tool: self.short(), scopes: &self.scopes }
+        ToolIdentity { component: &self.component, tool: &self.tool, scopes: &self.scopes }
     }
 }
 
@@ -50,6 +42,9 @@ pub(crate) struct Record<'a> {
     /// The exposed name without prefix.
     #[serde(borrow)]
     pub name: Cow<'a, str>,
+    /// The name in lists of the whole application, if that is another one than `COMPONENT__NAME`.
+    #[serde(borrow, default)]
+    pub listed: Option<Cow<'a, str>>,
     #[serde(default)]
     pub read_only: bool,
     #[serde(default)]
@@ -63,6 +58,13 @@ pub(crate) struct Record<'a> {
     pub input: &'a RawValue,
     #[serde(borrow, default)]
     pub output: Option<&'a RawValue>,
+}
+
+impl Record<'_> {
+    /// Whether the tool is called so where lists of the whole application hold.
+    pub fn is_listed_as(&self, name: &str) -> bool {
+        self.listed.as_ref().is_none_or(|listed| listed == name)
+    }
 }
 
 /// One component as probes and discovery see it.

@@ -56,8 +56,8 @@ pub(crate) fn record(context: &mut Context, full: &str) -> Option<String> {
 /// A dynamic tool as lists are filtered by.
 pub(crate) fn listed(component: &str, tool: &Map<String, Value>) -> Listed {
     Listed {
-        name: format!("{component}{SEPARATOR}{}", tool["name"].as_str().unwrap_or_default()),
         component: component.to_string(),
+        tool: tool["name"].as_str().unwrap_or_default().to_string(),
         read_only: is_read_only(tool),
         scopes: Vec::new(),
     }

@@ -24,6 +24,7 @@ mod health;
 mod jsonrpc;
 mod list;
 mod message;
+mod metrics;
 mod mirror;
 mod onward;
 mod origin;
@@ -71,8 +72,10 @@ pub fn handle(request: &Request, host: &mut dyn Host) -> Response {
             return Response::json(503, "{\"error\":\"this gateway is not configured\"}".into());
         }
     };
-    if route == Route::Ready {
-        return health::ready(request, &config, host);
+    match route {
+        Route::Ready => return health::ready(request, &config, host),
+        Route::Metrics => return metrics::show(request, &config, host),
+        _ => {}
     }
     let rules = match gate::rules(&text, &config, host) {
         Ok(rules) => rules,

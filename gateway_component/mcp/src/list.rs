@@ -1,7 +1,7 @@
 //! `tools/list`: the baked text as it is, unless the caller may see only a part, or the list is long.
 
 use crate::Host;
-use crate::catalog;
+use crate::catalog::{self, SEPARATOR};
 use crate::context::{Context, Stop};
 use crate::dynamic;
 use crate::era::Era;
@@ -112,7 +112,9 @@ fn discovered(context: &mut Context) -> (Found, Map<String, Value>) {
 fn named(component: &str, tool: &Map<String, Value>, prefixed: bool) -> Box<RawValue> {
     let mut tool = tool.clone();
     if prefixed {
-        tool.insert("name".into(), dynamic::listed(component, &tool).name.into());
+        let short = tool["name"].as_str().unwrap_or_default();
+        let name = format!("{component}{SEPARATOR}{short}");
+        tool.insert("name".into(), name.into());
     }
     serde_json::value::to_raw_value(&tool).unwrap_or_default()
 }

@@ -42,16 +42,15 @@ impl Response {
     }
 
     pub(crate) fn json(status: u16, body: String) -> Response {
-        Response::empty(status).with("content-type", "application/json").body(body)
+        Response::text(status, "application/json", body)
+    }
+
+    pub(crate) fn text(status: u16, media_type: &'static str, body: String) -> Response {
+        Response { body: body.into_bytes(), ..Response::empty(status).with("content-type", media_type) }
     }
 
     pub(crate) fn with(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Response {
         self.headers.push((Cow::Borrowed(name), value.into()));
-        self
-    }
-
-    fn body(mut self, body: String) -> Response {
-        self.body = body.into_bytes();
         self
     }
 }

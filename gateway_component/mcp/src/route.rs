@@ -7,6 +7,8 @@ pub enum Route<'a> {
     Health,
     /// `/readyz`: the application can serve.
     Ready,
+    /// `/metrics`: what this pod serves, for Prometheus.
+    Metrics,
     /// `/mcp`, `/mcp/readonly`, `/mcp/x/NAME`, `/mcp/x/NAME/readonly`.
     Endpoint(Endpoint<'a>),
     /// `/.well-known/…`
@@ -30,6 +32,7 @@ impl<'a> Route<'a> {
         match path {
             "/healthz" => return Route::Health,
             "/readyz" => return Route::Ready,
+            "/metrics" => return Route::Metrics,
             "/__policy" => return Route::Policy,
             _ if path.starts_with("/.well-known/") => return Route::WellKnown,
             _ => {}
@@ -83,6 +86,7 @@ mod tests {
             ("/", Route::Unknown),
             ("/healthz", Route::Health),
             ("/readyz", Route::Ready),
+            ("/metrics", Route::Metrics),
             ("/.well-known/oauth-protected-resource/mcp", Route::WellKnown),
         ] {
             assert_eq!(Route::parse(path), route, "{path}");

@@ -144,3 +144,26 @@ fn policies_are_checked_only_where_nothing_else_is_configured() {
     assert_eq!(body(&response), json!({"decisions": [true], "error": null}));
     assert_eq!(app.post("/mcp", &[], ping()).status, 503);
 }
+
+#[test]
+fn metrics_say_what_is_served_and_name_nothing() {
+    let mut app = App::new();
+    let response = app.request("GET", "/metrics", &[], b"");
+    assert_eq!(response.status, 200);
+    assert_eq!(header(&response, "content-type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+    let text = String::from_utf8(response.body).unwrap();
+    let lines: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
+    assert!(lines[0].starts_with("ftl_app_info{digest=\"sha256:") && lines[0].ends_with("\"} 1"), "{text}");
+    assert_eq!(lines[1..], ["ftl_app_components 2", "ftl_app_dynamic_components 0", "ftl_app_tools 3"]);
+    for line in &lines {
+        let name = line.split(['{', ' ']).next().unwrap();
+        assert!(
+            text.contains(&format!("# HELP {name} ")) && text.contains(&format!("# TYPE {name} gauge\n"))
+        );
+    }
+    assert!(!text.contains("weather"), "{text}");
+    assert_eq!(app.request("HEAD", "/metrics", &[], b"").body, b"");
+    assert_eq!(app.request("POST", "/metrics", &[], b"").status, 405);
+    app.variables.remove("components");
+    assert_eq!(app.request("GET", "/metrics", &[], b"").status, 503);
+}

@@ -57,6 +57,37 @@ fn paths_and_headers_choose() {
 }
 
 #[test]
+fn a_component_may_have_another_prefix_or_none() {
+    let mut app = App::new();
+    let mut forecast = tool("forecast", true);
+    forecast["listed"] = json!("forecast");
+    let mut report = tool("report", false);
+    report["listed"] = json!("v2.report");
+    app.catalog(&[("weather", vec![forecast, report]), ("notes", vec![tool("add", false)])]);
+    assert_eq!(names(&list(&mut app, "/mcp", &[])), ["forecast", "v2.report", "notes__add"]);
+    assert_eq!(names(&list(&mut app, "/mcp", &[("x-mcp-toolsets", "weather")])), ["forecast", "v2.report"]);
+    assert_eq!(names(&list(&mut app, "/mcp/readonly", &[])), ["forecast"]);
+    for (path, name, known) in [
+        ("/mcp", "forecast", true),
+        ("/mcp", "v2.report", true),
+        ("/mcp", "notes__add", true),
+        ("/mcp", "weather__forecast", false),
+        ("/mcp", "weather__report", false),
+        ("/mcp", "report", false),
+        ("/mcp", "add", false),
+        ("/mcp/readonly", "forecast", true),
+        ("/mcp/readonly", "v2.report", false),
+        ("/mcp/x/weather", "forecast", true),
+        ("/mcp/x/weather", "report", true),
+        ("/mcp/x/weather", "v2.report", false),
+        ("/mcp/x/notes", "forecast", false),
+    ] {
+        let answer = body(&app.modern(path, &[], "tools/call", json!({"name": name})));
+        assert_eq!(answer.get("result").is_some(), known, "{path} {name}: {answer}");
+    }
+}
+
+#[test]
 fn a_long_list_comes_in_pages() {
     let mut app = App::new();
     let tools: Vec<Value> = (0..40)

@@ -111,19 +111,22 @@ impl App {
                 let name = tool["name"].as_str().unwrap();
                 let full = format!("{component}__{name}");
                 let read_only = tool["annotations"]["readOnlyHint"] == true;
+                let own = tool["listed"].as_str();
                 let mut listed = tool.clone();
-                listed["name"] = json!(full);
+                listed["name"] = json!(own.unwrap_or(&full));
                 list.push(listed);
-                index.push(json!({
-                    "name": full, "component": component, "tool": name, "readOnly": read_only, "scopes": [],
-                }));
+                index
+                    .push(json!({"component": component, "tool": name, "readOnly": read_only, "scopes": []}));
                 let record = json!({
-                    "component": component, "tool": name, "name": name, "readOnly": read_only, "scopes": [],
-                    "timeoutMs": 1000, "headers": tool["headers"].as_object().cloned().unwrap_or_default(),
+                    "component": component, "tool": name, "name": name, "listed": own, "readOnly": read_only,
+                    "scopes": [], "timeoutMs": 1000,
+                    "headers": tool["headers"].as_object().cloned().unwrap_or_default(),
                     "input": tool["inputSchema"], "output": tool["outputSchema"],
                 });
-                let hex: String = full.bytes().map(|byte| format!("{byte:02x}")).collect();
-                self.variables.insert(format!("tool_{hex}"), record.to_string());
+                for key in [Some(&*full), own].into_iter().flatten() {
+                    let hex: String = key.bytes().map(|byte| format!("{byte:02x}")).collect();
+                    self.variables.insert(format!("tool_{hex}"), record.to_string());
+                }
                 names.push(name.to_string());
             }
             entries.push(json!({"id": component, "tools": names, "dynamic": false}));
