@@ -3,6 +3,7 @@
 After each fault desired and actual are equal, nothing was pushed twice, and an app that served still does.
 """
 
+import json
 import time
 from collections.abc import Callable
 
@@ -255,6 +256,31 @@ def test_a_broken_version_is_rolled_back_while_the_old_one_serves(
     assert set(traffic.versions) == {"1", "3"}
     assert (traffic.versions[0], traffic.versions[-1]) == ("1", "3")
     assert not app.condition("Stalled")
+
+
+def test_a_namespace_that_is_deleted_is_left_alone(
+    cluster: Cluster, operator: Operator, namespace: str, push: Push
+) -> None:
+    weather = tool("weather", push("weather", "1", "forecast"))
+    apps = [App(cluster, namespace, weather, name=f"app-{n}").apply() for n in range(5)]
+    for app in apps:
+        app.wait()
+    since, told = operator.mark(), len(operator.log())
+    cluster.api.delete("v1", "Namespace", namespace)
+    wait_until("the namespace is gone", lambda: cluster.api.find("v1", "Namespace", namespace) is None, 120)
+    refused = [
+        f"{entry['verb']} {entry['requestURI']}"
+        for entry in operator.requests(since)
+        if f"/namespaces/{namespace}/" in entry["requestURI"] and entry["responseStatus"]["code"] == 403
+    ]
+    # The first refusal is how it learns of the deletion.
+    assert len(refused) <= len(apps), refused
+    complaints = [
+        line
+        for line in operator.log()[told:].splitlines()
+        if namespace in line and json.loads(line)["level"] != "info"
+    ]
+    assert not complaints
 
 
 def test_a_foreign_object_is_not_taken_over(cluster: Cluster, namespace: str, push: Push) -> None:

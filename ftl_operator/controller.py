@@ -31,7 +31,7 @@ from ftl_operator.rollout import SPEC_ANNOTATION
 from ftl_operator.schedule import LONG_WAIT, Schedule, interval
 from ftl_operator.settings import Settings
 from ftl_operator.status import Condition, finding, timestamp
-from ftl_operator.view import View
+from ftl_operator.view import SeenApp, View
 from ftl_operator.workqueue import Key, WorkQueue
 
 Json = dict[str, Any]
@@ -69,6 +69,7 @@ class Controller:
         self._reporter = Reporter(settings, kube, view)
         self._schedule = Schedule(settings, queue)
         self._memos: dict[Key, Memo] = {}
+        self._left_alone: dict[Key, tuple[str, float]] = {}
 
     def work(self, stopped: Callable[[], bool]) -> None:
         """Take apps from the queue and look at them, until `stopped`."""
@@ -92,7 +93,10 @@ class Controller:
         if seen is None or seen.deleting:
             # The cluster deletes what it owned: every object has an owner reference, and none a finalizer.
             self._memos.pop(key, None)
+            self._left_alone.pop(key, None)
             self._queue.forget(key)
+            return
+        if self._is_left_alone(key, seen):
             return
         started = time.perf_counter()
         body = seen.read()
@@ -104,7 +108,8 @@ class Controller:
             # Somebody else acts, or the app is gone; the watch will tell.
             return
         except TerminatingError:
-            # The app goes too; should it stay, it is looked at again.
+            # The app goes too, and everything that goes before it would wake it.
+            self._left_alone[key] = (seen.uid, time.monotonic() + LONG_WAIT)
             self._queue.add(key, LONG_WAIT)
             return
         except ConflictError:
@@ -117,6 +122,16 @@ class Controller:
             return
         metrics.RECONCILE_SECONDS.observe(time.perf_counter() - started)
         metrics.RECONCILES.labels(result).inc()
+
+    def _is_left_alone(self, key: Key, seen: SeenApp) -> bool:
+        """Whether the app's namespace was being deleted a moment ago, by the API server's own word."""
+        uid, until = self._left_alone.get(key, ("", 0.0))
+        left = until - time.monotonic()
+        if uid != seen.uid or left <= 0:
+            self._left_alone.pop(key, None)
+            return False
+        self._queue.add(key, left)
+        return True
 
     def _run(self, look: Look) -> str:
         """Do what can be done; what stops it becomes a part of the status. Returns the metric's result."""

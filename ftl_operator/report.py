@@ -7,7 +7,7 @@ from typing import Any
 
 from ftl_operator import apis, metrics
 from ftl_operator.errors import ClusterError
-from ftl_operator.kube import Kube
+from ftl_operator.kube import Kube, TerminatingError
 from ftl_operator.look import Look
 from ftl_operator.model import FtlApp
 from ftl_operator.settings import Settings
@@ -34,7 +34,11 @@ class Reporter:
         self._view = view
 
     def write(self, look: Look, app: FtlApp | None) -> bool:
-        """Write the status if it differs, and tell what changed. Returns whether it did."""
+        """Write the status if it differs, and tell what changed. Returns whether it did.
+
+        Raises:
+            ClusterError: The status was not written, or the namespace is being deleted.
+        """
         is_back = look.wanted is not None and look.running != look.wanted.image
         outcome = Outcome(
             generation=look.seen.generation,
@@ -82,6 +86,8 @@ class Reporter:
             try:
                 self._kube.post_event(look.key.namespace, made)
                 metrics.CLUSTER_WRITES.labels("create", "Event").inc()
+            except TerminatingError:
+                raise
             except ClusterError as error:
                 _log.warning("an event was not written: %s", error, extra=look.named)
 

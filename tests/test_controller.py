@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from ftl_operator import apis, controller
+from ftl_operator import apis, controller, metrics
 from ftl_operator.controller import Controller
 from ftl_operator.errors import ComponentError, Reason, RegistryError
 from ftl_operator.gates import WaitingError
@@ -419,6 +419,46 @@ def test_a_deleted_app_is_forgotten(world):
     world.look()
     assert world.wrote() == []
     assert world.queue.take(0) is None
+
+
+def test_an_app_whose_namespace_is_being_deleted_is_left_alone(world, caplog):
+    cluster = world.run()
+    world.wrote()
+    events, errors = len(cluster.events), count_errors()
+    cluster.is_terminating = True
+    for api, name in [found for found in cluster.objects if found[0] in apis.OWNED]:
+        cluster.delete(api, "ns", name, cluster.objects[api, name]["metadata"]["uid"])
+        world.wrote()
+        world.look()
+    assert cluster.refused == 1
+    assert world.wrote() == []
+    assert len(cluster.events) == events
+    assert count_errors() == errors
+    assert not caplog.records
+    # Whatever becomes of the namespace, it is not forgotten, and an app that comes anew is looked at at once.
+    world.now += 31
+    assert world.queue.take(0) == KEY
+    cluster.is_terminating = False
+    del cluster.objects[apis.FTL_APP, "tools"]
+    cluster.write_app(SPEC)
+    world.look()
+    assert "apply SpinApp/tools" in world.wrote()
+
+
+def test_an_event_that_is_refused_for_that_is_enough_to_know(world):
+    world.cluster.is_terminating = True
+    world.cluster.write_app({**SPEC, "tools": []})
+    world.look(5)
+    assert world.cluster.refused == 1
+
+
+def count_errors():
+    return sum(
+        sample.value
+        for metric in metrics.ERRORS.collect()
+        for sample in metric.samples
+        if sample.name.endswith("_total")
+    )
 
 
 def test_a_defect_is_an_outcome_and_its_text_stays_in_the_log(world, caplog):

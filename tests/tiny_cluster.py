@@ -10,7 +10,7 @@ import itertools
 from ftl_operator import apis
 from ftl_operator.errors import ClusterError
 from ftl_operator.fence import Fence
-from ftl_operator.kube import ConflictError, NotFoundError
+from ftl_operator.kube import ConflictError, NotFoundError, TerminatingError
 from ftl_operator.rollout import SPEC_ANNOTATION
 
 APP = {"apiVersion": "ftl.tools/v1alpha1", "kind": "FtlApp"}
@@ -27,7 +27,9 @@ class TinyCluster:
         self.events = []
         self.pod_list = []
         self.refuses = set()
+        self.is_terminating = False
         self.fence = Fence()
+        self.refused = 0
         self._numbers = itertools.count(100)
 
     # As people, spin-operator and the cluster's controllers act
@@ -108,6 +110,8 @@ class TinyCluster:
         api, name = apis.api_of(manifest), manifest["metadata"]["name"]
         if api in self.refuses:
             raise ClusterError(f"{api.kind} is refused")
+        if (api, name) not in self.objects:
+            self._refuse_new()
         self.writes.append(f"apply {api.kind}/{name}")
         self.put(api, copy.deepcopy(manifest), name)
         return copy.deepcopy(self.objects[api, name])
@@ -134,7 +138,13 @@ class TinyCluster:
         return copy.deepcopy(found)
 
     def post_event(self, namespace, event):
+        self._refuse_new()
         self.events.append((event["type"], event["reason"]))
+
+    def _refuse_new(self):
+        if self.is_terminating:
+            self.refused += 1
+            raise TerminatingError("the namespace is being terminated")
 
     def _tell(self, api, name):
         return self.view.see(api, copy.deepcopy(self.objects[api, name]))
