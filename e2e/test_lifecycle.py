@@ -279,6 +279,64 @@ def _ready(app: App) -> int:
     return app.deployment()["status"].get("readyReplicas", 0)
 
 
+def test_an_executor_that_makes_no_deployment(
+    cluster: Cluster, operator: Operator, namespace: str, push: Push
+) -> None:
+    spin = "core.spinkube.dev/v1alpha1"
+    external = {
+        "apiVersion": spin,
+        "kind": "SpinAppExecutor",
+        "metadata": {"name": "external", "namespace": namespace},
+        "spec": {"createDeployment": False},
+    }
+    cluster.api.apply(external)
+    app = App(
+        cluster,
+        namespace,
+        tool("weather", push("weather", "1", "forecast")),
+        runtime={"executor": "external", "replicas": 2},
+    ).apply()
+    app.wait(reason="NoDeployment")
+    assert app.condition("Available")["status"] == "Unknown", app.explain()
+    # spin-operator makes the Service, and it leads nowhere.
+    app.wait("Verified", "Unknown", reason="NotVerified")
+    assert not app.pods()
+
+    def report(status: str, message: str) -> None:
+        condition = {
+            "type": "Available",
+            "status": status,
+            "reason": "Scheduled",
+            "message": message,
+            "lastTransitionTime": dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+        said = {"conditions": [condition], "activeScheduler": "external", "readyReplicas": 2}
+        cluster.api.merge(app.spin_app(), {"status": said}, "status")
+
+    report("False", "no node has room")
+    app.wait("Ready", "False", reason="NoDeployment")
+    assert "no node has room" in app.condition("Available")["message"]
+    report("True", "2 instances")
+    app.wait(reason="Succeeded")
+    assert app.status()["readyReplicas"] == 2
+    since = operator.mark()
+    app.nudge()
+    assert not operator.changes(since, namespace)
+
+    del app.spec["runtime"]["replicas"]
+    app.spec["runtime"]["autoscaling"] = {"minReplicas": 1, "maxReplicas": 3, "scaler": "keda-http"}
+    app.apply().wait("Stalled", reason="NoDeployment")
+    assert "spec.runtime.autoscaling" in app.condition("Stalled")["message"]
+    # The same app where spin-operator runs it, and where that runtime's old report says nothing.
+    del app.spec["runtime"]["autoscaling"]
+    app.spec["runtime"]["executor"] = "containerd-shim-spin"
+    app.apply().wait(reason="Succeeded", seconds=90)
+    assert app.mcp.tools() == ["weather__forecast"]
+    app.spec["runtime"]["executor"] = "external"
+    app.apply().wait(reason="NoDeployment", seconds=90)
+    wait_until("the pods are gone", lambda: not app.pods(), 60)
+
+
 def test_replicas_follow_the_spec(cluster: Cluster, namespace: str, push: Push) -> None:
     app = App(cluster, namespace, tool("weather", push("weather", "1", "forecast"))).apply()
     app.wait()

@@ -9,6 +9,7 @@ from ftl_operator.drift import is_current, stamped
 from ftl_operator.errors import ClusterError, Reason
 from ftl_operator.kube import ConflictError, Kube
 from ftl_operator.manifests import Manifests
+from ftl_operator.manifests_external import check_without_deployment
 from ftl_operator.manifests_spinapp import SUSPENDED_ANNOTATION
 from ftl_operator.model import FtlApp
 from ftl_operator.view import View, owner_of
@@ -95,10 +96,21 @@ class Applier:
             self._scale(key, least)
         return marked
 
+    def makes_deployment(self, app: FtlApp) -> bool:
+        """Whether the app's executor makes a Deployment; one that is not there, and may come, would."""
+        return self._view.executor(app.metadata.namespace, app.spec.runtime.executor) is not False
+
     def check_executor(self, app: FtlApp) -> None:
-        """Raise ClusterError if the app's executor is not in its namespace."""
+        """See that the app's executor is there, and that the spec asks for nothing that it cannot do.
+
+        Raises:
+            ClusterError: It is not in the app's namespace.
+            SpecError: It makes no Deployment, and the spec needs one.
+        """
         name = app.spec.runtime.executor
-        if not self._view.has_executor(app.metadata.namespace, name):
+        if not self.makes_deployment(app):
+            check_without_deployment(app)
+        elif not app.spec.suspend and self._view.executor(app.metadata.namespace, name) is None:
             raise ClusterError(
                 f"there is no SpinAppExecutor {name!r} in the namespace {app.metadata.namespace!r}",
                 reason=Reason.EXECUTOR_MISSING,

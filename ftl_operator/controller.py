@@ -20,6 +20,7 @@ from ftl_operator.history import Version
 from ftl_operator.kube import ConflictError, Kube, NotFoundError, TerminatingError
 from ftl_operator.look import Look, Memo, measured
 from ftl_operator.manifests import Manifests, endpoint, manifests
+from ftl_operator.manifests_external import without_deployment
 from ftl_operator.manifests_spinapp import INPUTS_ANNOTATION, SOURCES_ANNOTATION, Release
 from ftl_operator.model import FtlApp
 from ftl_operator.observe import Observer
@@ -27,7 +28,6 @@ from ftl_operator.reconcile import Steps
 from ftl_operator.refs import parse_reference
 from ftl_operator.release import Released, Releaser
 from ftl_operator.report import Reporter, deadline
-from ftl_operator.rollout import SPEC_ANNOTATION
 from ftl_operator.schedule import LONG_WAIT, Schedule, interval
 from ftl_operator.settings import Settings
 from ftl_operator.status import Condition, finding, timestamp
@@ -160,11 +160,8 @@ class Controller:
     def _bring(self, look: Look, app: FtlApp) -> None:
         """Find what the app should run, and have the cluster run it."""
         live = self._applier.live_spin_app(look.key, look.seen.uid)
-        if app.spec.suspend:
-            released = _suspended(live, self._settings)
-        else:
-            self._applier.check_executor(app)
-            released = self._release(look, app)
+        self._applier.check_executor(app)
+        released = _suspended(live, self._settings) if app.spec.suspend else self._release(look, app)
         if released is None:
             return
         look.facts |= released.facts
@@ -175,6 +172,8 @@ class Controller:
         self._wait_for_a_turn(look, app, live)
         release = replace(released.release, image=parse_reference(look.running))
         desired = manifests(app, release, self._settings, self._kube.serves())
+        if not self._applier.makes_deployment(app):
+            desired = without_deployment(desired)
         with look.steps.enter("apply"):
             resumed = self._applier.scale(app, live)
             written = self._applier.apply(app, desired)
@@ -236,13 +235,11 @@ class Controller:
 
     def _observe(self, look: Look, app: FtlApp | None) -> None:
         live = self._applier.live_spin_app(look.key, look.seen.uid)
-        annotations = ((live or {}).get("spec") or {}).get("deploymentAnnotations") or {}
         with look.steps.enter("observe"):
-            look.observed = self._observer.see(look.key, annotations.get(SPEC_ANNOTATION, ""))
-        rollout = look.observed.rollout
-        if app is None or app.spec.suspend or not look.running or rollout is None:
+            look.observed = self._observer.see(look.key, live or {})
+        if app is None or app.spec.suspend or not look.running or not look.observed.is_there:
             return
-        if not look.observed.is_complete or rollout.is_scaled_to_zero:
+        if not look.observed.is_complete or look.observed.is_scaled_to_zero:
             self._go_back_if_late(look, app)
             return
         tools = look.facts.get("tools") or look.status.get("tools") or ()
@@ -261,8 +258,7 @@ class Controller:
     def _go_back_if_late(self, look: Look, app: FtlApp) -> None:
         allowed = deadline(app, self._settings)
         left = history.seconds_left(look.entries, look.running, allowed, look.now)
-        rollout = look.observed.rollout
-        if left is None or (rollout is not None and rollout.is_scaled_to_zero):
+        if left is None or look.observed.is_scaled_to_zero:
             return
         look.delay = max(left, 0.1)
         if left > 0:

@@ -77,6 +77,8 @@ class Reason(StrEnum):
     """The cluster lacks the API of a kind that the spec asks for. Install it or remove the field."""
     EXECUTOR_MISSING = "ExecutorMissing"
     """There is no SpinAppExecutor of that name in the namespace. Create it or set `runtime.executor`."""
+    NO_DEPLOYMENT = "NoDeployment"
+    """The executor makes no Deployment: what needs one is refused, and what runs is told by the SpinApp."""
     CLUSTER_UNAVAILABLE = "ClusterUnavailable"
     """The API server refused or failed a request. It is tried again."""
     CONFLICT = "Conflict"

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from ftl_operator.executors import Report
 from ftl_operator.gates import COME_BACK, WaitingError
 from ftl_operator.kube import Kube
 from ftl_operator.manifests_spinapp import probe_token
 from ftl_operator.model import Access, FtlApp
 from ftl_operator.ownership import POD_LABEL
 from ftl_operator.probe import Probe
-from ftl_operator.rollout import Rollout, pod_cause
+from ftl_operator.rollout import SPEC_ANNOTATION, Rollout, pod_cause
 from ftl_operator.settings import Settings
 from ftl_operator.status import Condition, Finding, finding
 from ftl_operator.view import View
@@ -27,16 +28,30 @@ class Seen:
         rollout: Its Deployment's numbers, if there is one.
         is_current: Whether they are about the SpinApp as it was applied last.
         cause: Why its pods do not become ready.
+        report: What its SpinApp says, if its executor makes no Deployment.
     """
 
     rollout: Rollout | None
     is_current: bool
     cause: str
+    report: Report | None = None
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is anything that can be observed."""
+        return self.rollout is not None or self.report is not None
 
     @property
     def is_complete(self) -> bool:
-        """Whether all pods run what was applied last and are available."""
+        """Whether all pods run what was applied last and are available, as far as anything tells."""
+        if self.report is not None:
+            return self.report.may_serve
         return self.rollout is not None and self.is_current and self.rollout.is_complete
+
+    @property
+    def is_scaled_to_zero(self) -> bool:
+        """Whether nobody asks for a pod and none is left."""
+        return self.rollout is not None and self.rollout.is_scaled_to_zero
 
 
 class Observer:
@@ -57,14 +72,20 @@ class Observer:
         # An app that does not answer holds a worker until the timeout; half of them stay free.
         self._slots = threading.BoundedSemaphore(max(1, settings.workers // 2))
 
-    def see(self, key: Key, spec_digest: str) -> Seen:
+    def see(self, key: Key, spin_app: Mapping[str, Any]) -> Seen:
         """What is seen without asking the app.
 
         Args:
             key: The app.
-            spec_digest: The digest of its SpinApp's spec; empty if that is not known.
+            spin_app: Its SpinApp; empty if there is none.
         """
+        spec = spin_app.get("spec") or {}
+        if self._view.executor(key.namespace, spec.get("executor", "")) is False:
+            # Another executor's Deployment may be there for a moment.
+            report = self._view.report(key)
+            return Seen(None, report.is_current, "" if report.may_serve else str(report), report)
         rollout = self._view.rollout(key)
+        spec_digest = (spec.get("deploymentAnnotations") or {}).get(SPEC_ANNOTATION, "")
         if rollout is None:
             return Seen(None, False, "")
         is_current = not spec_digest or rollout.spec_digest == spec_digest

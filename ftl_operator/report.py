@@ -11,8 +11,9 @@ from ftl_operator.kube import Kube, TerminatingError
 from ftl_operator.look import Look
 from ftl_operator.model import FtlApp
 from ftl_operator.settings import Settings
-from ftl_operator.status import Observed, Outcome, status_after
+from ftl_operator.status import Observed, Outcome
 from ftl_operator.transitions import event, transitions
+from ftl_operator.verdict import status_after
 from ftl_operator.view import View
 
 Json = dict[str, Any]
@@ -54,6 +55,7 @@ class Reporter:
             rollout=look.observed.rollout,
             is_current=look.observed.is_current,
             cause=look.observed.cause,
+            report=look.observed.report,
             probe=look.probe,
             rolled_back=look.wanted.image if is_back and look.wanted else "",
             deadline_seconds=deadline(app, self._settings),

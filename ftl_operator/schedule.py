@@ -43,8 +43,7 @@ class Schedule:
             self._queue.retry(key)
             return "retry"
         self._queue.succeeded(key)
-        rollout = look.observed.rollout
-        if look.running and not look.observed.is_complete and not (rollout and rollout.is_scaled_to_zero):
+        if look.running and not look.observed.is_complete and not look.observed.is_scaled_to_zero:
             since = history.elapsed(look.entries, look.running, look.now)
             self._queue.add(key, min(SELDOM, max(SOON, since / 3)))
         spread = random.uniform(0.9, 1.1)  # noqa: S311 - spreads load

@@ -16,6 +16,7 @@ from typing import Any
 from ftl_operator import apis
 from ftl_operator.apis import Api
 from ftl_operator.drift import DIGEST_ANNOTATION
+from ftl_operator.executors import Report, makes_deployment, report_of
 from ftl_operator.history import Result
 from ftl_operator.rollout import Rollout, rollout_of
 from ftl_operator.sources import SeenSource, Source, seen_source, sources_of
@@ -75,7 +76,8 @@ class View:
         self._owned: dict[Key, dict[tuple[Api, str], SeenOwned]] = {}
         self._owner: dict[tuple[Api, str, str], Key] = {}
         self._rollouts: dict[Key, Rollout] = {}
-        self._executors: set[Key] = set()
+        self._executors: dict[Key, bool] = {}
+        self._reports: dict[Key, Report] = {}
         self._sources: dict[tuple[str, str, str], SeenSource] = {}
         self._places: dict[tuple[Api, str, str], int] = {}
 
@@ -106,9 +108,13 @@ class View:
         """The state of the app's Deployment, if there is one."""
         return self._rollouts.get(key)
 
-    def has_executor(self, namespace: str, name: str) -> bool:
-        """Whether the namespace has such a SpinAppExecutor."""
-        return Key(namespace, name) in self._executors
+    def executor(self, namespace: str, name: str) -> bool | None:
+        """Whether a SpinAppExecutor makes a Deployment; None if the namespace has no such one."""
+        return self._executors.get(Key(namespace, name))
+
+    def report(self, key: Key) -> Report:
+        """What the status of the app's SpinApp says."""
+        return self._reports.get(key, Report())
 
     def source(self, kind: str, namespace: str, name: str) -> SeenSource | None:
         """What is known of a Secret or ConfigMap, if it exists."""
@@ -135,10 +141,11 @@ class View:
             if api == apis.DEPLOYMENT:
                 return self._see_rollout(key, body, gone=gone)
             if api == apis.SPIN_APP_EXECUTOR:
-                return self._see_executor(key, gone=gone)
+                return self._see_executor(key, body, gone=gone)
             woken = self._see_source(api, key, body, gone=gone) if api in _SOURCES else []
             if api in apis.OWNED:
-                woken += self._see_owned(api, key, body, gone=gone)
+                reported = self._see_report(key, body, gone=gone) if api == apis.SPIN_APP else []
+                woken += self._see_owned(api, key, body, gone=gone) or reported
             return woken
 
     def _see_app(self, key: Key, body: Body, *, gone: bool) -> list[Key]:
@@ -205,14 +212,19 @@ class View:
         self._rollouts[key] = rollout_of(body)
         return [key] if old != self._rollouts[key] and key in self._apps else []
 
-    def _see_executor(self, key: Key, *, gone: bool) -> list[Key]:
-        if gone:
-            self._executors.discard(key)
-        elif key in self._executors:
-            return []
-        else:
-            self._executors.add(key)
-        return [app for app in self._apps if app.namespace == key.namespace]
+    def _see_report(self, key: Key, body: Body, *, gone: bool) -> list[Key]:
+        old = self._reports.pop(key, Report())
+        self._reports |= {} if gone else {key: report_of(body)}
+        # Of a Deployment, its own watch tells more and sooner.
+        executor = Key(key.namespace, (body.get("spec") or {}).get("executor", ""))
+        is_news = self._executors.get(executor) is False and self._reports.get(key, old) != old
+        return [key] if is_news and key in self._apps else []
+
+    def _see_executor(self, key: Key, body: Body, *, gone: bool) -> list[Key]:
+        old = self._executors.pop(key, None)
+        self._executors |= {} if gone else {key: makes_deployment(body)}
+        is_news = self._executors.get(key) != old
+        return [app for app in self._apps if is_news and app.namespace == key.namespace]
 
     def _see_source(self, api: Api, key: Key, body: Body, *, gone: bool) -> list[Key]:
         place = (api.kind, key.namespace, key.name)

@@ -13,7 +13,7 @@ from ftl_operator.observe import Observer
 from ftl_operator.refs import parse_reference
 from ftl_operator.release import Released
 from ftl_operator.settings import Settings
-from ftl_operator.status import PIPELINE, false, true
+from ftl_operator.status import PIPELINE, false, true, unknown
 from ftl_operator.view import View
 from ftl_operator.workqueue import Key, WorkQueue
 from tests.tiny_cluster import TinyCluster
@@ -419,6 +419,99 @@ def test_a_deleted_app_is_forgotten(world):
     world.look()
     assert world.wrote() == []
     assert world.queue.take(0) is None
+
+
+EXTERNAL = SPEC | {"runtime": {"executor": "external"}}
+UP = {"type": "Available", "status": "True", "reason": "Scheduled", "message": "3 instances"}
+
+
+@pytest.fixture
+def external(world):
+    """A world with an executor that makes no Deployment."""
+    world.cluster.put(apis.SPIN_APP_EXECUTOR, {"spec": {"createDeployment": False}}, "external")
+    return world
+
+
+def test_without_a_deployment_an_app_is_as_available_as_its_spin_app_says(external):
+    cluster = external.cluster
+    cluster.write_app(EXTERNAL)
+    external.look()
+    # spin-operator's webhook refuses these then.
+    assert not {"deploymentAnnotations", "podAnnotations"} & set(
+        cluster.objects[apis.SPIN_APP, "tools"]["spec"]
+    )
+    # Nobody says anything yet, and the app answers through its Service.
+    assert cluster.condition("Available") == ("Unknown", "NoDeployment")
+    assert cluster.condition("Verified") == ("True", "ToolsVerified")
+    assert cluster.condition("Ready") == ("True", "NoDeployment")
+    assert cluster.report(conditions=[UP | {"status": "False", "message": "no node"}]) == [KEY]
+    external.look()
+    assert cluster.condition("Available") == ("False", "NoDeployment")
+    assert "no node" in cluster.message("Available")
+    assert cluster.condition("Ready") == ("False", "NoDeployment")
+    assert cluster.condition("Reconciling") == ("True", "Progressing")
+    assert cluster.report(conditions=[UP], readyReplicas=3) == [KEY]
+    external.look()
+    assert cluster.condition("Available") == ("True", "NoDeployment")
+    assert cluster.condition("Ready") == ("True", "Succeeded")
+    assert cluster.status["readyReplicas"] == 3
+    assert cluster.status["history"][0]["result"] == "Serving"
+    external.wrote()
+    external.look(3)
+    assert external.wrote() == []
+
+
+def test_without_a_deployment_an_app_that_cannot_be_asked_is_ready_and_not_verified(external):
+    external.asked.answer = unknown("the app could not be asked", Reason.NOT_VERIFIED)
+    external.cluster.write_app(EXTERNAL)
+    external.look()
+    external.cluster.report(conditions=[UP])
+    external.look()
+    assert external.cluster.condition("Verified") == ("Unknown", "NotVerified")
+    assert external.cluster.condition("Ready") == ("True", "Succeeded")
+
+
+@pytest.mark.parametrize(
+    ("spec", "field"),
+    [
+        ({"suspend": True}, "spec.suspend"),
+        ({"runtime": {"autoscaling": {"maxReplicas": 3, "cpu": 80}}}, "spec.runtime.autoscaling"),
+        ({"runtime": {"podAnnotations": {"a": "b"}}}, "spec.runtime.podAnnotations"),
+    ],
+)
+def test_what_needs_a_deployment_is_refused_without_one_and_granted_once_there_is_one(external, spec, field):
+    cluster = external.cluster
+    resources = {"resources": {"limits": {"cpu": "1"}}}
+    runtime = {"runtime": {"executor": "external", **resources, **spec.get("runtime", {})}}
+    cluster.write_app({**SPEC, **spec, **runtime})
+    external.look()
+    assert cluster.condition("Stalled") == ("True", "NoDeployment")
+    assert cluster.message("Stalled").startswith(field)
+    assert (apis.SPIN_APP, "tools") not in cluster.objects
+    assert cluster.put(apis.SPIN_APP_EXECUTOR, {"spec": {"createDeployment": True}}, "external") == [KEY]
+    external.look()
+    assert cluster.condition("Stalled") is None
+
+
+def test_a_version_that_its_spin_app_calls_unavailable_for_too_long_gives_way(external):
+    cluster = external.cluster
+    cluster.write_app(EXTERNAL)
+    external.look()
+    cluster.report(conditions=[UP | {"observedGeneration": 1}])
+    external.look()
+    assert cluster.status["history"][0]["result"] == "Serving"
+    external.versions.number = 2
+    cluster.write_app({**EXTERNAL, "description": "new"})
+    external.look()
+    assert cluster.condition("Ready") == ("False", "RollingOut")
+    cluster.report(conditions=[UP | {"observedGeneration": 2, "status": "False", "message": "it traps"}])
+    external.look()
+    assert cluster.condition("Ready") == ("False", "NoDeployment")
+    external.skew = timedelta(seconds=601)
+    external.look(2)
+    assert cluster.status["image"] == str(image(1))
+    assert cluster.condition("Stalled") == ("True", "RolledBack")
+    assert "it traps" in cluster.status["history"][0]["message"]
 
 
 def test_an_app_whose_namespace_is_being_deleted_is_left_alone(world, caplog):

@@ -13,10 +13,10 @@ from ftl_operator.status import (
     Outcome,
     false,
     finding,
-    status_after,
     true,
     unknown,
 )
+from ftl_operator.verdict import status_after
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=5)

@@ -2,6 +2,7 @@ import pytest
 
 from ftl_operator import apis
 from ftl_operator.drift import DIGEST_ANNOTATION
+from ftl_operator.executors import Report
 from ftl_operator.sources import sources_of
 from ftl_operator.view import TRIGGER_ANNOTATION, View, owner_of
 from ftl_operator.workqueue import Key
@@ -150,9 +151,35 @@ def test_an_executor_wakes_its_namespace_once():
     executor = {"metadata": {"namespace": "ns", "name": "containerd-shim-spin"}}
     assert view.see(apis.SPIN_APP_EXECUTOR, executor) == [A]
     assert view.see(apis.SPIN_APP_EXECUTOR, executor) == []
-    assert view.has_executor("ns", "containerd-shim-spin")
+    assert view.executor("ns", "containerd-shim-spin") is True
+    assert view.see(apis.SPIN_APP_EXECUTOR, executor | {"spec": {"createDeployment": False}}) == [A]
+    assert view.executor("ns", "containerd-shim-spin") is False
     assert view.see(apis.SPIN_APP_EXECUTOR, executor, gone=True) == [A]
-    assert not view.has_executor("ns", "containerd-shim-spin")
+    assert view.executor("ns", "containerd-shim-spin") is None
+
+
+def test_a_spin_apps_status_is_news_only_where_no_deployment_tells_more():
+    def spin_app(version, executor, ready):
+        made = owned(version=version)
+        return made | {"spec": {"executor": executor}, "status": reported(ready)}
+
+    view = View()
+    view.see(apis.FTL_APP, app())
+    for name, makes in (("shim", True), ("external", False)):
+        executor = {"metadata": {"namespace": "ns", "name": name}, "spec": {"createDeployment": makes}}
+        view.see(apis.SPIN_APP_EXECUTOR, executor)
+    assert view.see(apis.SPIN_APP, spin_app("1", "shim", 1)) == [A]
+    assert view.see(apis.SPIN_APP, spin_app("2", "shim", 2)) == []
+    assert view.see(apis.SPIN_APP, spin_app("3", "external", 2)) == [A]
+    assert view.see(apis.SPIN_APP, spin_app("4", "external", 2)) == []
+    assert view.see(apis.SPIN_APP, spin_app("5", "external", 3)) == [A]
+    assert view.report(A).ready == 3
+    assert view.see(apis.SPIN_APP, spin_app("5", "external", 3), gone=True) == [A]
+    assert view.report(A) == Report()
+
+
+def reported(ready):
+    return {"readyReplicas": ready, "conditions": [{"type": "Available", "status": "True", "reason": "Up"}]}
 
 
 def test_a_deployment_wakes_its_app_when_its_numbers_change():

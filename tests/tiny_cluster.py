@@ -81,6 +81,11 @@ class TinyCluster:
         }
         return self.put(apis.DEPLOYMENT, body)
 
+    def report(self, **status):
+        """Have the SpinApp's status be as another runtime than spin-operator's Deployment writes it."""
+        spin = self.objects[apis.SPIN_APP, "tools"]
+        return self.put(apis.SPIN_APP, {**spin, "status": status})
+
     @property
     def status(self):
         """The FtlApp's status."""
@@ -113,7 +118,12 @@ class TinyCluster:
         if (api, name) not in self.objects:
             self._refuse_new()
         self.writes.append(f"apply {api.kind}/{name}")
-        self.put(api, copy.deepcopy(manifest), name)
+        old = self.objects.get((api, name), {})
+        made = copy.deepcopy(manifest)
+        generation = old.get("metadata", {}).get("generation", 0)
+        made["metadata"]["generation"] = generation + (old.get("spec") != made.get("spec"))
+        kept = {"status": old["status"]} if "status" in old else {}
+        self.put(api, {**made, **kept}, name)
         return copy.deepcopy(self.objects[api, name])
 
     def delete(self, api, namespace, name, uid):

@@ -15,7 +15,8 @@ from ftl_operator.errors import (
     SpecError,
 )
 from ftl_operator.rollout import Rollout
-from ftl_operator.status import PIPELINE, Observed, Outcome, false, status_after, true, unknown
+from ftl_operator.status import PIPELINE, Observed, Outcome, false, true, unknown
+from ftl_operator.verdict import status_after
 
 NOW = datetime(2026, 7, 28, tzinfo=UTC)
 GENERATION = 3
