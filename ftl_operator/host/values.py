@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from wasmtime import component as wc
 
-from . import capi
+from . import capi, vectors
 from .interface import Err, Ok, Trap
 
 if TYPE_CHECKING:
@@ -55,29 +55,19 @@ def _string() -> tuple[Lift, Lower]:
     return (lambda _g, a: capi.text(a + capi.BODY)), lower
 
 
-def _lift_bytes(_guest: "Guest", address: int) -> bytes:
-    size = capi.word(address + capi.BODY)
-    return (
-        ctypes.string_at(capi.word(address + 16), size * capi.VAL_SIZE)[capi.BODY :: capi.VAL_SIZE]
-        if size
-        else b""
-    )
-
-
-def _lower_bytes(_guest: "Guest", value: bytes, address: int) -> None:
-    size = len(value)
-    capi.set_kind(address, capi.LIST)
-    capi.list_new(address + capi.BODY, size)
-    if size:
-        cells = bytearray(size * capi.VAL_SIZE)
-        cells[:: capi.VAL_SIZE] = bytes((capi.U8,)) * size
-        cells[capi.BODY :: capi.VAL_SIZE] = value
-        ctypes.memmove(capi.word(address + 16), (ctypes.c_char * len(cells)).from_buffer(cells), len(cells))
+def _is_header(ty: wc.ValType) -> bool:
+    """Whether a type is `tuple<field-name, field-value>`, of which every message has a list."""
+    if not isinstance(ty, wc.TupleType) or len(ty.elements) != 2:
+        return False
+    name, value = ty.elements
+    return isinstance(name, wc.String) and isinstance(value, wc.ListType) and isinstance(value.element, wc.U8)
 
 
 def _list(element: wc.ValType) -> tuple[Lift, Lower]:
     if isinstance(element, wc.U8):
-        return _lift_bytes, _lower_bytes
+        return vectors.lift_bytes, vectors.lower_bytes
+    if _is_header(element):
+        return vectors.lift_headers, vectors.lower_headers
     lift_one, lower_one = codec(element)
 
     def lift(guest: "Guest", address: int) -> list[Any]:

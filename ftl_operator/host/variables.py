@@ -53,9 +53,16 @@ class ComponentVariables:
     def __init__(self, templates: Mapping[str, str], values: Mapping[str, str | None]) -> None:
         self._templates = templates
         self._values = values
+        self._known: dict[str, str] = {}
 
     def get(self, name: str) -> str:
         """The value of a component variable. Raises VariableError."""
+        known = self._known.get(name)
+        if known is None:
+            known = self._known[name] = self._find(name)
+        return known
+
+    def _find(self, name: str) -> str:
         if not _NAME.fullmatch(name):
             raise VariableError("invalid-name", f"{name!r} is not a variable name")
         if name not in self._templates:
