@@ -13,7 +13,6 @@ from ftl_operator import __version__, apis, logs, metrics
 from ftl_operator.auth import Preflight, gateway_policies
 from ftl_operator.components import Inspector
 from ftl_operator.controller import Controller
-from ftl_operator.credentials import Credentials
 from ftl_operator.errors import ClusterError, FtlError, Reason
 from ftl_operator.gates import Gates
 from ftl_operator.host.componentize import componentize
@@ -24,6 +23,7 @@ from ftl_operator.inspections import Inspections
 from ftl_operator.issuer_http import IssuerSettings
 from ftl_operator.kube import Kube
 from ftl_operator.lease import Leadership
+from ftl_operator.logins import OwnLogins
 from ftl_operator.model import FtlApp
 from ftl_operator.observe import Observer
 from ftl_operator.operator import Operator
@@ -127,9 +127,7 @@ def outside(settings: Settings, kube: Kube) -> Outside:
     return Outside(
         read=kube.get,
         registry=registry,
-        operator=Credentials.from_docker_config(settings.docker_config)
-        if settings.docker_config
-        else Credentials(),
+        operator=OwnLogins(settings.docker_config),
         inspector=inspector_of(settings, registry),
         fence=kube.fence,
         authorize=lambda app: preflight.authorize(app, config_reader(kube, app)),

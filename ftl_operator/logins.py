@@ -2,13 +2,15 @@
 
 import base64
 import json
+import logging
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from ftl_operator import apis
 from ftl_operator.credentials import Credentials
-from ftl_operator.errors import ClusterError, Reason
+from ftl_operator.errors import ClusterError, Reason, RegistryError
 from ftl_operator.model import FtlApp
 from ftl_operator.refs import Repository
 from ftl_operator.settings import Settings
@@ -16,6 +18,55 @@ from ftl_operator.view import View
 
 ReadObject = Callable[[apis.Api, str, str], dict[str, Any] | None]
 """Gives an object of the cluster by kind, namespace and name."""
+
+_log = logging.getLogger(__name__)
+
+
+class OwnLogins:
+    """The operator's own logins, as a Docker configuration file has them now.
+
+    In a pod the file is a Secret's, and the kubelet replaces it within a minute or two of a change; it is
+    read again when it is not the file that was read last. Safe to use from several threads.
+
+    Args:
+        path: The file; None if the operator has no logins of its own.
+
+    Raises:
+        RegistryError: The file cannot be used.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._stamp: tuple[int, ...] = ()
+        self._credentials = Credentials()
+        if path is not None:
+            self._stamp, self._credentials = _stamp(path), Credentials.from_docker_config(path)
+
+    def now(self) -> Credentials:
+        """The logins. A new file that cannot be used is told in the log, and the last good one stays."""
+        if self._path is None:
+            return self._credentials
+        with self._lock:
+            stamp = _stamp(self._path)
+            if stamp != self._stamp:
+                # The stamp is from before the file is read, so a change meanwhile is seen the next time.
+                self._stamp = stamp
+                try:
+                    self._credentials = Credentials.from_docker_config(self._path)
+                    _log.info("the operator's own logins were read again")
+                except RegistryError as error:
+                    _log.warning("the operator's own logins stay as they were: %s", error)
+            return self._credentials
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    """What tells one file from its next version; empty without a file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 class Logins:
@@ -25,11 +76,11 @@ class Logins:
         settings: The operator's settings.
         view: Which Secrets there are.
         read: Reads them.
-        operator: The operator's own logins. Used for nothing but its own publish repository: otherwise
+        operator: Gives the operator's own logins. Used for nothing but its own publish repository: otherwise
             whoever may write an FtlApp could read and write what only the operator may.
     """
 
-    def __init__(self, settings: Settings, view: View, read: ReadObject, operator: Credentials) -> None:
+    def __init__(self, settings: Settings, view: View, read: ReadObject, operator: OwnLogins) -> None:
         self._settings = settings
         self._view = view
         self._read = read
@@ -50,7 +101,7 @@ class Logins:
             # First, so that it decides for the target even if a pull secret knows the registry too.
             return self._login(app, app.spec.publish.secret_ref.name, "spec.publish.secretRef").then(own)
         default = self._settings.default_repository(app.metadata.namespace, app.metadata.name)
-        login = self._operator.find(target) if target == default else None
+        login = self._operator.now().find(target) if target == default else None
         if login is None:
             return own
         entry = {

@@ -13,14 +13,13 @@ from typing import Any
 
 from ftl_operator.components import Inspector
 from ftl_operator.compose import GatewayAuth
-from ftl_operator.credentials import Credentials
 from ftl_operator.errors import ClusterError, Reason
 from ftl_operator.fence import Fence
 from ftl_operator.findings import auth_finding, facts_of, resolved_finding
 from ftl_operator.gates import Gates
 from ftl_operator.inspect import Component
 from ftl_operator.inspections import Inspections
-from ftl_operator.logins import Logins, ReadObject
+from ftl_operator.logins import Logins, OwnLogins, ReadObject
 from ftl_operator.manifests_spinapp import Release, pod_sources
 from ftl_operator.model import FtlApp, UpdatePolicy
 from ftl_operator.reconcile import (
@@ -65,7 +64,7 @@ class Outside:
     Args:
         read: Reads an object of the cluster.
         registry: Registries, without anybody's credentials.
-        operator: The operator's own credentials; used for nothing but its own publish repository, for
+        operator: The operator's own logins; used for nothing but its own publish repository, for
             otherwise whoever may write an FtlApp could read and write what only the operator may.
         inspector: Inspects components.
         authorize: Checks `spec.auth`.
@@ -75,7 +74,7 @@ class Outside:
 
     read: ReadObject
     registry: Registry
-    operator: Credentials
+    operator: OwnLogins
     inspector: Inspector
     authorize: Authorize
     gateway: Layer

@@ -43,7 +43,7 @@ class Settings(BaseModel):
     publish_pull_secrets: Names = ()
     """Names of image pull secrets, expected in the app's namespace, that every SpinApp gets."""
     docker_config: Path | None = None
-    """A Docker `config.json` with the operator's own registry credentials."""
+    """A Docker `config.json` with the operator's own registry credentials; read again when it changes."""
     allowed_registries: Names = ("*",)
     """Registries the operator may talk to: a host with an optional port, `*.suffix`, or `*` for every one."""
     allowed_issuers: Names = ("*",)

@@ -7,12 +7,11 @@ from types import SimpleNamespace
 import pytest
 
 from ftl_operator import apis, release
-from ftl_operator.credentials import Credentials, Login
 from ftl_operator.errors import ClusterError, Reason, SpecError
 from ftl_operator.gates import Gates
 from ftl_operator.inspect import Component, Tool
 from ftl_operator.inspections import Inspections
-from ftl_operator.logins import Logins
+from ftl_operator.logins import Logins, OwnLogins
 from ftl_operator.model import FtlApp
 from ftl_operator.reconcile import Steps
 from ftl_operator.refs import parse_reference, parse_repository
@@ -61,7 +60,7 @@ class Registry:
 class World:
     """A releaser and what is around it."""
 
-    def __init__(self, secrets=()):
+    def __init__(self, folder, secrets=()):
         self.view, self.registry = View(), Registry()
         self.objects = {}
         for name, data in secrets:
@@ -72,7 +71,9 @@ class World:
             known=lambda layer: component,
         )
         self.inspections = Inspections(lambda key: None)
-        operator = Credentials.from_login("registry.acme.dev", Login("operator", "o"))
+        self.config = folder / "config.json"
+        self.config.write_text(docker(registry_acme_dev="operator")[".dockerconfigjson"])
+        operator = OwnLogins(self.config)
         outside = Outside(
             lambda api, namespace, name: self.objects.get((api, name)),
             self.registry,
@@ -126,8 +127,8 @@ def status_of(found, steps):
 
 
 @pytest.fixture
-def world():
-    made = World()
+def world(tmp_path):
+    made = World(tmp_path)
     yield made
     made.inspections.close()
 
@@ -229,8 +230,10 @@ def test_the_operators_login_is_for_the_apps_default_repository_alone(world):
     assert user(world.logins.pull(app()), "registry.acme.dev/ftl/ns/tools") is None
 
 
-def test_an_apps_own_logins_pull_and_push():
-    world = World([("pull", docker(r_dev="puller", p_dev="puller")), ("push", docker(p_dev="pusher"))])
+def test_an_apps_own_logins_pull_and_push(tmp_path):
+    world = World(
+        tmp_path, [("pull", docker(r_dev="puller", p_dev="puller")), ("push", docker(p_dev="pusher"))]
+    )
     mine = app(
         imagePullSecrets=[{"name": "pull"}],
         publish={"repository": "p.dev/app", "secretRef": {"name": "push"}},
@@ -255,16 +258,16 @@ def test_an_apps_own_logins_pull_and_push():
         ),
     ],
 )
-def test_a_missing_source_is_named_with_its_field(spec, field):
-    world = World([("opaque", {"key": "hush-hush"})])
+def test_a_missing_source_is_named_with_its_field(tmp_path, spec, field):
+    world = World(tmp_path, [("opaque", {"key": "hush-hush"})])
     with pytest.raises(ClusterError) as caught:
         world.release(app(**spec))
     assert (caught.value.reason, caught.value.field) == (Reason.SOURCE_NOT_FOUND, field)
     assert "hush" not in str(caught.value)
 
 
-def test_pods_roll_when_what_they_read_changes_and_only_then():
-    world = World([("weather", {"key": "one"}), ("other", {"key": "one"})])
+def test_pods_roll_when_what_they_read_changes_and_only_then(tmp_path):
+    world = World(tmp_path, [("weather", {"key": "one"}), ("other", {"key": "one"})])
     source = {"secretKeyRef": {"name": "weather", "key": "key"}}
     reads = app(tool={"variables": [{"name": "k", "valueFrom": source}]})
     before = world.releaser.pods_digest(reads)
@@ -276,8 +279,8 @@ def test_pods_roll_when_what_they_read_changes_and_only_then():
     assert world.releaser.pods_digest(app()) == ""
 
 
-def test_without_any_repository_the_spec_must_say_where():
-    world = World()
+def test_without_any_repository_the_spec_must_say_where(tmp_path):
+    world = World(tmp_path)
     world.releaser._settings = Settings()
     with pytest.raises(SpecError) as caught:
         world.release(app())
