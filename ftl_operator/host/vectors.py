@@ -1,7 +1,7 @@
 """Bytes and headers between wasmtime's C structures and Python objects, a whole vector at a time.
 
-They are most of what crosses to a guest and back. To the C API each byte is a value of its own, and each header
-a tuple of two vectors; taken one by one they cost more than the guest's work.
+They are most of what crosses to a guest and back. To the C API each byte is a value of its own, and each
+header a tuple of two vectors; taken one by one they cost more than the guest's work.
 """
 
 import ctypes
