@@ -1,6 +1,6 @@
 """What the gateway reads on every request: who it is, what it allows, how it judges tokens. Pure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -108,8 +108,8 @@ def gateway_config(
     scopes = {scope for listing in listings for entry in listing.spec.scopes for scope in entry.require}
     shared = any(DEFAULT_STORE in tool.key_value_stores for tool in spec.tools)
     hosts = gateway.allowed_hosts
-    if hosts and spec.route and spec.route.host not in hosts:
-        hosts = (*hosts, spec.route.host)
+    if hosts:
+        hosts = tuple(dict.fromkeys((*hosts, *_own_hosts(app))))
     config = {
         "name": app.metadata.name,
         "version": gateway.version,
@@ -135,6 +135,13 @@ def gateway_config(
     }
     config |= {key: value for key, value in optional.items() if value}
     return canonical({**config, "app": sha256(canonical([config, *composed]).encode())})
+
+
+def _own_hosts(app: FtlApp) -> Iterator[str]:
+    """Names by which the app is called through what was made for it; the operator's probe uses the first."""
+    yield f"{app.metadata.name}.{app.metadata.namespace}.svc"
+    if app.spec.route is not None:
+        yield app.spec.route.host
 
 
 def _own_audience(auth: GatewayAuth | None) -> str | None:

@@ -108,8 +108,8 @@ class GatewaySpec(Part):
     allowed_hosts: Annotated[
         tuple[Annotated[str, Field(max_length=260, pattern=HOST_PORT)], ...], Field(max_length=32)
     ] = ()
-    """Values of the `Host` header that are accepted, besides those of this machine and the route's. Empty
-    means every one."""
+    """Values of the `Host` header that are accepted, besides the route's host and the name of the app's
+    Service, `NAME.NAMESPACE.svc`. Empty means every one."""
     max_response_bytes: Annotated[int, Field(ge=1024, le=104857600)] = 10485760
     """The largest answer of a tool that is passed on, in bytes."""
     list_ttl_seconds: Annotated[int, Field(ge=0, le=86400)] = 300

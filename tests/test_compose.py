@@ -298,6 +298,15 @@ def test_the_resource(route: dict[str, Any] | None, audiences: tuple[str, ...], 
     assert config(compose_with(app, TOOLS, auth(audiences=audiences)))["resource"] == resource
 
 
+def test_an_app_that_refuses_hosts_takes_its_own() -> None:
+    """Those of its route and its Service, by which the operator's probe comes; without any, all are taken."""
+    route = {"host": "tools.acme.dev", "gatewayRef": {"name": "public"}}
+    chosen = private(gateway={"allowedHosts": ["inside"]}, route=route)
+    hosts = ["inside", "case.agents.svc", "tools.acme.dev"]
+    assert config(compose_with(chosen, TOOLS, auth()))["allowedHosts"] == hosts
+    assert config(compose_with(private(route=route), TOOLS, auth()))["allowedHosts"] == []
+
+
 def test_the_gateway_reaches_its_tools_and_the_keys_and_nothing_else() -> None:
     locked = compose_with(private(), TOOLS, auth(jwks_uri="https://keys.acme.dev:8443/a/b"))
     hosts = locked.document["components"][0]["metadata"]["allowed_outbound_hosts"]
