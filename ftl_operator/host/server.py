@@ -16,6 +16,11 @@ from .pipe import PipeError
 
 IDLE = 75.0
 """Seconds that a connection may wait for its next bytes."""
+MAX_CONNECTIONS = 1000
+"""Connections that are open at once, a thread each; further ones are told to come back."""
+_BUSY = (
+    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+)
 _NO_BODY = frozenset((204, 304))
 
 
@@ -71,6 +76,11 @@ class _Listener(ThreadingTCPServer):
         self, request: "socket.socket | tuple[bytes, socket.socket]", client_address: object
     ) -> None:
         if isinstance(request, socket.socket):
+            if len(self._open) >= MAX_CONNECTIONS:
+                with contextlib.suppress(OSError):
+                    request.send(_BUSY)
+                self.shutdown_request(request)
+                return
             self._open.add(request)
         super().process_request(request, client_address)
 

@@ -40,6 +40,13 @@ def talk(server: Server, data: bytes) -> bytes:
     return received
 
 
+def serves(server: Server, request: bytes) -> bool:
+    try:
+        return talk(server, request).startswith(b"HTTP/1.1 200 OK")
+    except ConnectionError:
+        return False
+
+
 def test_requests_share_a_connection(server: Server) -> None:
     request = b"GET /hello HTTP/1.1\r\nhost: x\r\n\r\n"
     answer = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"
@@ -104,6 +111,25 @@ def test_hundreds_of_connections_at_once(server: Server) -> None:
         thread.join()
     assert len(answers) == 300
     assert all(answer.endswith(b"slept") for answer in answers)
+
+
+def test_more_connections_than_there_may_be_are_told_to_come_back(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ftl_operator.host.server.MAX_CONNECTIONS", 2)
+    request = b"GET /hello HTTP/1.1\r\nhost: x\r\n\r\n"
+    with connect(server) as one, connect(server) as other:
+        for sock in (one, other):
+            sock.sendall(request)
+            assert sock.recv(1000).startswith(b"HTTP/1.1 200 OK")
+        with connect(server) as third:
+            assert third.recv(1000).startswith(b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n")
+            assert third.recv(1000) == b""
+        one.sendall(request)
+        assert one.recv(1000).startswith(b"HTTP/1.1 200 OK")
+    deadline = time.monotonic() + 10
+    while not serves(server, request):
+        assert time.monotonic() < deadline, "a place that was left is not given again"
 
 
 def test_stop_closes_what_is_open(app: Running) -> None:
