@@ -1,5 +1,6 @@
 """The wasmtime engine and its cache of compiled components."""
 
+import contextlib
 import hashlib
 import os
 import platform
@@ -85,7 +86,11 @@ class Engine:
         """
         if self._cache is None:
             return wc.Component(self.raw, _component(wasm))
-        self._cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            self._cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError:
+            # A home that cannot be written to costs the time of compiling, and nothing else.
+            return wc.Component(self.raw, _component(wasm))
         status = self._cache.stat()
         if status.st_uid != os.getuid() or status.st_mode & 0o022:
             raise PermissionError(f"others may write to {self._cache}, so its code is not run; remove it")
@@ -101,14 +106,15 @@ class Engine:
         return compiled
 
     def _keep(self, entry: Path, code: bytes | bytearray) -> None:
-        with tempfile.NamedTemporaryFile(dir=entry.parent, delete=False) as file:
-            try:
-                file.write(code)
-            except OSError:
-                # A full disk only costs the next start its time.
-                Path(file.name).unlink(missing_ok=True)
-                return
-        Path(file.name).rename(entry)
+        # A full or write-protected disk only costs the next start its time.
+        with contextlib.suppress(OSError):
+            with tempfile.NamedTemporaryFile(dir=entry.parent, delete=False) as file:
+                try:
+                    file.write(code)
+                except OSError:
+                    Path(file.name).unlink(missing_ok=True)
+                    raise
+            Path(file.name).rename(entry)
 
 
 def _component(wasm: Path) -> bytes:

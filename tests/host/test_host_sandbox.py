@@ -114,6 +114,15 @@ def test_a_cache_that_others_may_write_is_not_used(
     shutil.rmtree(cache)
 
 
+def test_a_cache_that_cannot_be_written_costs_time_only(
+    tmp_path: Path, guests: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Even root cannot make a folder below a file.
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert ask_tools(guests, path="/hello") == b"hello"
+
+
 @pytest.mark.parametrize(
     ("name", "tool"),
     [("dates", b'"weekday"'), ("words", b'"anagram"'), ("text", b'"count"'), ("units", b'"name"')],
