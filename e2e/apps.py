@@ -193,6 +193,7 @@ class Mcp:
     url: str
     token: str = ""
     timeout: float = 20
+    host: str = ""
 
     def request(self, method: str, **params: Any) -> Object:
         headers = {
@@ -202,6 +203,8 @@ class Mcp:
             # Every request is a connection of its own, so every one goes through the Service's choice.
             "connection": "close",
         }
+        if self.host:
+            headers["host"] = self.host
         if self.token:
             headers["authorization"] = f"Bearer {self.token}"
         body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()

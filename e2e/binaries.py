@@ -2,6 +2,7 @@
 
 import functools
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -14,14 +15,18 @@ from e2e.process import HarnessError, run
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 
+HTTP_ADD_ON = "github.com/kedacore/http-add-on@v0.12.0"
 CRD_MODULES = {
     "github.com/kedacore/keda/v2@v2.21.0": ("config/crd/bases/", ("scaledobjects", "triggerauthentications")),
-    "github.com/kedacore/http-add-on@v0.12.0": ("config/crd/bases/", ("httpscaledobjects",)),
+    HTTP_ADD_ON: ("config/crd/bases/", ("httpscaledobjects",)),
     "github.com/prometheus-operator/prometheus-operator@v0.85.0": (
         "example/prometheus-operator-crd/",
         ("servicemonitors", "prometheusrules"),
     ),
-    "sigs.k8s.io/gateway-api@v1.7.0": ("config/crd/standard/", ("gatewayclasses", "gateways", "httproutes")),
+    "sigs.k8s.io/gateway-api@v1.7.0": (
+        "config/crd/standard/",
+        ("gatewayclasses", "gateways", "httproutes", "referencegrants"),
+    ),
 }
 """Modules whose CRDs validate what the operator applies: the folder that holds them, the kinds to take."""
 
@@ -40,6 +45,25 @@ def folder() -> Path:
             "e2e/controlplane/build.sh failed; its messages are above. It needs Go 1.24 or newer"
         )
     return Path(done.stdout.decode().strip())
+
+
+def interceptor() -> Path:
+    """Where the program of the HTTP add-on's interceptor is, once `build_interceptor` was called."""
+    return cache() / "programs" / HTTP_ADD_ON.replace("/", "_") / "interceptor"
+
+
+def build_interceptor() -> None:
+    """Build the interceptor, once (two minutes). In its module's folder, so that its own go.mod decides."""
+    target = interceptor()
+    if target.exists():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # Outside of this repository, whose go.mod has other versions of what it needs.
+    told = json.loads(run(["go", "-C", str(target.parent), "mod", "download", "-json", HTTP_ADD_ON]))
+    partial = target.with_suffix(f".{os.getpid()}")
+    options = ["-mod=readonly", "-trimpath", "-ldflags=-s -w", "-o", str(partial)]
+    run(["go", "-C", told["Dir"], "build", *options, "./interceptor"], env={"CGO_ENABLED": "0"})
+    partial.rename(target)
 
 
 @functools.cache

@@ -22,7 +22,7 @@ from e2e.api import Api, Object, kubeconfig
 from e2e.network import Network, free_range, open_network
 from e2e.node.pod import log_path, pid_path
 from e2e.pki import Authority, Pair
-from e2e.process import HarnessError, Process, free_port, python, wait_until
+from e2e.process import HarnessError, Process, free_port, python, run, wait_until
 from e2e.registry import Registry
 
 SPIN = "core.spinkube.dev/v1alpha1"
@@ -313,7 +313,10 @@ class Cluster:
             "runtime_class": RUNTIME_CLASS,
             "pods": str(self.network.pods),
             "dns": self.network.dns,
-            "programs": {"ftl-operator": python("-m", "ftl_operator")},
+            "programs": {
+                "ftl-operator": python("-m", "ftl_operator"),
+                "http-add-on-interceptor": [str(binaries.interceptor())],
+            },
         }
         path = self.folder / "node.json"
         path.write_text(json.dumps(config))
@@ -395,6 +398,11 @@ class Cluster:
         path = self.folder / "resolv.conf"
         path.write_text(f"nameserver {self.network.dns}\nsearch svc.cluster.local cluster.local\n")
         return path
+
+    def in_cluster(self, *command: str) -> str:
+        """Run a command with the cluster's DNS, as in a pod, and return its output."""
+        script = f'mount --bind "{self.resolv_conf()}" /etc/resolv.conf && exec "$@"'
+        return run(["unshare", "--mount", "sh", "-c", script, "sh", *command])
 
     def audit(self, offset: int = 0) -> Iterator[Object]:
         """The audit log's entries after a byte offset; see AUDIT_POLICY for what it holds."""

@@ -53,6 +53,7 @@ def reader(cluster: Cluster, operator: Operator, tmp_path_factory: pytest.TempPa
         "PATH": f"{programs}:{cluster.bin}:{os.environ['PATH']}",
     }
     _install_gitops(cluster)
+    cluster.namespace("keda", spin=False)
     with pytest.MonkeyPatch.context() as patch:
         for name, value in given.items():
             patch.setenv(name, value)

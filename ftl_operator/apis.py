@@ -50,6 +50,7 @@ SERVICE_MONITOR = Api("monitoring.coreos.com", "v1", "ServiceMonitor", "servicem
 POD_DISRUPTION_BUDGET = Api("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets")
 NETWORK_POLICY = Api("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies")
 CILIUM_NETWORK_POLICY = Api("cilium.io", "v2", "CiliumNetworkPolicy", "ciliumnetworkpolicies")
+SERVICE = Api("", "v1", "Service", "services")
 INGRESS = Api("networking.k8s.io", "v1", "Ingress", "ingresses")
 HTTP_ROUTE = Api("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes")
 
@@ -63,6 +64,7 @@ OWNED = (
     HTTP_SCALED_OBJECT,
     POD_DISRUPTION_BUDGET,
     SERVICE_MONITOR,
+    SERVICE,
     INGRESS,
     HTTP_ROUTE,
 )

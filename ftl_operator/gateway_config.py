@@ -9,6 +9,8 @@ from ftl_operator.catalog import Listing
 from ftl_operator.image import canonical, sha256
 from ftl_operator.model import Access, FtlApp
 from ftl_operator.model_network import RouteSpec
+from ftl_operator.model_runtime import Scaler
+from ftl_operator.ownership import Owner
 
 DEFAULT_STORE = "default"
 """The key-value store in which the gateway keeps keys, verified tokens and what dynamic tools said."""
@@ -139,7 +141,10 @@ def gateway_config(
 
 def _own_hosts(app: FtlApp) -> Iterator[str]:
     """Names by which the app is called through what was made for it; the operator's probe uses the first."""
-    yield f"{app.metadata.name}.{app.metadata.namespace}.svc"
+    owner, scaling = Owner(app.metadata.namespace, app.metadata.name), app.spec.runtime.autoscaling
+    yield f"{owner.name}.{owner.namespace}.svc"
+    if scaling is not None and scaling.scaler is Scaler.KEDA_HTTP:
+        yield f"{owner.interceptor_name}.{owner.namespace}.svc"
     if app.spec.route is not None:
         yield app.spec.route.host
 

@@ -12,7 +12,16 @@ from typing import Any
 from ftl_operator import apis
 from ftl_operator.apis import Api, ClusterApis
 from ftl_operator.errors import ClusterError, Reason
-from ftl_operator.manifests_network import cilium_network_policy, http_route, ingress, network_policy
+from ftl_operator.manifests_network import (
+    cilium_network_policy,
+    http_route,
+    ingress,
+    interceptor_backend,
+    interceptor_hosts,
+    interceptor_service,
+    network_policy,
+    own_backend,
+)
 from ftl_operator.manifests_scaling import (
     horizontal_pod_autoscaler,
     http_scaled_object,
@@ -82,24 +91,36 @@ def manifests(
     return Manifests(tuple(found for found in wanted if not isinstance(found, Missing)), missing)
 
 
-def endpoint(app: FtlApp) -> str:
-    """The URL of the app's MCP endpoint: outside the cluster if it has a route, else its Service's."""
+_DEFAULTS = Settings()
+
+
+def endpoint(app: FtlApp, settings: Settings = _DEFAULTS) -> str:
+    """The URL of the app's MCP endpoint: outside the cluster if it has a route, else in it.
+
+    In the cluster it is that of the app's Service, or of the interceptor if that is to see every request.
+    """
     if app.spec.route is not None:
         return f"{app.spec.route.url}mcp"
-    return f"http://{app.metadata.name}.{app.metadata.namespace}.svc/mcp"
+    owner = owner_of_app(app)
+    if _is_intercepted(app):
+        host = f"{owner.interceptor_name}.{owner.namespace}.svc"
+        return f"http://{host}:{settings.interceptor_port}/mcp"
+    return f"http://{owner.name}.{owner.namespace}.svc/mcp"
 
 
 def _wanted(
     app: FtlApp, release: Release, settings: Settings, served: ClusterApis
 ) -> Iterable[Manifest | Missing]:
     owner, spec = owner_of_app(app), app.spec
-    yield client_configuration(owner, endpoint(app))
+    yield client_configuration(owner, endpoint(app, settings))
     if spec.network.policy:
         targets = _targets(app, release)
         closes_names = apis.CILIUM_NETWORK_POLICY in served
-        yield network_policy(
-            owner, spec.network, None if closes_names else targets, settings.operator_namespace
-        )
+        namespaces = [
+            settings.operator_namespace,
+            *([settings.interceptor_namespace] if _is_intercepted(app) else []),
+        ]
+        yield network_policy(owner, spec.network, None if closes_names else targets, namespaces)
         if closes_names:
             yield cilium_network_policy(owner, spec.network, targets)
     yield spin_app(app, release, settings)
@@ -110,7 +131,9 @@ def _wanted(
             Scaler.KEDA: (apis.SCALED_OBJECT, scaled_object),
             Scaler.KEDA_HTTP: (
                 apis.HTTP_SCALED_OBJECT,
-                lambda owner, scaling: http_scaled_object(owner, scaling, spec.route),
+                lambda owner, scaling: http_scaled_object(
+                    owner, scaling, interceptor_hosts(owner, spec.route, settings), _call_seconds(app)
+                ),
             ),
         }
         api, build = kinds[scaling.scaler]
@@ -125,11 +148,26 @@ def _wanted(
             yield service_monitor(owner, spec.telemetry.service_monitor_labels)
         else:
             yield Missing(apis.SERVICE_MONITOR, "spec.telemetry.serviceMonitor", False)
-    if spec.route is not None and spec.route.ingress_class_name is not None:
-        yield ingress(owner, spec.route)
-    if spec.route is not None and spec.route.gateway_ref is not None:
+    yield from _addresses(app, settings, served)
+
+
+def _addresses(app: FtlApp, settings: Settings, served: ClusterApis) -> Iterable[Manifest | Missing]:
+    """What leads requests to the app."""
+    owner, route = owner_of_app(app), app.spec.route
+    is_intercepted = _is_intercepted(app)
+    if is_intercepted:
+        yield interceptor_service(owner, settings)
+    if route is None:
+        return
+    backend = own_backend(owner)
+    if is_intercepted and not app.spec.suspend:
+        # The interceptor does not know a suspended app, whose requests are to fail as those of a Service do.
+        backend = interceptor_backend(owner, route, settings)
+    if route.ingress_class_name is not None:
+        yield ingress(owner, route, backend)
+    if route.gateway_ref is not None:
         if apis.HTTP_ROUTE in served:
-            yield http_route(owner, spec.route)
+            yield http_route(owner, route, backend)
         else:
             yield Missing(apis.HTTP_ROUTE, "spec.route.gatewayRef", True)
 
@@ -161,6 +199,18 @@ def client_configuration(owner: Owner, url: str) -> Manifest:
         {"data": {"mcp.json": json.dumps(servers, indent=2) + "\n"}},
         suffix="-mcp-client",
     )
+
+
+def _is_intercepted(app: FtlApp) -> bool:
+    """Whether requests are to come through the interceptor of KEDA's HTTP add-on."""
+    scaling = app.spec.runtime.autoscaling
+    return scaling is not None and scaling.scaler is Scaler.KEDA_HTTP
+
+
+def _call_seconds(app: FtlApp) -> int:
+    """How long the app's longest call may take."""
+    spec = app.spec
+    return max(tool.timeout_seconds or spec.gateway.timeout_seconds for tool in spec.tools)
 
 
 def _targets(app: FtlApp, release: Release) -> list[Target]:

@@ -1,13 +1,15 @@
 """Who reaches an app's pods, whom they reach, and the address of the app outside the cluster. Pure."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ftl_operator import apis
 from ftl_operator.manifests_scaling import SERVICE_PORT
 from ftl_operator.model_network import NetworkSpec, Peer, RouteSpec
 from ftl_operator.outbound import EVERY_PORT, Target
-from ftl_operator.ownership import Owner, manifest
+from ftl_operator.ownership import INTERCEPTOR_SUFFIX, Owner, manifest
+from ftl_operator.settings import Settings
 
 Manifest = dict[str, Any]
 
@@ -16,10 +18,80 @@ NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 DNS_PORTS = [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]
 
 
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """The Service that a route sends its requests to.
+
+    Args:
+        name: Its name.
+        namespace: Its namespace.
+        port: Its port.
+        host: What the `Host` header is changed to on the way; empty to leave it.
+    """
+
+    name: str
+    namespace: str
+    port: int
+    host: str = ""
+
+
+def own_backend(owner: Owner) -> Backend:
+    """The app's Service."""
+    return Backend(owner.name, owner.namespace, SERVICE_PORT)
+
+
+def interceptor_hosts(owner: Owner, route: RouteSpec | None, settings: Settings) -> list[str]:
+    """Values of `Host`, without ports, by which the interceptor of KEDA's HTTP add-on knows an app.
+
+    The route's host is one of them only for an app that has the host to itself: behind a path that was taken
+    off, nothing else would tell it from the host's other apps.
+    """
+    hosts = [route.host] if route and route.path == "/" else []
+    for name in (owner.name, owner.interceptor_name):
+        service = f"{name}.{owner.namespace}"
+        hosts += [service, f"{service}.svc", f"{service}.svc.{settings.cluster_domain}"]
+    return hosts
+
+
+def interceptor_service(owner: Owner, settings: Settings) -> Manifest:
+    """A name for the interceptor in the app's namespace.
+
+    An Ingress can only name Services of its own namespace, and clients in the cluster get a name by which the
+    interceptor knows the app.
+    """
+    place = f"{settings.interceptor_service}.{settings.interceptor_namespace}"
+    port = settings.interceptor_port
+    spec = {
+        "type": "ExternalName",
+        "externalName": f"{place}.svc.{settings.cluster_domain}",
+        "ports": [{"name": "http", "port": port, "protocol": "TCP", "targetPort": port}],
+    }
+    return manifest(apis.SERVICE, owner, {"spec": spec}, suffix=INTERCEPTOR_SUFFIX)
+
+
+def interceptor_backend(owner: Owner, route: RouteSpec, settings: Settings) -> Backend:
+    """The interceptor, for the kind of route.
+
+    Gateway API's implementations take Services of other namespaces, with a ReferenceGrant there, and need not
+    take an ExternalName; an Ingress is the other way round.
+    """
+    if route.gateway_ref is None:
+        return Backend(owner.interceptor_name, owner.namespace, settings.interceptor_port)
+    return Backend(
+        settings.interceptor_service,
+        settings.interceptor_namespace,
+        settings.interceptor_port,
+        host="" if route.path == "/" else f"{owner.interceptor_name}.{owner.namespace}.svc",
+    )
+
+
 def network_policy(
-    owner: Owner, network: NetworkSpec, targets: Sequence[Target] | None, operator_namespace: str
+    owner: Owner, network: NetworkSpec, targets: Sequence[Target] | None, namespaces: Sequence[str]
 ) -> Manifest:
-    """Let in whom the spec names and the operator; let out to DNS and to the ports of `targets`.
+    """Let in whom the spec names and `namespaces`; let out to DNS and to the ports of `targets`.
+
+    The namespaces are the operator's, which asks the running app for its tools, and that of the interceptor
+    if requests come through it.
 
     A NetworkPolicy knows no host names, so a named target opens its port to every address. Where Cilium's API
     exists, `cilium_network_policy` closes that, and `targets` is None here: nothing is said of the way out.
@@ -27,9 +99,8 @@ def network_policy(
     ingress: dict[str, Any] = {"ports": [{"protocol": "TCP", "port": SERVICE_PORT}]}
     if network.allow_from:
         peers = [_peer(peer) for peer in network.allow_from]
-        # The operator asks the running app for its tools.
-        operator = {"namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: operator_namespace}}}
-        ingress["from"] = [*peers, *([operator] if operator not in peers else [])]
+        needed = [{"namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: name}}} for name in namespaces]
+        ingress["from"] = [*peers, *(peer for peer in needed if peer not in peers)]
     spec: dict[str, Any] = {
         "podSelector": {"matchLabels": owner.pod_selector},
         "policyTypes": ["Ingress"],
@@ -88,7 +159,7 @@ def cilium_network_policy(owner: Owner, network: NetworkSpec, targets: Sequence[
     )
 
 
-def ingress(owner: Owner, route: RouteSpec) -> Manifest:
+def ingress(owner: Owner, route: RouteSpec, backend: Backend) -> Manifest:
     """An Ingress of the class that the route names."""
     spec: dict[str, Any] = {
         "ingressClassName": route.ingress_class_name,
@@ -100,7 +171,7 @@ def ingress(owner: Owner, route: RouteSpec) -> Manifest:
                         {
                             "path": "/",
                             "pathType": "Prefix",
-                            "backend": {"service": {"name": owner.name, "port": {"number": SERVICE_PORT}}},
+                            "backend": {"service": {"name": backend.name, "port": {"number": backend.port}}},
                         }
                     ]
                 },
@@ -112,7 +183,7 @@ def ingress(owner: Owner, route: RouteSpec) -> Manifest:
     return manifest(apis.INGRESS, owner, {"spec": spec}, annotations=route.annotations)
 
 
-def http_route(owner: Owner, route: RouteSpec) -> Manifest:
+def http_route(owner: Owner, route: RouteSpec, backend: Backend) -> Manifest:
     """An HTTPRoute attached to the Gateway that the route names; a path is taken off on the way."""
     parent: dict[str, Any] = {}
     if route.gateway_ref is not None:
@@ -124,16 +195,16 @@ def http_route(owner: Owner, route: RouteSpec) -> Manifest:
     rule: dict[str, Any] = {
         "matches": [{"path": {"type": "PathPrefix", "value": route.path}}],
         "backendRefs": [
-            {"group": "", "kind": "Service", "name": owner.name, "port": SERVICE_PORT, "weight": 1}
+            {"group": "", "kind": "Service", "name": backend.name, "port": backend.port, "weight": 1}
         ],
     }
+    if backend.namespace != owner.namespace:
+        rule["backendRefs"][0]["namespace"] = backend.namespace
+    rewrite: dict[str, Any] = {"hostname": backend.host} if backend.host else {}
     if route.path != "/":
-        rule["filters"] = [
-            {
-                "type": "URLRewrite",
-                "urlRewrite": {"path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}},
-            }
-        ]
+        rewrite["path"] = {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}
+    if rewrite:
+        rule["filters"] = [{"type": "URLRewrite", "urlRewrite": rewrite}]
     spec = {"parentRefs": [parent], "hostnames": [route.host], "rules": [rule]}
     return manifest(apis.HTTP_ROUTE, owner, {"spec": spec}, annotations=route.annotations)
 

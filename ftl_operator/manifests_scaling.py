@@ -3,10 +3,10 @@
 Autoscalers act on the Deployment, because a SpinApp has no scale (spin-operator, "Scaling Your App").
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from ftl_operator import apis
-from ftl_operator.model_network import RouteSpec
 from ftl_operator.model_runtime import Autoscaling
 from ftl_operator.ownership import Owner, manifest
 
@@ -14,6 +14,10 @@ Manifest = dict[str, Any]
 
 SERVICE_PORT = 80
 """The port of the Service that spin-operator makes."""
+WAIT_SECONDS = 60
+"""How long the interceptor holds a request until a pod is ready: as long as MCP clients wait."""
+SPARE_SECONDS = 5
+"""What the interceptor waits beyond the longest call, so that the gateway is the first to end it."""
 
 
 def horizontal_pod_autoscaler(owner: Owner, scaling: Autoscaling) -> Manifest:
@@ -69,16 +73,18 @@ def scaled_object(owner: Owner, scaling: Autoscaling) -> Manifest:
     return manifest(apis.SCALED_OBJECT, owner, {"spec": spec})
 
 
-def http_scaled_object(owner: Owner, scaling: Autoscaling, route: RouteSpec | None) -> Manifest:
+def http_scaled_object(
+    owner: Owner, scaling: Autoscaling, hosts: Sequence[str], call_seconds: int
+) -> Manifest:
     """The HTTP add-on's autoscaler: its interceptor counts requests, and holds the first until a pod runs.
 
     Args:
         owner: The app.
         scaling: How it is scaled.
-        route: By whose host the interceptor knows the app's requests, besides the Service's names.
+        hosts: Values of the `Host` header, without ports, by which the interceptor knows the app's requests.
+        call_seconds: How long the app's longest call may take. Up to version 0.13 the add-on's own limits
+            are 20 seconds until a pod is ready and half a second for an answer.
     """
-    service = f"{owner.name}.{owner.namespace}"
-    hosts = [route.host] if route else []
     metric: dict[str, Any]
     if scaling.request_rate:
         metric = {"requestRate": {"targetValue": scaling.request_rate, "granularity": "1s", "window": "1m"}}
@@ -89,11 +95,15 @@ def http_scaled_object(owner: Owner, scaling: Autoscaling, route: RouteSpec | No
         owner,
         {
             "spec": {
-                "hosts": [*hosts, service, f"{service}.svc", f"{service}.svc.cluster.local"],
+                "hosts": list(hosts),
                 "scaleTargetRef": {**_target(owner), "service": owner.name, "port": SERVICE_PORT},
                 "replicas": {"min": scaling.min_replicas, "max": scaling.max_replicas},
                 "scaledownPeriod": scaling.cooldown_seconds,
                 "scalingMetric": metric,
+                "timeouts": {
+                    "conditionWait": f"{WAIT_SECONDS}s",
+                    "responseHeader": f"{call_seconds + SPARE_SECONDS}s",
+                },
             }
         },
     )

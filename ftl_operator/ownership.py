@@ -14,6 +14,9 @@ SELECTOR = f"app.kubernetes.io/managed-by={MANAGED_BY}"
 POD_LABEL = "core.spinkube.dev/app-name"
 """spin-operator's label on an app's pods, Deployment and Service, with the SpinApp's name as its value."""
 
+INTERCEPTOR_SUFFIX = "-keda-http"
+"""What follows the app's name in the name of its Service that leads to KEDA's HTTP interceptor."""
+
 
 @dataclass(frozen=True, slots=True)
 class Owner:
@@ -38,6 +41,11 @@ class Owner:
     def pod_selector(self) -> dict[str, str]:
         """Labels that choose exactly this app's pods."""
         return {POD_LABEL: self.name}
+
+    @property
+    def interceptor_name(self) -> str:
+        """The app's Service that leads to the interceptor of KEDA's HTTP add-on."""
+        return f"{self.name}{INTERCEPTOR_SUFFIX}"
 
 
 def manifest(

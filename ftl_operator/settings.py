@@ -14,6 +14,7 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
 from ftl_operator.errors import SpecError
+from ftl_operator.model_fields import DNS_LABEL, DNS_NAME
 from ftl_operator.refs import Reference, Repository, parse_repository
 
 PREFIX = "FTL_"
@@ -97,6 +98,15 @@ class Settings(BaseModel):
     """How many published versions `status.history` shows."""
     service_url: str = "http://{name}.{namespace}.svc:80"
     """How the operator reaches an app's Service to verify it; `{name}` and `{namespace}` are filled in."""
+    interceptor_service: str = Field(default="keda-add-ons-http-interceptor-proxy", pattern=DNS_LABEL)
+    """The Service of the interceptor of KEDA's HTTP add-on, through which requests reach apps that the
+    scaler `keda-http` scales."""
+    interceptor_namespace: str = Field(default="keda", pattern=DNS_LABEL)
+    """The namespace of that Service."""
+    interceptor_port: int = Field(default=8080, ge=1, le=65535)
+    """The port of that Service."""
+    cluster_domain: str = Field(default="cluster.local", pattern=DNS_NAME)
+    """The domain of the cluster's own names, as its DNS has it."""
     probe_timeout_seconds: float = Field(default=10, gt=0)
     """How long a running app may take to answer the operator's probe."""
     metrics_port: int = Field(default=9090, ge=0, le=65535)

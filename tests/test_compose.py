@@ -305,6 +305,10 @@ def test_an_app_that_refuses_hosts_takes_its_own() -> None:
     hosts = ["inside", "case.agents.svc", "tools.acme.dev"]
     assert config(compose_with(chosen, TOOLS, auth()))["allowedHosts"] == hosts
     assert config(compose_with(private(route=route), TOOLS, auth()))["allowedHosts"] == []
+    scaling = {"scaler": "keda-http", "minReplicas": 0, "maxReplicas": 2}
+    scaled = private(gateway={"allowedHosts": ["inside"]}, runtime={"autoscaling": scaling})
+    hosts = ["inside", "case.agents.svc", "case-keda-http.agents.svc"]
+    assert config(compose_with(scaled, TOOLS, auth()))["allowedHosts"] == hosts
 
 
 def test_the_gateway_reaches_its_tools_and_the_keys_and_nothing_else() -> None:

@@ -1,6 +1,7 @@
 """Whole objects are compared with `tests/data/manifests`; rules that no case can show alone stand here."""
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import yaml
@@ -116,6 +117,72 @@ def test_what_pods_read_at_their_start_is_known_by_key_and_field():
 def test_the_endpoint_is_the_routes_or_the_services():
     assert endpoint(read("everything")) == "https://tools.acme.dev/assistant/mcp"
     assert endpoint(read("smallest")) == "http://hello.agents.svc/mcp"
+
+
+def objects_of(case, settings=SETTINGS, **spec):
+    found = manifests(read(case, **spec), Release(IMAGE), settings, WITHOUT_CILIUM).objects
+    return {item["kind"]: item for item in found}
+
+
+def test_in_the_cluster_the_endpoint_is_one_that_wakes_the_app():
+    """Its host is the name of a Service that leads to the interceptor, which knows the app by it."""
+    url = urlsplit(endpoint(read("keda-http", route=None)))
+    found = objects_of("keda-http", route=None)
+    service, scaled = found["Service"], found["HTTPScaledObject"]
+    assert url.hostname == f"{service['metadata']['name']}.agents.svc"
+    assert url.port == service["spec"]["ports"][0]["port"] == 8080
+    assert url.hostname in scaled["spec"]["hosts"]
+    assert url.geturl() in found["ConfigMap"]["data"]["mcp.json"]
+    assert service["spec"]["externalName"] == "keda-add-ons-http-interceptor-proxy.keda.svc.cluster.local"
+
+
+def test_where_the_interceptor_is_is_a_setting():
+    settings = Settings(
+        interceptor_service="front",
+        interceptor_namespace="edge",
+        interceptor_port=80,
+        cluster_domain="k8s.lan",
+    )
+    found = objects_of("keda-http-ingress", settings)
+    assert found["Service"]["spec"]["externalName"] == "front.edge.svc.k8s.lan"
+    assert found["Ingress"]["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"] == {
+        "name": "hello-keda-http",
+        "port": {"number": 80},
+    }
+    assert "hello-keda-http.agents.svc.k8s.lan" in found["HTTPScaledObject"]["spec"]["hosts"]
+    peers = found["NetworkPolicy"]["spec"]["ingress"][0]["from"]
+    assert {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "edge"}}} in peers
+    (backend,) = objects_of("keda-http-path", settings)["HTTPRoute"]["spec"]["rules"][0]["backendRefs"]
+    assert (backend["name"], backend["namespace"], backend["port"]) == ("front", "edge", 80)
+    assert endpoint(read("keda-http", route=None), settings) == "http://hello-keda-http.agents.svc:80/mcp"
+
+
+def test_apps_that_share_a_host_by_path_are_told_apart_by_the_interceptor():
+    found = objects_of("keda-http-path")
+    (rule,) = found["HTTPRoute"]["spec"]["rules"]
+    hosts = found["HTTPScaledObject"]["spec"]["hosts"]
+    assert rule["filters"][0]["urlRewrite"]["hostname"] in hosts
+    assert "tools.acme.dev" not in hosts
+
+
+@pytest.mark.parametrize("case", ["keda-http-ingress", "keda-http-path"])
+def test_a_suspended_app_fails_as_a_service_without_pods_does(case):
+    found = objects_of(case, suspend=True)
+    assert "HTTPScaledObject" not in found
+    route = (found.get("Ingress") or found["HTTPRoute"])["spec"]["rules"][0]
+    assert [service["name"] for service in services_of(route)] == ["hello"]
+
+
+def services_of(rule):
+    return rule.get("backendRefs") or [path["backend"]["service"] for path in rule["http"]["paths"]]
+
+
+def test_another_scaler_needs_no_interceptor():
+    scaling = {"autoscaling": {"scaler": "keda", "maxReplicas": 3, "triggers": [{"type": "cron"}]}}
+    found = objects_of("keda-http-ingress", runtime=scaling)
+    assert "Service" not in found
+    assert services_of(found["Ingress"]["spec"]["rules"][0]) == [{"name": "hello", "port": {"number": 80}}]
+    assert len(found["NetworkPolicy"]["spec"]["ingress"][0]["from"]) == 2
 
 
 def test_rendering_without_a_cluster_gives_no_owner_reference():

@@ -57,6 +57,8 @@ def test_what_an_app_publishes_elsewhere_keeps_its_name(elsewhere):
         ("FTL_SERVICE_URL", "http://{pod}", "only {name} and {namespace}"),
         ("FTL_SERVICE_URL", "ftp://{name}", "http:// or https://"),
         ("FTL_LOG_LEVEL", "LOUD", "pattern"),
+        ("FTL_INTERCEPTOR_NAMESPACE", "keda.svc", "pattern"),
+        ("FTL_CLUSTER_DOMAIN", "cluster.local.", "pattern"),
     ],
 )
 def test_an_unusable_value_names_its_variable(variable, value, said):

@@ -64,7 +64,9 @@ class Services:
             if address in ("None", "") or key == ("default", "kubernetes"):
                 continue
             for port in spec.get("ports", []):
-                table[address, port["port"]] = _endpoints(slices.get(key, []), port.get("name", ""))
+                # Without endpoints nothing listens, and a connection is refused as kube-proxy's REJECT does.
+                if endpoints := _endpoints(slices.get(key, []), port.get("name", "")):
+                    table[address, port["port"]] = endpoints
         return table
 
     def _handler(self, address: Address):
@@ -91,6 +93,9 @@ class Services:
         if len(parts) != 3 or parts[2] != "svc":
             return None
         service = self._services.items.get((parts[1], parts[0]))
+        if service and service["spec"].get("type") == "ExternalName":
+            # A server of names would give the other name; a resolver asks for that one's address then.
+            return self._resolve(service["spec"]["externalName"])
         return service["spec"].get("clusterIP") if service else None
 
 
@@ -112,7 +117,7 @@ def _endpoints(slices: list[Object], port_name: str) -> list[Address]:
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    """Refuse after the accept: a reset is as near as a listening socket comes to kube-proxy's REJECT."""
+    """End a connection whose endpoint went away as it came."""
     connection = writer.get_extra_info("socket")
     with contextlib.suppress(OSError):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -211,6 +211,9 @@ def test_values_become_settings(home):
         "ftl-operator-registry.ftl-system.svc:5000",
     )
     assert settings.cache_max_bytes == 4294967296
+    interceptor = (settings.interceptor_service, settings.interceptor_namespace, settings.interceptor_port)
+    assert interceptor == ("interceptor", "scaling", 80)
+    assert settings.cluster_domain == "k8s.example.com"
     assert settings.history_limit == 10
     assert found["FTL_PROBE_KEY"] == {"secretKeyRef": {"name": "probe", "key": "word"}}
     assert found["NO_PROXY"].startswith(".example.com,.svc,")
@@ -277,6 +280,16 @@ def test_by_default_there_is_only_what_every_cluster_can_take(home):
         "Role",
         "RoleBinding",
         "Service",
+    ]
+
+
+def test_httproutes_of_chosen_namespaces_may_name_the_interceptor(home):
+    grant = the(template(home, "--values", ALL_VALUES), "ReferenceGrant")
+    assert grant["metadata"]["namespace"] == "scaling"
+    assert grant["spec"]["to"] == [{"group": "", "kind": "Service", "name": "interceptor"}]
+    assert [(peer["kind"], peer["namespace"]) for peer in grant["spec"]["from"]] == [
+        ("HTTPRoute", "agents"),
+        ("HTTPRoute", "billing"),
     ]
 
 
