@@ -123,6 +123,7 @@ def outside(settings: Settings, kube: Kube) -> Outside:
         ),
         gateway_policies(layer.path or GATEWAY),
         cluster=lambda path: kube.request("GET", path, accept=ISSUER_DOCUMENTS),
+        askers=max(1, settings.workers // 4),
     )
     return Outside(
         read=kube.get,

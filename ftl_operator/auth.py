@@ -6,15 +6,18 @@ An app that is not public and has no usable rule stops here (fail closed).
 
 import hashlib
 import json
+import random
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 from urllib.parse import urlsplit
 
 from ftl_operator.errors import ComponentError, FtlError, Reason, SpecError
+from ftl_operator.gates import COME_BACK, WaitingError
 from ftl_operator.gateway_config import GatewayAuth
 from ftl_operator.issuer import (
     ClusterDocument,
@@ -49,6 +52,7 @@ class Preflight:
         settings: Which issuers may be asked, and how.
         check_policy: Evaluates policies.
         cluster: Reads the API server's documents about its own issuer; None outside a cluster.
+        askers: How many issuers are asked at once: each may be silent until its timeout.
         clock: Seconds.
     """
 
@@ -58,9 +62,11 @@ class Preflight:
         check_policy: CheckPolicy,
         cluster: ClusterDocument | None = None,
         *,
+        askers: int = 1,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
+        self._asking = _Asking(askers, clock)
         self._check_policy = check_policy
         self._cluster = cluster
         self._issuers: _Memory[Issuer] = _Memory(clock)
@@ -79,6 +85,7 @@ class Preflight:
         Raises:
             SpecError: No usable rule, a key or policy that is not usable, or a policy test that fails.
             IssuerError: The issuer may not be asked, does not answer, or does not fit.
+            WaitingError: It, or as many others as may be at once, is being asked for another app.
         """
         access, auth = app.spec.access, app.spec.auth
         if access is Access.PUBLIC:
@@ -124,16 +131,17 @@ class Preflight:
             return None
 
         def find() -> Issuer:
-            if (
-                self._cluster is not None
-                and auth.issuer
-                and auth.jwks_uri is None
-                and _in_cluster(auth.issuer)
-            ):
-                found = find_cluster_issuer(auth.issuer, algorithms, self._cluster)
-                if found is not None:
-                    return found
-            return find_issuer(auth.issuer, auth.jwks_uri, algorithms, self._settings)
+            with self._asking.enter(auth.issuer or auth.jwks_uri or ""):
+                if (
+                    self._cluster is not None
+                    and auth.issuer
+                    and auth.jwks_uri is None
+                    and _in_cluster(auth.issuer)
+                ):
+                    found = find_cluster_issuer(auth.issuer, algorithms, self._cluster)
+                    if found is not None:
+                        return found
+                return find_issuer(auth.issuer, auth.jwks_uri, algorithms, self._settings)
 
         return self._issuers.get((auth.issuer, auth.jwks_uri, algorithms), find)
 
@@ -206,6 +214,33 @@ def _decide(raw: bytes) -> tuple[bool, ...]:
     if error is not None:
         raise SpecError(str(error)[:1000], reason=Reason.POLICY_INVALID, field="spec.auth.policy")
     return tuple(decision is True for decision in decisions)
+
+
+class _Asking:
+    """The issuers that are being asked: each once at a time, and so many at once."""
+
+    def __init__(self, most: int, clock: Callable[[], float]) -> None:
+        self._most = most
+        self._clock = clock
+        self._since: dict[str, float] = {}
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def enter(self, issuer: str) -> Iterator[None]:
+        """Ask an issuer in the body. Raises WaitingError if somebody else is at it, or if too many are."""
+        with self._lock:
+            now = self._clock()
+            if issuer in self._since or len(self._since) >= self._most:
+                # The longer it takes, the less often it is looked at.
+                taken = now - self._since.get(issuer, now)
+                seconds = max(COME_BACK, taken) * random.uniform(0.5, 1.5)  # noqa: S311 - spreads load
+                raise WaitingError(f"{issuer} is asked as soon as others have answered", seconds)
+            self._since[issuer] = now
+        try:
+            yield
+        finally:
+            with self._lock:
+                del self._since[issuer]
 
 
 @dataclass(frozen=True, slots=True)

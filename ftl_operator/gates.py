@@ -2,7 +2,9 @@
 
 A gate per registry lets in a few at once and asks the others to come back, instead of letting them wait;
 and after a failure it stays shut for a while, so that a hundred apps of a dead registry cost one timeout
-and not a hundred.
+and not a hundred. A registry that has not answered yet, or not the last time, gets one visitor at a time,
+and all such registries together hold half of the workers at most: however many of them are dead, the other
+half is there for apps of registries that answer.
 """
 
 import contextlib
@@ -20,7 +22,8 @@ FIRST_PAUSE = 5.0
 LONGEST_PAUSE = 60.0
 """The most seconds it stays shut."""
 PATIENCE = 0.25
-"""Seconds that one waits at a full gate; a registry that answers lets many through in that time."""
+"""Seconds that one waits at a full gate; a registry that answers lets many through in that time. Of one that
+has not answered yet, only its first visitor's first moments are waited for."""
 COME_BACK = 1.0
 """Seconds after which one who found a gate full may come back."""
 
@@ -42,6 +45,10 @@ class WaitingError(Exception):
 @dataclass(slots=True)
 class _Gate:
     inside: int = 0
+    since: float = 0.0
+    """When the last one went in."""
+    answers: bool = False
+    """Whether the last one that came out had an answer."""
     failures: int = 0
     shut_until: float = 0.0
 
@@ -50,7 +57,7 @@ class Gates:
     """A gate for every registry that was spoken to.
 
     Args:
-        width: How many may be inside one gate at once.
+        width: How many may be inside one gate at once, and inside all gates of registries that do not answer.
         clock: Monotonic seconds.
     """
 
@@ -88,15 +95,40 @@ class Gates:
                 raise RegistryError(
                     f"the registry {registry} does not answer; it is asked again soon", retry_after=left
                 )
-            # After a pause one goes first; the others follow when it came out well.
-            if not self._lock.wait_for(lambda: gate.inside < (1 if gate.failures else self._width), PATIENCE):
-                raise WaitingError(f"{registry} is busy", COME_BACK * random.uniform(0.5, 1.5))  # noqa: S311
+            taken = 0.0 if gate.answers else self._clock() - self._newest(gate)
+            if not self._lock.wait_for(lambda: self._has_room(gate), max(0.0, PATIENCE - taken)):
+                # The longer it takes, the less often it is looked at.
+                seconds = max(COME_BACK, taken) * random.uniform(0.5, 1.5)  # noqa: S311 - spreads load
+                raise WaitingError(f"{registry} is busy", seconds)
             gate.inside += 1
+            gate.since = self._clock()
+
+    def _strangers(self) -> list[_Gate]:
+        return [other for other in self._gates.values() if not other.answers]
+
+    def _newest(self, gate: _Gate) -> float:
+        """When the one went in that a visitor of a registry that does not answer waits for."""
+        inside = [gate] if gate.inside else [other for other in self._strangers() if other.inside]
+        return max((other.since for other in inside), default=self._clock())
+
+    def _has_room(self, gate: _Gate) -> bool:
+        if gate.answers:
+            return gate.inside < self._width
+        # One goes first; the others follow when it came out well.
+        strangers = self._strangers()
+        failing = sum(other.inside for other in strangers if other.failures)
+        return (
+            not gate.inside
+            and sum(other.inside for other in strangers) < self._width
+            # Those that failed before leave room for those that nobody has tried.
+            and (not gate.failures or failing < max(1, self._width // 2))
+        )
 
     def _out(self, registry: str, failure: TransientError | None) -> None:
         with self._lock:
             gate = self._gates[registry]
             gate.inside -= 1
+            gate.answers = failure is None
             self._lock.notify_all()
             if failure is None:
                 gate.failures, gate.shut_until = 0, 0.0

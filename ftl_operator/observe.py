@@ -2,10 +2,12 @@
 
 import threading
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from ftl_operator.errors import Reason
 from ftl_operator.executors import Report
 from ftl_operator.gates import COME_BACK, WaitingError
 from ftl_operator.kube import Kube
@@ -69,8 +71,10 @@ class Observer:
         self._kube = kube
         self._view = view
         self._probe = probe
-        # An app that does not answer holds a worker until the timeout; half of them stay free.
+        # An app that does not answer holds a worker until the timeout: half of them stay free, and those that
+        # are known to be silent get few, so that others are asked meanwhile.
         self._slots = threading.BoundedSemaphore(max(1, settings.workers // 2))
+        self._silent = threading.BoundedSemaphore(max(1, settings.workers // 8))
 
     def see(self, key: Key, spin_app: Mapping[str, Any]) -> Seen:
         """What is seen without asking the app.
@@ -103,14 +107,15 @@ class Observer:
         before = finding(status, Condition.VERIFIED)
         if before is not None and before.status == "True":
             return None
-        if not self._slots.acquire(blocking=False):
-            raise WaitingError("other apps are being asked for their tools", COME_BACK)
-        try:
+        was_silent = before is not None and before.reason is not Reason.PROGRESSING
+        with ExitStack() as held:
+            for slots in (self._silent, self._slots) if was_silent else (self._slots,):
+                if not slots.acquire(blocking=False):
+                    raise WaitingError("other apps are being asked for their tools", COME_BACK)
+                held.callback(slots.release)
             url = self._settings.service_url.format(
                 name=app.metadata.name, namespace=app.metadata.namespace
             ).rstrip("/")
             token = probe_token(app.metadata.uid, self._settings.probe_key)
             is_public = app.spec.access is Access.PUBLIC
             return self._probe.ask(url, token, expected=expected, is_public=is_public)
-        finally:
-            self._slots.release()

@@ -1,6 +1,8 @@
 """What is checked of `access` and `auth` before anything is deployed, by the gateway's own engine."""
 
 import json
+import socket
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +13,11 @@ import pytest
 import ftl_operator
 from ftl_operator.auth import FAILURE_SECONDS, ISSUER_SECONDS, Preflight, gateway_policies
 from ftl_operator.errors import FtlError, IssuerError, Reason, SpecError
+from ftl_operator.gates import WaitingError
 from ftl_operator.issuer_http import IssuerSettings
 from ftl_operator.model import Access, FtlApp
 from ftl_operator.model_auth import AuthSpec
-from tests.auth.live_issuer import Answer, LiveIssuer, jwk
+from tests.auth.live_issuer import HOST, Answer, LiveIssuer, jwk
 from tests.specs import ftlapp
 
 GATEWAY = Path(ftl_operator.__file__).parent / "gateway.wasm"
@@ -142,6 +145,33 @@ def test_a_failing_issuer_is_asked_again_soon_and_not_at_once(
     issuer.publish(jwk("RS256"))
     clock.now += FAILURE_SECONDS
     assert preflight.authorize(app(), no_config_map) is not None
+
+
+def test_a_silent_issuer_holds_one_worker_and_no_other_issuer_waits_for_it(
+    app: Callable[..., FtlApp], settings: IssuerSettings, issuer: LiveIssuer
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"https://{HOST}:{silent.getsockname()[1]}"
+        preflight = Preflight(replace(settings, timeout=20.0, total=20.0), no_policy, askers=2)
+        good = app()
+        assert good.spec.auth is not None
+        auth = good.spec.auth.model_copy(update={"issuer": url})
+        dead = good.model_copy(update={"spec": good.spec.model_copy(update={"auth": auth})})
+        asking = threading.Thread(target=lambda: refusal(preflight, dead))
+        asking.start()
+        silent.settimeout(10)
+        connection, _ = silent.accept()
+        for _ in range(20):
+            with pytest.raises(WaitingError) as caught:
+                preflight.authorize(dead, no_config_map)
+            assert caught.value.seconds
+        assert preflight.authorize(good, no_config_map) is not None
+        connection.close()
+        silent.close()
+        asking.join(30)
+        assert not asking.is_alive()
+    # What was found is kept, so that the many others are told at once.
+    assert refusal(preflight, dead).reason is Reason.ISSUER_UNAVAILABLE
 
 
 def test_a_rotation_that_would_break_tokens_shows_before_it_does(
