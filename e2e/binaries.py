@@ -16,6 +16,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 
 HTTP_ADD_ON = "github.com/kedacore/http-add-on@v0.12.0"
+INTERCEPTOR = (HTTP_ADD_ON, "./interceptor")
+"""The program through which the add-on's requests come; its first build takes two minutes."""
 CRD_MODULES = {
     "github.com/kedacore/keda/v2@v2.21.0": ("config/crd/bases/", ("scaledobjects", "triggerauthentications")),
     HTTP_ADD_ON: ("config/crd/bases/", ("httpscaledobjects",)),
@@ -47,23 +49,29 @@ def folder() -> Path:
     return Path(done.stdout.decode().strip())
 
 
-def interceptor() -> Path:
-    """Where the program of the HTTP add-on's interceptor is, once `build_interceptor` was called."""
-    return cache() / "programs" / HTTP_ADD_ON.replace("/", "_") / "interceptor"
+def program(module: str, package: str) -> Path:
+    """Where `build_program` puts the program of a package of a Go module, `NAME@VERSION`."""
+    return cache() / "programs" / module.replace("/", "_") / package.rpartition("/")[2]
 
 
-def build_interceptor() -> None:
-    """Build the interceptor, once (two minutes). In its module's folder, so that its own go.mod decides."""
-    target = interceptor()
+def build_program(module: str, package: str) -> Path:
+    """Build a program, once. In its module's folder, so that the module's own go.mod decides on the rest.
+
+    Args:
+        module: `NAME@VERSION`.
+        package: The package's folder in the module, as `./cmd/name`.
+    """
+    target = program(module, package)
     if target.exists():
-        return
+        return target
     target.parent.mkdir(parents=True, exist_ok=True)
     # Outside of this repository, whose go.mod has other versions of what it needs.
-    told = json.loads(run(["go", "-C", str(target.parent), "mod", "download", "-json", HTTP_ADD_ON]))
+    told = json.loads(run(["go", "-C", str(target.parent), "mod", "download", "-json", module]))
     partial = target.with_suffix(f".{os.getpid()}")
     options = ["-mod=readonly", "-trimpath", "-ldflags=-s -w", "-o", str(partial)]
-    run(["go", "-C", told["Dir"], "build", *options, "./interceptor"], env={"CGO_ENABLED": "0"})
+    run(["go", "-C", told["Dir"], "build", *options, package], env={"CGO_ENABLED": "0"})
     partial.rename(target)
+    return target
 
 
 @functools.cache

@@ -315,7 +315,7 @@ class Cluster:
             "dns": self.network.dns,
             "programs": {
                 "ftl-operator": python("-m", "ftl_operator"),
-                "http-add-on-interceptor": [str(binaries.interceptor())],
+                "http-add-on-interceptor": [str(binaries.program(*binaries.INTERCEPTOR))],
             },
         }
         path = self.folder / "node.json"

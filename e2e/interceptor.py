@@ -27,7 +27,7 @@ class Interceptor:
 
     def install(self) -> "Interceptor":
         """Build and start it, and wait until it is ready."""
-        binaries.build_interceptor()
+        binaries.build_program(*binaries.INTERCEPTOR)
         self.cluster.namespace(NAMESPACE, spin=False)
         self.cluster.api.apply_all(_objects())
         wait_until("the interceptor runs", self._is_ready, 120)

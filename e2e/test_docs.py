@@ -16,9 +16,13 @@ from tests.pages import Reader
 from tests.test_docs import CLUSTER, DOCS
 
 ROOT = binaries.ROOT
-ORDER = ("install", "first-app", "gitops", "private-registries", "scale-to-zero", "upgrade")
+ORDER = ("install", "first-app", "gitops", "private-registries", "network", "scale-to-zero", "upgrade")
 CRDS = {
     "github.com/argoproj/argo-cd/v3@v3.5.7": ("manifests/crds/", ("application-crd.yaml",)),
+    "github.com/fluxcd/helm-controller@v1.4.0": (
+        "config/crd/bases/",
+        ("helm.toolkit.fluxcd.io_helmreleases.yaml",),
+    ),
     "github.com/fluxcd/kustomize-controller@v1.10.1": (
         "config/crd/bases/",
         ("kustomize.toolkit.fluxcd.io_kustomizations.yaml",),
@@ -86,7 +90,11 @@ def _install_gitops(cluster: Cluster) -> None:
             cluster.kubectl(
                 "apply", "--server-side", "--filename", str(binaries.module_files(module, below) / file)
             )
-    for kind in ("application.argoproj.io", "kustomization.kustomize.toolkit.fluxcd.io"):
+    for kind in (
+        "application.argoproj.io",
+        "helmrelease.helm.toolkit.fluxcd.io",
+        "kustomization.kustomize.toolkit.fluxcd.io",
+    ):
         wait_until(
             f"{kind} is served", lambda kind=kind: cluster.kubectl("get", kind, "--all-namespaces") or True
         )

@@ -1,10 +1,18 @@
-"""Runs Lua programs on objects as Argo CD does: the global `obj` comes in, the returned value goes out."""
+"""Runs Lua programs on objects as Argo CD does: the global `obj` comes in, the returned value goes out.
+
+Argo CD has gopher-lua, an implementation of Lua 5.1, and so both that and Lua 5.1 itself run them.
+"""
 
 import json
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from e2e.binaries import build_program
+
+GOPHER_LUA = ("github.com/yuin/gopher-lua@v1.1.2", "./cmd/glua")
+"""The interpreter of Argo CD 3.5."""
 
 _WRITER = r"""
 local function quoted(text)
@@ -35,12 +43,17 @@ end
 """
 
 
-def run(program: Path, objects: Iterable[Any], folder: Path) -> list[Any]:
+def interpreters() -> dict[str, str]:
+    """Those that run the programs, by name. The first call on a machine builds gopher-lua's."""
+    return {"lua5.1": "lua5.1", "gopher-lua": str(build_program(*GOPHER_LUA))}
+
+
+def run(interpreter: str, program: Path, objects: Iterable[Any], folder: Path) -> list[Any]:
     """What a program returns for each object. Raises AssertionError with Lua's words if it fails."""
     script = folder / "run.lua"
     listed = ",\n".join(map(literal, objects))
     script.write_text(f"local objects = {{\n{listed}\n}}\n{_WRITER}")
-    done = subprocess.run(["lua5.4", script, program], capture_output=True, text=True, check=False)
+    done = subprocess.run([interpreter, script, program], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
