@@ -89,10 +89,9 @@ class Observer:
             report = self._view.report(key)
             return Seen(None, report.is_current, "" if report.may_serve else str(report), report)
         rollout = self._view.rollout(key)
-        spec_digest = (spec.get("deploymentAnnotations") or {}).get(SPEC_ANNOTATION, "")
         if rollout is None:
             return Seen(None, False, "")
-        is_current = not spec_digest or rollout.spec_digest == spec_digest
+        is_current = not spin_app or _is_of(rollout, spin_app)
         if (is_current and rollout.is_complete) or rollout.is_scaled_to_zero:
             return Seen(rollout, is_current, "")
         pods = self._kube.pods(key.namespace, f"{POD_LABEL}={key.name}")
@@ -119,3 +118,16 @@ class Observer:
             token = probe_token(app.metadata.uid, self._settings.probe_key)
             is_public = app.spec.access is Access.PUBLIC
             return self._probe.ask(url, token, expected=expected, is_public=is_public)
+
+
+def _is_of(rollout: Rollout, spin_app: Mapping[str, Any]) -> bool:
+    """Whether a Deployment is the one that spin-operator makes of this SpinApp as it is now."""
+    spec = spin_app["spec"]
+    return (
+        # One that an earlier SpinApp left is about to be collected with its pods.
+        rollout.owner in ("", spin_app["metadata"]["uid"])
+        # Somebody else may have changed the image and not the annotation. Only the digests are compared, for
+        # a cluster's own policies may lead pulls to a mirror.
+        and rollout.image.rpartition("@")[2] == spec["image"].rpartition("@")[2]
+        and rollout.spec_digest == (spec.get("deploymentAnnotations") or {}).get(SPEC_ANNOTATION, "")
+    )

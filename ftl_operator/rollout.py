@@ -26,6 +26,8 @@ class Rollout:
     """The digest of the SpinApp's spec that it was made of, from its annotation."""
     message: str
     """What the Deployment's controller says while pods cannot even be created (quota, admission)."""
+    owner: str = ""
+    """The uid of the SpinApp that it belongs to; it goes when that one goes."""
 
     @property
     def is_observed(self) -> bool:
@@ -54,6 +56,7 @@ def rollout_of(deployment: Mapping[str, Any]) -> Rollout:
     containers = spec.get("template", {}).get("spec", {}).get("containers") or [{}]
     conditions = {item["type"]: item for item in status.get("conditions") or ()}
     failure = conditions.get("ReplicaFailure", {})
+    owners = deployment["metadata"].get("ownerReferences") or ()
     image = str(containers[0].get("image", ""))
     arguments = containers[0].get("args") or []
     if "-f" in arguments[:-1]:
@@ -72,6 +75,7 @@ def rollout_of(deployment: Mapping[str, Any]) -> Rollout:
         is_available=conditions.get("Available", {}).get("status") == "True",
         spec_digest=str((deployment["metadata"].get("annotations") or {}).get(SPEC_ANNOTATION, "")),
         message=str(failure.get("message", "")) if failure.get("status") == "True" else "",
+        owner=next((item["uid"] for item in owners if item.get("kind") == "SpinApp"), ""),
     )
 
 

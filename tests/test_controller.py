@@ -165,6 +165,32 @@ def test_a_changed_and_a_deleted_object_are_put_back(world):
     assert world.wrote() == ["apply ConfigMap/tools-mcp-client", "apply NetworkPolicy/tools"]
 
 
+def test_pods_that_a_deleted_spin_app_left_are_not_those_of_the_new_one(world):
+    cluster = world.run()
+    old = cluster.objects[apis.SPIN_APP, "tools"]["metadata"]["uid"]
+    cluster.delete(apis.SPIN_APP, "ns", "tools", old)
+    world.look()
+    assert cluster.objects[apis.SPIN_APP, "tools"]["metadata"]["uid"] != old
+    # The Deployment says that all is well, and goes in a moment.
+    assert cluster.condition("Ready") == ("False", "RollingOut")
+    cluster.deploy()
+    world.look()
+    assert cluster.condition("Ready") == ("True", "Succeeded")
+
+
+def test_a_strangers_image_is_not_called_ready_until_it_is_gone(world):
+    cluster = world.run()
+    spin = cluster.objects[apis.SPIN_APP, "tools"]
+    cluster.put(apis.SPIN_APP, {**spin, "spec": {**spin["spec"], "image": "ghcr.io/acme/other:1"}})
+    cluster.deploy()
+    world.look()
+    assert cluster.objects[apis.SPIN_APP, "tools"]["spec"]["image"] == str(image(1))
+    assert cluster.condition("Ready") == ("False", "RollingOut")
+    cluster.deploy()
+    world.look()
+    assert cluster.condition("Ready") == ("True", "Succeeded")
+
+
 def test_a_strangers_object_is_not_taken_over(world):
     world.cluster.put(apis.SPIN_APP, {"spec": {"image": "other"}})
     world.cluster.write_app(SPEC)

@@ -58,12 +58,14 @@ class TinyCluster:
     def deploy(self, *, ready=True, replicas=None):
         """Have the Deployment be as the SpinApp says, with its pods ready or not."""
         spin = self.objects[apis.SPIN_APP, "tools"]["spec"]
+        uid = self.objects[apis.SPIN_APP, "tools"]["metadata"]["uid"]
         old = self.objects.get((apis.DEPLOYMENT, "tools"), {"spec": {"replicas": 1}})
         desired = spin.get("replicas", old["spec"]["replicas"]) if replicas is None else replicas
         serving = desired if ready else 0
         body = {
             "metadata": {
                 "generation": 1,
+                "ownerReferences": [{"kind": "SpinApp", "uid": uid}],
                 "annotations": {SPEC_ANNOTATION: spin["deploymentAnnotations"][SPEC_ANNOTATION]},
             },
             "spec": {
