@@ -158,6 +158,17 @@ class App:
         }
         self.cluster.api.merge(target, {"spec": {"replicas": replicas}}, "scale")
 
+    def roll_out(self, seconds: float = 90) -> None:
+        """Wait until the app is Ready and no pod of another version is left, not even one that is ending."""
+        self.wait(seconds=seconds)
+        image = self.status()["image"]
+
+        def rolled() -> bool:
+            running = [pod["spec"]["containers"][0]["image"] for pod in self.pods()]
+            return bool(running) and set(running) == {image}
+
+        wait_until("only the new version's pods are left", rolled, seconds)
+
     def owned(self) -> set[str]:
         """`Kind/name` of everything in the namespace that belongs to an FtlApp or a SpinApp."""
         found = set()
@@ -241,6 +252,9 @@ class Traffic:
     every: float = 0.05
     answers: int = 0
     versions: list[str] = field(default_factory=list)
+    """What answered, without repetitions in a row."""
+    answered: list[tuple[float, str]] = field(default_factory=list)
+    """When each answered request was sent (monotonic seconds), and the version that answered it."""
     failures: list[str] = field(default_factory=list)
 
     def __enter__(self) -> Self:
@@ -255,6 +269,12 @@ class Traffic:
         self._ended.set()
         self._thread.join(30)
 
+    def since(self, moment: float) -> set[str]:
+        """The versions that answered requests sent at that moment or later, of which it waits for a few."""
+        start = len(self.answered)
+        wait_until("a few more answers", lambda: len(self.answered) > start + 5)
+        return {version for sent, version in list(self.answered) if sent >= moment}
+
     def check(self) -> None:
         """No request has failed, and there were some."""
         assert not self.failures, f"{len(self.failures)} of {self.answers}: {self.failures[:5]}"
@@ -262,12 +282,13 @@ class Traffic:
 
     def _run(self) -> None:
         while not self._ended.wait(self.every):
-            at = time.strftime("%H:%M:%S")
+            at, sent = time.strftime("%H:%M:%S"), time.monotonic()
             try:
                 version = self._mcp.call(self.tool)["version"]
             except (McpError, urllib3.exceptions.HTTPError, OSError, ValueError, KeyError) as error:
                 self.failures.append(f"{at} {error!r}")
                 continue
             self.answers += 1
+            self.answered.append((sent, version))
             if not self.versions or self.versions[-1] != version:
                 self.versions.append(version)
