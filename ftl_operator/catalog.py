@@ -11,6 +11,9 @@ list and a call finds everything about its one tool in one variable:
 | `tool_HEX` | one tool; HEX is `NAME__TOOL`, and its full name if that differs, in hexadecimal UTF-8 |
 | `components` | each component's `id`, exposed `tools`, and whether it is `dynamic` |
 
+A `tool_HEX` is three lines, so that nobody reads schemas to find out where they end: what every call needs,
+the input schema, and the output schema or nothing.
+
 A component that could not be asked (`dynamic`) has no tools in any list. The gateway asks it at run time and
 knows nothing of the spec's filters, names and scopes then, so an entry with some is refused rather than half
 obeyed.
@@ -156,7 +159,7 @@ def variables(listings: Sequence[Listing]) -> dict[str, str]:
         baked[f"tools_list_{listing.spec.name.replace('-', '_')}"] = canonical(known)
     for tool in tools:
         for name in dict.fromkeys((tool.key, tool.full_name)):
-            baked[f"tool_{name.encode().hex()}"] = canonical(_call(tool))
+            baked[f"tool_{name.encode().hex()}"] = _record(tool)
     return baked
 
 
@@ -182,9 +185,9 @@ def _index(tool: ExposedTool) -> dict[str, Any]:
     }
 
 
-def _call(tool: ExposedTool) -> dict[str, Any]:
+def _record(tool: ExposedTool) -> str:
     listed = {} if tool.full_name == tool.key else {"listed": tool.full_name}
-    return {
+    call = {
         **listed,
         "component": tool.component,
         "tool": tool.tool,
@@ -193,9 +196,11 @@ def _call(tool: ExposedTool) -> dict[str, Any]:
         "scopes": list(tool.scopes),
         "timeoutMs": tool.timeout_ms,
         "headers": dict(tool.headers),
-        "input": tool.definition["inputSchema"],
-        "output": tool.definition.get("outputSchema"),
     }
+    output = tool.definition.get("outputSchema")
+    lines = [canonical(call), canonical(tool.definition["inputSchema"])]
+    # Canonical JSON has no line break of its own.
+    return "\n".join([*lines, "" if output is None else canonical(output)])
 
 
 def _entry(listing: Listing) -> dict[str, Any]:

@@ -133,6 +133,13 @@ def baked(locked: LockedApp, name: str) -> Any:
     return json.loads(locked.document["variables"][name]["default"])
 
 
+def record(locked: LockedApp, name: str) -> tuple[Any, str, str]:
+    """What the gateway reads to call a tool: a document, and the texts of its schemas."""
+    text = locked.document["variables"][f"gateway_tool_{name.encode().hex()}"]["default"]
+    call, given, answered = text.split("\n")
+    return json.loads(call), given, answered
+
+
 WEATHER = {"name": "weather", "image": "ghcr.io/acme/weather:1.4"}
 TOOLS = {"ghcr.io/acme/weather:1.4": [tool("current"), tool("forecast")]}
 
@@ -194,14 +201,14 @@ def test_lists_index_and_calls_agree(case: str, names: list[str]) -> None:
     assert [item["name"] for item in whole] == names
     assert [tool.full_name for tool in locked.tools] == [item["name"] for item in whole]
     for listed, entry in zip(whole, index, strict=True):
-        call = baked(locked, f"gateway_tool_{listed['name'].encode().hex()}")
-        assert call["input"] == listed["inputSchema"]
-        assert call["output"] == listed.get("outputSchema")
+        call, given, answered = record(locked, listed["name"])
+        assert json.loads(given) == listed["inputSchema"]
+        assert (json.loads(answered) if answered else None) == listed.get("outputSchema")
         assert (call["component"], call["name"]) == (entry["component"], entry["tool"])
         assert (call["readOnly"], call["scopes"]) == (entry["readOnly"], entry["scopes"])
         key = f"{call['component']}__{call['name']}"
         assert call.get("listed", key) == listed["name"]
-        assert baked(locked, f"gateway_tool_{key.encode().hex()}") == call
+        assert record(locked, key) == (call, given, answered)
         own = baked(locked, f"gateway_tools_list_{call['component'].replace('-', '_')}")
         assert {**listed, "name": call["name"]} in own
 

@@ -4,7 +4,9 @@
 use crate::algorithm::Algorithm;
 use crate::encoding::is_loopback;
 use crate::memory::Seal;
-use serde_json::{Map, Value};
+use crate::object::{object, Object};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 /// Why the configuration cannot be used; for the log, never for a client.
@@ -34,7 +36,8 @@ pub struct Config {
 }
 
 /// FTL's access modes, `public` aside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
 pub(crate) enum Access {
     Private,
     Org,
@@ -86,61 +89,91 @@ impl Resource {
 
 const MAX_LEEWAY: f64 = 300.0;
 
+/// What of `gateway_config` is read here.
+#[derive(Deserialize)]
+struct Root {
+    // Absent and null are different here.
+    #[serde(default, deserialize_with = "present")]
+    auth: Option<Option<Object<Auth>>>,
+    resource: Option<String>,
+    title: Option<String>,
+    name: Option<String>,
+    app: Option<String>,
+}
+
+/// `gateway_config.auth`. Absent and null are the same.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Auth {
+    access: Access,
+    issuer: Option<String>,
+    audiences: Option<Vec<String>>,
+    jwks: Option<Value>,
+    jwks_uri: Option<String>,
+    public_key: Option<String>,
+    algorithms: Option<Vec<String>>,
+    required_scopes: Option<Vec<String>>,
+    allowed_subjects: Option<Vec<String>>,
+    organization: Option<Object<OrganizationRule>>,
+    has_policy: Option<bool>,
+    leeway_seconds: Option<f64>,
+    authorization_servers: Option<Vec<String>>,
+    authorization_server_metadata: Option<String>,
+    scopes_supported: Option<Vec<String>>,
+    store_shared: Option<bool>,
+}
+
+#[derive(Deserialize)]
+struct OrganizationRule {
+    claim: Option<String>,
+    value: Option<String>,
+    members: Option<Vec<String>>,
+}
+
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(given: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(given).map(Some)
+}
+
 impl Config {
     /// Read `gateway_config`: `Ok(None)` only when `auth` is there and `null`, which is what `access: public` writes.
     ///
     /// `secret` is a value that only the gateway of this app knows (the variable `probe_token`; empty if there is
     /// none). It seals what the crate keeps in the key-value store, since a tool may have been granted the same store.
-    pub fn parse(gateway_config: &Value, secret: &[u8]) -> Result<Option<Config>, ConfigError> {
-        let root = gateway_config.as_object().ok_or(ConfigError("not an object"))?;
-        let auth = match root.get("auth") {
-            None => return Err(ConfigError("auth is missing")),
-            Some(Value::Null) => return Ok(None),
-            Some(Value::Object(auth)) => auth,
-            Some(_) => return Err(ConfigError("auth is neither null nor an object")),
-        };
-        let resource = match root.get("resource") {
-            None | Some(Value::Null) => None,
-            Some(Value::String(url)) => {
-                Some(Resource::parse(url).ok_or(ConfigError("resource is not a URL"))?)
-            }
-            Some(_) => return Err(ConfigError("resource is not a string")),
+    pub fn parse(gateway_config: &str, secret: &[u8]) -> Result<Option<Config>, ConfigError> {
+        let root: Root = object(gateway_config).ok_or(ConfigError("it cannot be read"))?;
+        let Some(auth) = root.auth.ok_or(ConfigError("auth is missing"))? else { return Ok(None) };
+        let auth = auth.0;
+        let resource = match root.resource {
+            None => None,
+            Some(url) => Some(Resource::parse(&url).ok_or(ConfigError("resource is not a URL"))?),
         };
         let config = Config {
-            access: match auth.get("access").and_then(Value::as_str) {
-                Some("private") => Access::Private,
-                Some("org") => Access::Org,
-                Some("custom") => Access::Custom,
-                _ => return Err(ConfigError("access is not known")),
-            },
-            issuer: optional_text(auth, "issuer")?,
-            audiences: texts(auth, "audiences")?,
-            keys: key_source(auth)?,
-            algorithms: texts(auth, "algorithms")?
+            access: auth.access,
+            issuer: text(auth.issuer),
+            audiences: texts(auth.audiences)?,
+            keys: key_source(text(auth.jwks_uri), auth.jwks, text(auth.public_key))?,
+            algorithms: texts(auth.algorithms)?
                 .iter()
                 .map(|name| Algorithm::parse(name).ok_or(ConfigError("algorithm is not supported")))
                 .collect::<Result<_, _>>()?,
-            required_scopes: texts(auth, "requiredScopes")?,
-            allowed_subjects: texts(auth, "allowedSubjects")?,
-            organization: organization(auth)?,
-            has_policy: flag(auth, "hasPolicy")?.unwrap_or(false),
-            leeway: match auth.get("leewaySeconds") {
-                None | Some(Value::Null) => 60.0,
-                Some(value) => value
-                    .as_f64()
-                    .filter(|seconds| (0.0..=MAX_LEEWAY).contains(seconds))
-                    .ok_or(ConfigError("leewaySeconds is not between 0 and 300"))?,
-            },
-            authorization_servers: texts(auth, "authorizationServers")?,
-            server_metadata: optional_text(auth, "authorizationServerMetadata")?,
-            scopes_supported: match auth.get("scopesSupported") {
-                None | Some(Value::Null) => None,
-                Some(_) => Some(texts(auth, "scopesSupported")?),
-            },
+            required_scopes: texts(auth.required_scopes)?,
+            allowed_subjects: texts(auth.allowed_subjects)?,
+            organization: auth.organization.map(|rule| organization(rule.0)).transpose()?,
+            has_policy: auth.has_policy.unwrap_or(false),
+            leeway: Some(auth.leeway_seconds.unwrap_or(60.0))
+                .filter(|seconds| (0.0..=MAX_LEEWAY).contains(seconds))
+                .ok_or(ConfigError("leewaySeconds is not between 0 and 300"))?,
+            authorization_servers: texts(auth.authorization_servers)?,
+            server_metadata: text(auth.authorization_server_metadata),
+            scopes_supported: auth.scopes_supported.map(|scopes| texts(Some(scopes))).transpose()?,
             resource,
-            name: optional_text(root, "title")?.or(optional_text(root, "name")?).unwrap_or_default(),
-            digest: digest(root, auth),
-            seal: Seal::new(secret, flag(auth, "storeShared")?.unwrap_or(false)),
+            name: text(root.title).or(text(root.name)).unwrap_or_default(),
+            // The digest that the whole app was composed under, which the operator wrote.
+            digest: match root.app {
+                Some(app) => app.into_bytes(),
+                None => Sha256::digest(gateway_config).to_vec(),
+            },
+            seal: Seal::new(secret, auth.store_shared.unwrap_or(false)),
         };
         config.demand_a_rule()?;
         Ok(Some(config))
@@ -163,25 +196,16 @@ impl Config {
     }
 }
 
-/// The digest that the whole app was composed under, which the operator wrote; without one, of what is read here.
-fn digest(root: &Map<String, Value>, auth: &Map<String, Value>) -> Vec<u8> {
-    if let Some(Value::String(app)) = root.get("app") {
-        return app.as_bytes().to_vec();
-    }
-    let resource = root.get("resource").cloned().unwrap_or_default();
-    Sha256::digest(format!("{}\n{resource}", Value::Object(auth.clone()))).to_vec()
-}
-
-fn key_source(auth: &Map<String, Value>) -> Result<KeySource, ConfigError> {
-    let set = match auth.get("jwks") {
-        None | Some(Value::Null) => None,
-        Some(set @ Value::Object(_)) => Some(set.clone()),
-        Some(_) => return Err(ConfigError("jwks is not an object")),
-    };
-    match (optional_text(auth, "jwksUri")?, set, optional_text(auth, "publicKey")?) {
+fn key_source(
+    url: Option<String>,
+    set: Option<Value>,
+    pem: Option<String>,
+) -> Result<KeySource, ConfigError> {
+    match (url, set, pem) {
         (Some(url), None, None) if is_secure(&url) => Ok(KeySource::Url(url)),
         (Some(_), None, None) => Err(ConfigError("jwksUri is not HTTPS")),
-        (None, Some(set), None) => Ok(KeySource::Set(set)),
+        (None, Some(set), None) if set.is_object() => Ok(KeySource::Set(set)),
+        (None, Some(_), None) => Err(ConfigError("jwks is not an object")),
         (None, None, Some(pem)) => Ok(KeySource::Pem(pem)),
         _ => Err(ConfigError("not exactly one source of keys")),
     }
@@ -195,47 +219,26 @@ fn is_secure(url: &str) -> bool {
             .is_some_and(|rest| is_loopback(rest.split(['/', '?', '#']).next().unwrap_or_default()))
 }
 
-fn organization(auth: &Map<String, Value>) -> Result<Option<Organization>, ConfigError> {
-    let rule = match auth.get("organization") {
-        None | Some(Value::Null) => return Ok(None),
-        Some(Value::Object(rule)) => rule,
-        Some(_) => return Err(ConfigError("organization is not an object")),
-    };
+fn organization(rule: OrganizationRule) -> Result<Organization, ConfigError> {
     let missing = ConfigError("organization lacks its claim or value");
-    Ok(Some(Organization {
-        claim: optional_text(rule, "claim")?.ok_or(missing)?,
-        value: optional_text(rule, "value")?.ok_or(missing)?,
-        members: texts(rule, "members")?,
-    }))
+    Ok(Organization {
+        claim: text(rule.claim).ok_or(missing)?,
+        value: text(rule.value).ok_or(missing)?,
+        members: texts(rule.members)?,
+    })
 }
 
-/// A string; absent, null and empty are all "none".
-fn optional_text(object: &Map<String, Value>, key: &str) -> Result<Option<String>, ConfigError> {
-    match object.get(key) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::String(text)) => Ok((!text.is_empty()).then(|| text.clone())),
-        Some(_) => Err(ConfigError("a text has another type")),
-    }
+/// An empty text is none.
+fn text(given: Option<String>) -> Option<String> {
+    given.filter(|text| !text.is_empty())
 }
 
-fn texts(object: &Map<String, Value>, key: &str) -> Result<Vec<String>, ConfigError> {
-    match object.get(key) {
-        None | Some(Value::Null) => Ok(Vec::new()),
-        Some(Value::Array(items)) => items
-            .iter()
-            .map(|item| match item.as_str() {
-                Some(text) if !text.is_empty() => Ok(text.to_string()),
-                _ => Err(ConfigError("a list has an entry that is not a text")),
-            })
-            .collect(),
-        Some(_) => Err(ConfigError("a list has another type")),
-    }
-}
-
-fn flag(object: &Map<String, Value>, key: &str) -> Result<Option<bool>, ConfigError> {
-    match object.get(key) {
-        None | Some(Value::Null) => Ok(None),
-        Some(Value::Bool(value)) => Ok(Some(*value)),
-        Some(_) => Err(ConfigError("a flag is not a boolean")),
+fn texts(given: Option<Vec<String>>) -> Result<Vec<String>, ConfigError> {
+    let texts = given.unwrap_or_default();
+    let empty = texts.iter().any(String::is_empty);
+    if empty {
+        Err(ConfigError("a list has an empty entry"))
+    } else {
+        Ok(texts)
     }
 }

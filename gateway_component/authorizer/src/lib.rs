@@ -22,6 +22,7 @@ mod encoding;
 mod jwks;
 mod keys;
 mod memory;
+pub mod object;
 mod policy;
 mod response;
 mod rules;

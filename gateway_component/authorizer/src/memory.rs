@@ -6,7 +6,7 @@
 
 use crate::Env;
 use hmac::{Hmac, KeyInit, Mac};
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha256, Sha512_256};
 
 /// How many verified signatures are remembered at most.
 pub(crate) const SLOTS: u16 = 4096;
@@ -89,7 +89,8 @@ pub(crate) struct Remembered {
 
 impl Remembered {
     pub(crate) fn new(config: &[u8], seal: &Seal, token: &str) -> Remembered {
-        let mut hash = Sha256::new();
+        // Half as long as SHA-512, which takes two thirds of the instructions that SHA-256 takes for a token.
+        let mut hash = Sha512_256::new();
         for part in [seal.secret(), config, token.as_bytes()] {
             hash.update((part.len() as u64).to_be_bytes());
             hash.update(part);

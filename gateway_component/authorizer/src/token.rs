@@ -119,7 +119,8 @@ struct Token<'a> {
     key_id: Option<String>,
     payload: &'a str,
     signed: &'a [u8],
-    signature: Vec<u8>,
+    /// In base64url: that of a known token is never decoded.
+    signature: &'a str,
 }
 
 impl<'a> Token<'a> {
@@ -151,12 +152,11 @@ impl<'a> Token<'a> {
             return None;
         };
         let algorithm = Algorithm::parse(header.get("alg")?.as_str()?)?;
-        let signature = from_base64url(signature)?;
         Some((Token { algorithm, key_id, payload, signed: signed.as_bytes(), signature }, claims))
     }
 
-    /// Whether one of the keys that are meant for this token verifies it.
-    fn verified_by(&self, keys: &[Key], any_id: bool) -> bool {
+    /// Whether one of the keys that are meant for this token verifies its decoded signature.
+    fn verified_by(&self, signature: &[u8], keys: &[Key], any_id: bool) -> bool {
         keys.iter()
             .filter(|key| match &self.key_id {
                 Some(id) if !any_id => key.id.as_ref() == Some(id),
@@ -164,7 +164,7 @@ impl<'a> Token<'a> {
             })
             .filter(|key| key.fits(self.algorithm))
             .take(MAX_TRIES)
-            .any(|key| key.verify(self.algorithm, self.signed, &self.signature))
+            .any(|key| key.verify(self.algorithm, self.signed, signature))
     }
 }
 
@@ -173,32 +173,36 @@ fn verify(config: &Config, parsed: &Token, token: &str, env: &mut dyn Env, now: 
     if remembered.holds(&config.seal, env, now) {
         return Ok(());
     }
+    let signature = from_base64url(parsed.signature).ok_or(Refusal::Invalid)?;
+    let verified = |keys: &[Key], any_id| parsed.verified_by(&signature, keys, any_id);
     let set = match &config.keys {
         KeySource::Url(url) => {
             let cache = Cache::new(url, &config.seal);
             let mut set = cache.current(env, now).ok_or(Refusal::NoKeys)?;
-            if !parsed.verified_by(&set.keys, false) {
+            if !verified(&set.keys, false) {
                 // A new key, or a new key under an old `kid`: the kept set may be behind the issuer.
                 if set.just_fetched {
                     return Err(Refusal::Invalid);
                 }
                 set = cache.provoked(env, now).ok_or(Refusal::Invalid)?;
-                if !parsed.verified_by(&set.keys, false) {
+                if !verified(&set.keys, false) {
                     return Err(Refusal::Invalid);
                 }
             }
             set
         }
-        KeySource::Set(set) => fixed(jwks::parse(set), parsed, false, now)?,
-        KeySource::Pem(pem) => fixed(Key::from_pem(pem).map(|key| vec![key]), parsed, true, now)?,
+        KeySource::Set(set) => fixed(jwks::parse(set), |keys| verified(keys, false), now)?,
+        KeySource::Pem(pem) => {
+            fixed(Key::from_pem(pem).map(|key| vec![key]), |keys| verified(keys, true), now)?
+        }
     };
     remembered.keep(&config.seal, env, set.until);
     Ok(())
 }
 
-fn fixed(keys: Option<Vec<Key>>, parsed: &Token, any_id: bool, now: u64) -> Result<KeySet, Refusal> {
+fn fixed(keys: Option<Vec<Key>>, verified: impl Fn(&[Key]) -> bool, now: u64) -> Result<KeySet, Refusal> {
     let keys = keys.ok_or(Refusal::NoKeys)?;
-    if !parsed.verified_by(&keys, any_id) {
+    if !verified(&keys) {
         return Err(Refusal::Invalid);
     }
     Ok(KeySet { keys, until: now + jwks::FRESH_SECONDS, just_fetched: true })

@@ -51,10 +51,11 @@ impl World {
             let record = json!({
                 "component": "weather", "tool": name, "name": name, "readOnly": read_only, "scopes": [], "timeoutMs": 1000,
                 "headers": if read_only { json!({"Mcp-Param-Region": "/region"}) } else { json!({}) },
-                "input": tool["inputSchema"], "output": tool["outputSchema"],
             });
+            let output = tool.get("outputSchema").map(Value::to_string).unwrap_or_default();
+            let record = format!("{record}\n{}\n{output}", tool["inputSchema"]);
             let hex: String = full.bytes().map(|byte| format!("{byte:02x}")).collect();
-            variables.insert(format!("tool_{hex}"), record.to_string());
+            variables.insert(format!("tool_{hex}"), record);
             index.push(json!({"component": "weather", "tool": name, "readOnly": read_only, "scopes": []}));
             let mut named = tool.clone();
             named["name"] = json!(full);

@@ -3,9 +3,11 @@
 
 use crate::audit::Outcome;
 use crate::era::Era;
-use crate::jsonrpc::{Fault, INVALID_PARAMS, MISSING_CAPABILITY, is_object, object, quote, string};
+use crate::jsonrpc::{Fault, INVALID_PARAMS, MISSING_CAPABILITY, is_object, quote, string};
 use crate::message::{Failure, ToolResponse};
 use crate::{content, result, stream, strict};
+use authorizer::object::object;
+use schema::Json;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -19,7 +21,7 @@ pub(crate) struct Asked<'a> {
     pub timeout_ms: u64,
     pub max_bytes: usize,
     /// The schema that structured content must satisfy.
-    pub output: Option<&'a RawValue>,
+    pub output: Option<&'a str>,
     /// JSON text of the token under which the client wants progress.
     pub progress: Option<&'a RawValue>,
     /// Whether the client wants log messages.
@@ -202,11 +204,14 @@ fn unusable(status: u16, text: &str) -> (Outcome, Cow<'static, str>) {
     }
 }
 
-fn check_output(text: &str, schema: &RawValue) -> Result<(), (Outcome, Cow<'static, str>)> {
+fn check_output(text: &str, schema: &str) -> Result<(), (Outcome, Cow<'static, str>)> {
     let bad = |reason: String| (Outcome::BadAnswer, Cow::Owned(reason));
-    let value: Value = serde_json::from_str(text)
-        .map_err(|error| bad(format!("its structuredContent cannot be read: {error}")))?;
-    schema::validate_text(schema.get(), &value).map_err(|violations| {
+    let Some(value) = Json::parse_value(text) else {
+        let reason =
+            serde_json::from_str::<Value>(text).map_or_else(|error| error.to_string(), |_| "".into());
+        return Err(bad(format!("its structuredContent cannot be read: {reason}")));
+    };
+    schema::validate_text(schema, &value).map_err(|violations| {
         let told: Vec<String> = violations.iter().map(ToString::to_string).collect();
         bad(format!("its structuredContent does not match its output schema: {}", told.join("; ")))
     })

@@ -1,6 +1,7 @@
 //! One JSON line per call of a tool: who, what, how it ended. Arguments and results stay out of it.
 
 use crate::jsonrpc::quote;
+use crate::text::{push_hex, push_number};
 use sha2::{Digest, Sha256};
 
 /// How a call ended.
@@ -58,18 +59,25 @@ pub(crate) struct Entry<'a> {
 
 impl Entry<'_> {
     pub fn line(&self) -> String {
-        let mut line = format!(
-            "{{\"event\":\"tools/call\",\"app\":{},\"tool\":{},\"outcome\":\"{}\",\"durationMs\":{}.{:03},\
-             \"requestBytes\":{},\"responseBytes\":{},\"requestId\":{}",
-            self.app,
-            quote(self.tool),
-            self.outcome.name(),
-            self.nanoseconds / 1_000_000,
-            self.nanoseconds / 1_000 % 1_000,
-            self.request_bytes,
-            self.response_bytes,
-            quote(self.request_id),
-        );
+        let mut line = String::with_capacity(512);
+        line.push_str("{\"event\":\"tools/call\",\"app\":");
+        line.push_str(self.app);
+        line.push_str(",\"tool\":");
+        line.push_str(&quote(self.tool));
+        line.push_str(",\"outcome\":\"");
+        line.push_str(self.outcome.name());
+        line.push_str("\",\"durationMs\":");
+        push_number(&mut line, self.nanoseconds / 1_000_000);
+        line.push('.');
+        for place in [100_000, 10_000, 1_000] {
+            push_number(&mut line, self.nanoseconds / place % 10);
+        }
+        line.push_str(",\"requestBytes\":");
+        push_number(&mut line, self.request_bytes as u64);
+        line.push_str(",\"responseBytes\":");
+        push_number(&mut line, self.response_bytes as u64);
+        line.push_str(",\"requestId\":");
+        line.push_str(&quote(self.request_id));
         if let Some(subject) = self.subject {
             line.push_str(",\"subject\":\"");
             line.push_str(&fingerprint(subject));
@@ -86,5 +94,7 @@ impl Entry<'_> {
 
 /// The first half of SHA-256: the same caller can be recognized, a known one found, and no address book is kept.
 fn fingerprint(subject: &str) -> String {
-    Sha256::digest(subject.as_bytes())[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut text = String::with_capacity(32);
+    push_hex(&mut text, &Sha256::digest(subject.as_bytes())[..16]);
+    text
 }

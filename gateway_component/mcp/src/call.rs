@@ -5,10 +5,13 @@ use crate::audit::{Entry, Outcome};
 use crate::catalog::{self, Record, SEPARATOR};
 use crate::context::{Context, Stop};
 use crate::era::Era;
+use crate::gate::Gate;
 use crate::jsonrpc::{Call, Fault, INVALID_PARAMS, is_object, string};
 use crate::message::{Failure, ToolRequest, ToolResponse};
 use crate::{dynamic, mirror, onward, result, strict};
 use authorizer::{ToolCall, ToolIdentity};
+use schema::Json;
+use serde_json::Value;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -21,7 +24,7 @@ pub(crate) struct Prepared<'a> {
     timeout_ms: u64,
     trail: Trail<'a>,
     era: Era,
-    output: Option<Box<RawValue>>,
+    output: Option<String>,
     progress: Option<&'a RawValue>,
     log: bool,
     capabilities: Option<&'a RawValue>,
@@ -69,7 +72,7 @@ pub(crate) fn prepare<'a>(
     };
     let record = match &found {
         None => None,
-        Some(text) => match serde_json::from_str::<Record>(text) {
+        Some(text) => match Record::parse(text) {
             Ok(record) => {
                 let named = context.endpoint.component.is_some() || record.is_listed_as(&name);
                 (named && context.shows(&record.component, record.read_only)).then_some(record)
@@ -111,7 +114,7 @@ pub(crate) fn prepare<'a>(
         timeout_ms: outgoing.timeout_ms,
         trail,
         era,
-        output: record.output.filter(|_| context.config.validate).map(ToOwned::to_owned),
+        output: record.output.filter(|_| context.config.validate).map(str::to_string),
         progress: progress_token(call).filter(|_| context.accepts_stream),
         log: context.accepts_stream && meta.is_some_and(|meta| meta.log_level.is_some()),
         capabilities: meta.and_then(|meta| meta.capabilities),
@@ -170,21 +173,29 @@ fn allow(
         return Ok(None);
     }
     let text = call.params.arguments.map_or(NO_ARGUMENTS, |raw| raw.get());
-    let arguments = strict::parse(text)
-        .map_err(|error| Fault::new(INVALID_PARAMS, format!("params.arguments cannot be read: {error}")))?;
+    // Values of their own are for those who need them: a schema is checked on the text itself.
+    let copies = checks_headers || context.gate.as_ref().is_some_and(Gate::reads_arguments);
+    let read = if copies { None } else { Json::parse_unique(text) };
+    let values = match &read {
+        Some(_) => Value::Null,
+        None => strict::parse(text).map_err(|error| {
+            Fault::new(INVALID_PARAMS, format!("params.arguments cannot be read: {error}"))
+        })?,
+    };
     if let Some(gate) = &mut context.gate {
         let tool = ToolIdentity { component: &record.component, tool: &record.name, scopes: &record.scopes };
-        gate.may_call(&ToolCall { tool, arguments: &arguments }, context.host).map_err(Stop::Refuse)?;
+        gate.may_call(&ToolCall { tool, arguments: &values }, context.host).map_err(Stop::Refuse)?;
     }
     if checks_headers {
         for (header, pointer) in &record.headers {
-            mirror::same(&context.request, header, arguments.pointer(pointer))?;
+            mirror::same(&context.request, header, values.pointer(pointer))?;
         }
     }
     if !context.config.validate {
         return Ok(None);
     }
-    let Err(violations) = schema::validate_text(record.input.get(), &arguments) else { return Ok(None) };
+    let arguments = read.unwrap_or_else(|| Json::from(&values));
+    let Err(violations) = schema::validate_text(record.input, &arguments) else { return Ok(None) };
     audit(context, trail, Outcome::InvalidArguments, 0);
     let mut message = format!("Invalid arguments for tool `{}`:", trail.tool);
     for violation in violations {

@@ -1,9 +1,11 @@
 //! The baked catalog: one variable per list and one per tool, so that no request reads more than it needs.
 
 use crate::Host;
+use crate::text::push_hex;
 use authorizer::ToolIdentity;
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde::de::Error;
+use serde_json::Value;
 use std::borrow::Cow;
 
 /// Between a component's name and a tool's in lists of the whole application, unless it has a prefix of its own.
@@ -30,7 +32,8 @@ impl Listed {
     }
 }
 
-/// Everything that a call of one tool needs.
+/// Everything that a call of one tool needs: a line of JSON and, so that they need not be read to find out where they
+/// end, a line of its own for each schema.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Record<'a> {
@@ -54,13 +57,28 @@ pub(crate) struct Record<'a> {
     /// Header names of 2026-07-28 parameters, and where their values are in the arguments.
     #[serde(default)]
     pub headers: std::collections::BTreeMap<String, String>,
-    #[serde(borrow)]
-    pub input: &'a RawValue,
-    #[serde(borrow, default)]
-    pub output: Option<&'a RawValue>,
+    #[serde(skip)]
+    pub input: &'a str,
+    #[serde(skip)]
+    pub output: Option<&'a str>,
 }
 
-impl Record<'_> {
+impl<'a> Record<'a> {
+    /// Read a record. One without its line for the input schema is none.
+    pub fn parse(text: &'a str) -> Result<Record<'a>, serde_json::Error> {
+        let mut lines = text.split('\n');
+        let mut record: Record = serde_json::from_str(lines.next().unwrap_or_default())?;
+        record.input = lines.next().ok_or_else(|| serde_json::Error::custom("it has no input schema"))?;
+        record.output = lines.next().filter(|schema| !schema.is_empty());
+        Ok(record)
+    }
+
+    /// The text of a record whose first line is `call`.
+    pub fn write(call: &Value, input: &Value, output: Option<&Value>) -> String {
+        let output = output.map(Value::to_string).unwrap_or_default();
+        format!("{call}\n{input}\n{output}")
+    }
+
     /// Whether the tool is called so where lists of the whole application hold.
     pub fn is_listed_as(&self, name: &str) -> bool {
         self.listed.as_ref().is_none_or(|listed| listed == name)
@@ -84,10 +102,7 @@ pub(crate) fn record(full: &str, host: &mut dyn Host) -> Option<String> {
     }
     let mut name = String::with_capacity(5 + 2 * full.len());
     name.push_str("tool_");
-    for byte in full.bytes() {
-        name.push(char::from_digit(u32::from(byte >> 4), 16)?);
-        name.push(char::from_digit(u32::from(byte & 15), 16)?);
-    }
+    push_hex(&mut name, full.as_bytes());
     host.variable(&name)
 }
 

@@ -60,7 +60,11 @@ impl<'a> Config<'a> {
 
     /// The `Implementation` object of this server.
     pub fn server_info(&self) -> String {
-        let mut text = format!("{{\"name\":{},\"version\":{}", self.name, self.version);
+        let mut text = String::with_capacity(256);
+        text.push_str("{\"name\":");
+        text.push_str(self.name.get());
+        text.push_str(",\"version\":");
+        text.push_str(self.version.get());
         for (key, value) in [
             ("title", self.title),
             ("description", self.description),

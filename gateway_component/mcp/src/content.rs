@@ -1,6 +1,7 @@
 //! Content blocks of a tool's result.
 
-use crate::jsonrpc::{object, string};
+use crate::jsonrpc::string;
+use authorizer::object::{Object, object};
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -36,8 +37,8 @@ struct Resource<'a> {
 }
 
 fn blocks(text: &str) -> Option<Vec<Block<'_>>> {
-    let items: Vec<&RawValue> = serde_json::from_str(text).ok()?;
-    items.into_iter().map(|item| object(item.get())).collect()
+    let blocks: Vec<Object<Block>> = serde_json::from_str(text).ok()?;
+    Some(blocks.into_iter().map(|block| block.0).collect())
 }
 
 /// The content if every block of it is one that MCP knows; members that are null are left out, as clients demand.

@@ -6,6 +6,7 @@ use crate::gate::Gate;
 use crate::jsonrpc::{Fault, INVALID_REQUEST};
 use crate::message::{Request, Response};
 use crate::route::Endpoint;
+use crate::text::push_hex;
 use crate::{Host, catalog};
 
 /// Why a message is not answered with a result.
@@ -93,7 +94,7 @@ impl<'a, 'h> Context<'a, 'h> {
         self.request_id.get_or_insert_with(|| {
             given
                 .filter(|id| (1..=128).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic()))
-                .map_or_else(|| format!("{:016x}", host.random()), |id| id.into_owned())
+                .map_or_else(|| own_id(host.random()), |id| id.into_owned())
         })
     }
 
@@ -106,4 +107,10 @@ impl<'a, 'h> Context<'a, 'h> {
     pub fn server_info(&self, era: Era) -> Option<String> {
         era.is_modern().then(|| self.config.server_info())
     }
+}
+
+fn own_id(random: u64) -> String {
+    let mut id = String::with_capacity(16);
+    push_hex(&mut id, &random.to_be_bytes());
+    id
 }

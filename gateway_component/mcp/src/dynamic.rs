@@ -2,7 +2,7 @@
 //! application's digest, so that each version of the application asks once.
 
 use crate::Host;
-use crate::catalog::{Listed, SEPARATOR};
+use crate::catalog::{Listed, Record, SEPARATOR};
 use crate::context::Context;
 use crate::jsonrpc::quote;
 use crate::message::{Failure, ToolRequest, ToolResponse};
@@ -42,15 +42,13 @@ pub(crate) fn record(context: &mut Context, full: &str) -> Option<String> {
     let name = &full[component.len() + SEPARATOR.len()..];
     let (_, tools) = discover(context, vec![component.clone()]).pop()?;
     let tool = tools.ok()?.into_iter().find(|tool| tool["name"] == name)?;
-    let record = json!({
+    let call = json!({
         "component": component,
         "tool": name,
         "name": name,
         "readOnly": is_read_only(&tool),
-        "input": tool["inputSchema"],
-        "output": tool.get("outputSchema"),
     });
-    Some(record.to_string())
+    Some(Record::write(&call, &tool["inputSchema"], tool.get("outputSchema")))
 }
 
 /// A dynamic tool as lists are filtered by.

@@ -5,7 +5,6 @@ use crate::config::Config;
 use crate::message::{Request, Response};
 use crate::{Host, route::Endpoint};
 use authorizer::{Caller, RequestView, ToolCall, ToolIdentity, Verdict};
-use serde_json::Value;
 
 /// The rules of an app that is not public, and its caller.
 pub(crate) struct Gate<'a> {
@@ -24,10 +23,7 @@ pub(crate) fn rules(
         return Ok(None);
     }
     let secret = host.variable("probe_token").unwrap_or_default();
-    serde_json::from_str::<Value>(text)
-        .ok()
-        .and_then(|value| authorizer::Config::parse(&value, secret.as_bytes()).ok())
-        .map_or_else(|| Err(authorizer::unavailable().into()), Ok)
+    authorizer::Config::parse(text, secret.as_bytes()).map_err(|_| authorizer::unavailable().into())
 }
 
 pub(crate) fn view<'a>(request: &Request<'a>, endpoint: Option<Endpoint<'a>>) -> RequestView<'a> {
@@ -58,6 +54,11 @@ impl<'a> Gate<'a> {
 
     pub fn identity_headers(&self) -> Vec<(String, String)> {
         self.caller.identity_headers()
+    }
+
+    /// Whether the arguments of calls are looked at.
+    pub fn reads_arguments(&self) -> bool {
+        self.caller.reads_arguments()
     }
 
     /// Whether lists differ between callers.

@@ -1,6 +1,6 @@
 //! `/healthz` and `/readyz`.
 
-use crate::catalog::{self, Component, SEPARATOR};
+use crate::catalog::{self, Component, Record, SEPARATOR};
 use crate::config::Config;
 use crate::dynamic::{metadata, metadata_request};
 use crate::message::{Request, Response};
@@ -75,8 +75,7 @@ fn missing<'c>(
     let mut missing = Vec::new();
     for exposed in component.tools.iter().filter(|_| !component.dynamic) {
         let own = catalog::record(&format!("{}{SEPARATOR}{exposed}", component.id), host)
-            .and_then(|text| serde_json::from_str::<Value>(&text).ok())
-            .and_then(|record| record.get("tool").and_then(Value::as_str).map(str::to_string));
+            .and_then(|text| Record::parse(&text).ok().map(|record| record.tool.into_owned()));
         if !own.as_deref().is_some_and(has) {
             missing.push(exposed.as_str());
         }

@@ -1,5 +1,6 @@
 //! JSON-RPC 2.0 messages, read without copying what is only passed on.
 
+use authorizer::object::{Object, object};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -130,7 +131,8 @@ impl Fault {
 }
 
 #[derive(Deserialize)]
-struct Envelope<'a> {
+#[serde(bound = "P: Deserialize<'de>")]
+struct Envelope<'a, P> {
     #[serde(borrow, default)]
     jsonrpc: Option<&'a RawValue>,
     // Absent and null are different here.
@@ -138,8 +140,8 @@ struct Envelope<'a> {
     id: Option<&'a RawValue>,
     #[serde(borrow, default)]
     method: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    params: Option<&'a RawValue>,
+    #[serde(default)]
+    params: Option<P>,
     #[serde(borrow, default, deserialize_with = "present")]
     result: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
@@ -158,17 +160,32 @@ pub(crate) struct Unreadable<'a> {
 
 /// Read one message.
 pub(crate) fn read(text: &str) -> Result<Incoming<'_>, Unreadable<'_>> {
+    // Mostly one look at the text is enough. A second one finds out what is wrong with it.
+    match object::<Envelope<Object<Params>>>(text) {
+        Some(envelope) => understand(envelope, |params| with_meta(params.0)),
+        None => understand(envelope(text)?, read_params),
+    }
+}
+
+fn envelope(text: &str) -> Result<Envelope<'_, &RawValue>, Unreadable<'_>> {
     let bare = |fault| Unreadable { fault, id: None };
     // A derived reader would take an array of the fields' values, too.
     if text.trim_start().starts_with('[') {
         return Err(bare(Fault::new(INVALID_REQUEST, "not a JSON-RPC message")));
     }
-    let envelope: Envelope = serde_json::from_str(text).map_err(|error| {
+    serde_json::from_str(text).map_err(|error| {
         bare(match error.classify() {
             serde_json::error::Category::Data => Fault::new(INVALID_REQUEST, "not a JSON-RPC message"),
             _ => Fault::new(PARSE_ERROR, "not JSON"),
         })
-    })?;
+    })
+}
+
+fn understand<'a, P>(
+    envelope: Envelope<'a, P>,
+    read_params: impl FnOnce(P) -> Result<Params<'a>, Fault>,
+) -> Result<Incoming<'a>, Unreadable<'a>> {
+    let bare = |fault| Unreadable { fault, id: None };
     if envelope.jsonrpc.is_none_or(|version| version.get() != "\"2.0\"") {
         return Err(bare(Fault::new(INVALID_REQUEST, "jsonrpc must be \"2.0\"")));
     }
@@ -203,21 +220,19 @@ fn read_params(raw: &RawValue) -> Result<Params<'_>, Fault> {
     if !is_object(raw) {
         return Err(Fault::new(INVALID_PARAMS, "params must be an object"));
     }
-    let mut params: Params = serde_json::from_str(raw.get())
+    let params: Params = serde_json::from_str(raw.get())
         .map_err(|error| Fault::new(INVALID_PARAMS, format!("params cannot be read: {error}")))?;
+    with_meta(params)
+}
+
+fn with_meta(mut params: Params) -> Result<Params, Fault> {
     if let Some(meta) = params.raw_meta {
-        let fields =
-            is_object(meta).then(|| serde_json::from_str(meta.get()).ok()).flatten().ok_or_else(|| {
-                Fault::new(INVALID_PARAMS, "params._meta must be an object without duplicate keys")
-            })?;
+        let fields = object(meta.get()).ok_or_else(|| {
+            Fault::new(INVALID_PARAMS, "params._meta must be an object without duplicate keys")
+        })?;
         params.meta = Some(Meta { text: meta.get(), fields });
     }
     Ok(params)
-}
-
-/// Read an object. A derived reader would take an array of the fields' values, too.
-pub(crate) fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
-    if text.trim_start().starts_with('{') { serde_json::from_str(text).ok() } else { None }
 }
 
 /// Whether a text is the JSON of a valid id.

@@ -33,6 +33,7 @@ mod route;
 mod sse;
 mod stream;
 mod strict;
+mod text;
 
 pub use message::{Failure, Request, Response, ToolRequest, ToolResponse};
 

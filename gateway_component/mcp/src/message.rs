@@ -18,7 +18,8 @@ impl<'a> Request<'a> {
     pub fn header(&self, name: &str) -> Option<Cow<'a, str>> {
         let mut found: Option<Cow<str>> = None;
         for (_, value) in self.headers.iter().filter(|(header, _)| header == name) {
-            let value = String::from_utf8_lossy(value);
+            let value =
+                std::str::from_utf8(value).map_or_else(|_| String::from_utf8_lossy(value), Cow::Borrowed);
             found = Some(match found {
                 None => value,
                 Some(before) => Cow::Owned(format!("{before}, {value}")),

@@ -64,6 +64,9 @@ pub(crate) fn headers(
 
 /// JSON text as a header's value: one line of ASCII that parses to the same.
 fn ascii(text: &str) -> String {
+    if is_visible(text) {
+        return text.to_string();
+    }
     let mut value = String::with_capacity(text.len());
     for letter in text.chars() {
         if letter.is_ascii() {

@@ -1,8 +1,9 @@
 //! What a tool streams while it runs: progress, log messages, and at the end its answer.
 
 use crate::answer::Asked;
-use crate::jsonrpc::{is_object, object, quote};
+use crate::jsonrpc::{is_object, quote};
 use crate::{sse, strict};
+use authorizer::object::object;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;

@@ -7,14 +7,13 @@ use crate::json::Json;
 use crate::report::{expectation, show, Path};
 use crate::resource::Dialect;
 use crate::scalar::count;
-use serde_json::Value;
 
 impl<'s> Evaluator<'s> {
     #[inline(never)]
     pub(crate) fn array_keyword<'i>(
         &mut self,
         keyword: Keyword<'s>,
-        items: &'i [Value],
+        items: &'i [Json<'i>],
         path: &Path<'_>,
         seen: Option<&mut Evaluated<'i>>,
     ) -> bool {
@@ -63,7 +62,7 @@ impl<'s> Evaluator<'s> {
         &mut self,
         keyword: Keyword<'s>,
         schemas: &'s [Json<'s>],
-        items: &'i [Value],
+        items: &'i [Json<'i>],
         path: &Path<'_>,
         seen: Option<&mut Evaluated<'i>>,
     ) -> bool {
@@ -85,7 +84,7 @@ impl<'s> Evaluator<'s> {
         &mut self,
         keyword: Keyword<'s>,
         schema: &'s Json<'s>,
-        (start, items): (usize, &'i [Value]),
+        (start, items): (usize, &'i [Json<'i>]),
         path: &Path<'_>,
         seen: Option<&mut Evaluated<'i>>,
     ) -> bool {
@@ -123,7 +122,7 @@ impl<'s> Evaluator<'s> {
         &mut self,
         keyword: Keyword<'s>,
         schema: &'s Json<'s>,
-        items: &'i [Value],
+        items: &'i [Json<'i>],
         path: &Path<'_>,
         mut seen: Option<&mut Evaluated<'i>>,
     ) -> bool {
@@ -167,7 +166,7 @@ impl<'s> Evaluator<'s> {
     }
 
     #[inline(never)]
-    fn unique(&mut self, items: &[Value], path: &Path<'_>) -> bool {
+    fn unique(&mut self, items: &[Json], path: &Path<'_>) -> bool {
         let duplicate = first_duplicate(items, &mut self.budget);
         self.pay(0, path)
             && match duplicate {
@@ -184,7 +183,7 @@ impl<'s> Evaluator<'s> {
     pub(crate) fn unevaluated_items<'i>(
         &mut self,
         keyword: Keyword<'s>,
-        items: &'i [Value],
+        items: &'i [Json<'i>],
         path: &Path<'_>,
         seen: &mut Evaluated<'i>,
     ) -> bool {

@@ -2,7 +2,6 @@
 
 use crate::json::Json;
 use crate::number;
-use serde_json::Value;
 use std::cmp::Ordering;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
@@ -30,46 +29,28 @@ impl Budget {
 /// Whether both values are the same JSON: `1` is `1.0`, the order of keys is of no account.
 ///
 /// An exhausted budget answers false; the caller asks the budget.
-pub(crate) fn equal(left: &Value, right: &Value, budget: &mut Budget) -> bool {
+pub(crate) fn equal(left: &Json, right: &Json, budget: &mut Budget) -> bool {
     if !budget.pay(1) {
         return false;
     }
     match (left, right) {
-        (Value::Number(a), Value::Number(b)) => number::compare(a, b) == Ordering::Equal,
-        (Value::Array(a), Value::Array(b)) => {
+        (Json::Null, Json::Null) => true,
+        (Json::Bool(a), Json::Bool(b)) => a == b,
+        (Json::Number(a), Json::Number(b)) => number::compare(a, b) == Ordering::Equal,
+        (Json::String(a), Json::String(b)) => budget.pay(a.len() as u64 / 64) && a == b,
+        (Json::Array(a), Json::Array(b)) => {
             a.len() == b.len() && a.iter().zip(b).all(|(a, b)| equal(a, b, budget))
         }
-        (Value::Object(a), Value::Object(b)) => {
-            a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| equal(a, b, budget)))
-        }
-        (Value::String(a), Value::String(b)) => budget.pay(a.len() as u64 / 64) && a == b,
-        _ => left == right,
-    }
-}
-
-/// As [`equal`], for a constant of a schema.
-pub(crate) fn is_constant(constant: &Json, given: &Value, budget: &mut Budget) -> bool {
-    if !budget.pay(1) {
-        return false;
-    }
-    match (constant, given) {
-        (Json::Null, Value::Null) => true,
-        (Json::Bool(a), Value::Bool(b)) => a == b,
-        (Json::Number(a), Value::Number(b)) => number::compare(a, b) == Ordering::Equal,
-        (Json::String(a), Value::String(b)) => budget.pay(a.len() as u64 / 64) && a == b,
-        (Json::Array(a), Value::Array(b)) => {
-            a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is_constant(a, b, budget))
-        }
-        (Json::Object(a), Value::Object(b)) => {
-            a.iter().len() == b.len()
-                && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| is_constant(a, b, budget)))
+        (Json::Object(a), Json::Object(b)) => {
+            a.iter().len() == b.iter().len()
+                && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| equal(a, b, budget)))
         }
         _ => false,
     }
 }
 
 /// The indices of two equal items, if there are any. Hashes first, so that many items cost no square of their number.
-pub(crate) fn first_duplicate(items: &[Value], budget: &mut Budget) -> Option<(usize, usize)> {
+pub(crate) fn first_duplicate(items: &[Json], budget: &mut Budget) -> Option<(usize, usize)> {
     if let [a, b] = items {
         return equal(a, b, budget).then_some((0, 1));
     }
@@ -95,34 +76,34 @@ pub(crate) fn first_duplicate(items: &[Value], budget: &mut Budget) -> Option<(u
 }
 
 /// A hash that equal values share.
-fn hash(value: &Value, budget: &mut Budget) -> u64 {
+fn hash(value: &Json, budget: &mut Budget) -> u64 {
     let mut hasher = DefaultHasher::new();
     budget.pay(1);
     match value {
-        Value::Null => 0u8.hash(&mut hasher),
-        Value::Bool(flag) => (1u8, flag).hash(&mut hasher),
-        Value::Number(n) => match number::value(n) {
+        Json::Null => 0u8.hash(&mut hasher),
+        Json::Bool(flag) => (1u8, flag).hash(&mut hasher),
+        Json::Number(n) => match number::value(n) {
             number::Value::Integer(n) => (2u8, n).hash(&mut hasher),
             number::Value::Float(n) => (3u8, n.to_bits()).hash(&mut hasher),
         },
-        Value::String(text) => {
+        Json::String(text) => {
             budget.pay(text.len() as u64 / 64);
             (4u8, text).hash(&mut hasher);
         }
-        Value::Array(items) => {
+        Json::Array(items) => {
             (5u8, items.len()).hash(&mut hasher);
             for item in items {
                 hash(item, budget).hash(&mut hasher);
             }
         }
-        Value::Object(members) => {
+        Json::Object(members) => {
             // A sum, because the order of keys depends on how serde_json was built.
             let sum = members.iter().fold(0u64, |sum, (key, member)| {
                 let mut entry = DefaultHasher::new();
                 (key, hash(member, budget)).hash(&mut entry);
                 sum.wrapping_add(entry.finish())
             });
-            (6u8, members.len(), sum).hash(&mut hasher);
+            (6u8, members.iter().len(), sum).hash(&mut hasher);
         }
     }
     hasher.finish()
@@ -136,21 +117,25 @@ mod tests {
     #[test]
     fn numbers_are_equal_by_value_and_objects_without_order() {
         let mut budget = Budget::new(1000);
-        let left = json!({"a": [1, {"b": 2.0}], "c": null});
-        let right = json!({"c": null, "a": [1.0, {"b": 2}]});
+        let (left, right) =
+            (json!({"a": [1, {"b": 2.0}], "c": null}), json!({"c": null, "a": [1.0, {"b": 2}]}));
+        let (left, right) = (Json::from(&left), Json::from(&right));
         assert!(equal(&left, &right, &mut budget));
         assert_eq!(hash(&left, &mut budget), hash(&right, &mut budget));
-        assert!(!equal(&json!(1), &json!(true), &mut budget));
-        assert!(!equal(&json!(0), &json!(false), &mut budget));
+        assert!(!equal(&Json::from(&json!(1)), &Json::Bool(true), &mut budget));
+        assert!(!equal(&Json::from(&json!(0)), &Json::Bool(false), &mut budget));
     }
 
     #[test]
     fn a_duplicate_is_found_among_many() {
-        let mut items: Vec<Value> = (0..10_000).map(|n| json!({"n": n})).collect();
+        let mut values: Vec<serde_json::Value> = (0..10_000).map(|n| json!({"n": n})).collect();
+        values.push(json!({"n": 77.0}));
+        let mut items: Vec<Json> = values.iter().map(Json::from).collect();
+        let last = items.pop().expect("an item");
         let mut budget = Budget::new(1_000_000);
         assert_eq!(first_duplicate(&items, &mut budget), None);
         assert!(!budget.is_spent());
-        items.push(json!({"n": 77.0}));
+        items.push(last);
         let found = first_duplicate(&items, &mut budget).expect("a duplicate");
         assert_eq!(found, (77, 10_000));
     }

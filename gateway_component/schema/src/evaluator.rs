@@ -7,10 +7,9 @@ use crate::equal::Budget;
 use crate::evaluated::Evaluated;
 use crate::json::{Json, Members};
 use crate::pattern::Program;
-use crate::report::{given, shorten, show, Path, Violation};
+use crate::report::{given, shorten, show_schema, Path, Violation};
 use crate::resource::{Dialect, Node, Resources};
 use crate::{Limits, Validator};
-use serde_json::Value;
 
 /// Distances of [`Violation::distance`]: another kind of value was meant, another constant was meant, or a detail.
 pub(crate) const WRONG_TYPE: u32 = 3;
@@ -20,7 +19,7 @@ pub(crate) const DETAIL: u32 = 1;
 /// A value to check and where it lies.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Spot<'p, 'i> {
-    pub(crate) instance: &'i Value,
+    pub(crate) instance: &'i Json<'i>,
     pub(crate) path: &'p Path<'p>,
 }
 
@@ -70,7 +69,7 @@ impl<'s> Evaluator<'s> {
         }
     }
 
-    pub(crate) fn run(mut self, schema: &'s Json<'s>, instance: &Value) -> Result<(), Vec<Violation>> {
+    pub(crate) fn run(mut self, schema: &'s Json<'s>, instance: &Json) -> Result<(), Vec<Violation>> {
         let valid = self.apply(Node { schema, resource: 0 }, Spot { instance, path: &Path::ROOT }, None);
         match self.halted {
             Some(violation) => Err(vec![violation]),
@@ -112,10 +111,9 @@ impl<'s> Evaluator<'s> {
                 self.depth -= 1;
                 fits
             }
-            other => self.halt(
-                spot.path,
-                format!("the schema is not usable: {} is no schema", show(&other.to_value())),
-            ),
+            other => {
+                self.halt(spot.path, format!("the schema is not usable: {} is no schema", show_schema(other)))
+            }
         }
     }
 
@@ -135,8 +133,8 @@ impl<'s> Evaluator<'s> {
             return self.keywords(map, resource, spot, None);
         }
         let unevaluated = match spot.instance {
-            Value::Object(_) => map.get_key_value("unevaluatedProperties"),
-            Value::Array(_) => map.get_key_value("unevaluatedItems"),
+            Json::Object(_) => map.get_key_value("unevaluatedProperties"),
+            Json::Array(_) => map.get_key_value("unevaluatedItems"),
             _ => None,
         };
         let Some((name, value)) = unevaluated else {
@@ -148,8 +146,8 @@ impl<'s> Evaluator<'s> {
         }
         let keyword = Keyword { name, value, siblings: map, resource, dialect };
         let fits = match spot.instance {
-            Value::Object(members) => self.unevaluated_properties(keyword, members, spot.path, &mut own),
-            Value::Array(items) => self.unevaluated_items(keyword, items, spot.path, &mut own),
+            Json::Object(members) => self.unevaluated_properties(keyword, members, spot.path, &mut own),
+            Json::Array(items) => self.unevaluated_items(keyword, items, spot.path, &mut own),
             _ => true,
         };
         if let Some(seen) = seen {
@@ -193,11 +191,11 @@ impl<'s> Evaluator<'s> {
                 self.applicator(keyword, spot, seen)
             }
             _ => match spot.instance {
-                Value::Number(number) => self.number_keyword(keyword, number, spot.path),
-                Value::String(text) => self.string_keyword(keyword, text, spot),
-                Value::Array(items) => self.array_keyword(keyword, items, spot.path, seen),
-                Value::Object(members) => self.object_keyword(keyword, members, spot, seen),
-                Value::Null | Value::Bool(_) => true,
+                Json::Number(number) => self.number_keyword(keyword, number, spot.path),
+                Json::String(text) => self.string_keyword(keyword, text, spot),
+                Json::Array(items) => self.array_keyword(keyword, items, spot.path, seen),
+                Json::Object(members) => self.object_keyword(keyword, members, spot, seen),
+                Json::Null | Json::Bool(_) => true,
             },
         }
     }
@@ -253,7 +251,7 @@ impl<'s> Evaluator<'s> {
             format!(
                 "the schema is not usable: \"{}\" must be {expected}, it is {}",
                 keyword.name,
-                show(&keyword.value.to_value())
+                show_schema(keyword.value)
             ),
         )
     }

@@ -1,13 +1,11 @@
-//! A schema as it is walked: borrowed from its text, so that reading it allocates no string and builds no map.
+//! Schemas and values as they are walked: borrowed from their text, so that reading allocates no string and builds no
+//! map.
 //!
 //! A tool's schema is read on every call, which costs more than checking the arguments against it.
 
-use crate::number;
+use crate::reader::{Reader, Twins};
 use serde_json::{Number, Value};
 use std::borrow::Cow;
-
-/// Values within values; as deep as `serde_json` reads.
-const MAX_DEPTH: usize = 127;
 
 /// A JSON value.
 #[derive(Clone, Debug)]
@@ -29,9 +27,18 @@ pub struct Members<'a>(Vec<(Cow<'a, str>, Json<'a>)>);
 const FEW: usize = 24;
 
 impl<'a> Members<'a> {
-    /// Of members with the same name the last one counts, as in `serde_json`.
-    fn new(mut members: Vec<(Cow<'a, str>, Json<'a>)>) -> Self {
+    /// Of a schema, in which of members with the same name the last one counts, as in `serde_json`.
+    pub(crate) fn new(members: Vec<(Cow<'a, str>, Json<'a>)>) -> Self {
         if members.len() > FEW {
+            Self::sorted(members)
+        } else {
+            Members(members)
+        }
+    }
+
+    /// Likewise of a value, whose members are looked at by name and once each.
+    pub(crate) fn sorted(mut members: Vec<(Cow<'a, str>, Json<'a>)>) -> Self {
+        if !members.is_sorted_by(|left, right| left.0 < right.0) {
             members.reverse();
             members.sort_by(|left, right| left.0.cmp(&right.0));
             members.dedup_by(|later, earlier| later.0 == earlier.0);
@@ -75,12 +82,19 @@ impl<'a> Members<'a> {
 }
 
 impl<'a> Json<'a> {
-    /// Reads a JSON text; None if it is none, or nests too deeply.
+    /// Reads a schema's JSON text; None if it is none, or nests too deeply.
     pub fn parse(text: &'a str) -> Option<Self> {
-        let mut reader = Reader { text, at: 0, depth: 0 };
-        let value = reader.value()?;
-        reader.skip_space();
-        (reader.at == text.len()).then_some(value)
+        Reader::new(text, Twins::InOrder).whole()
+    }
+
+    /// Likewise a value's; of members with the same name the last one counts.
+    pub fn parse_value(text: &'a str) -> Option<Self> {
+        Reader::new(text, Twins::LastCounts).whole()
+    }
+
+    /// Likewise a value's, in which no two members of an object have the same name.
+    pub fn parse_unique(text: &'a str) -> Option<Self> {
+        Reader::new(text, Twins::Refused).whole()
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<&Json<'a>> {
@@ -134,135 +148,12 @@ impl<'a> From<&'a Value> for Json<'a> {
             Value::Number(number) => Json::Number(number.clone()),
             Value::String(text) => Json::String(Cow::Borrowed(text)),
             Value::Array(items) => Json::Array(items.iter().map(Json::from).collect()),
-            Value::Object(members) => Json::Object(Members::new(
+            Value::Object(members) => Json::Object(Members::sorted(
                 members
                     .iter()
                     .map(|(name, value)| (Cow::Borrowed(name.as_str()), Json::from(value)))
                     .collect(),
             )),
         }
-    }
-}
-
-/// Reads RFC 8259; a method is None where the text is not that.
-struct Reader<'a> {
-    text: &'a str,
-    at: usize,
-    depth: usize,
-}
-
-impl<'a> Reader<'a> {
-    fn peek(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
-    }
-
-    fn skip_space(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
-            self.at += 1;
-        }
-    }
-
-    /// Whether the next byte is this one, which is then passed.
-    fn eat(&mut self, expected: u8) -> bool {
-        let eaten = self.peek() == Some(expected);
-        self.at += usize::from(eaten);
-        eaten
-    }
-
-    fn word(&mut self, word: &str) -> Option<()> {
-        let found = self.text.as_bytes()[self.at..].starts_with(word.as_bytes());
-        self.at += word.len();
-        found.then_some(())
-    }
-
-    fn value(&mut self) -> Option<Json<'a>> {
-        self.skip_space();
-        match self.peek()? {
-            b'"' => self.string().map(Json::String),
-            b'{' => self.nested(Self::object),
-            b'[' => self.nested(Self::array),
-            b't' => self.word("true").map(|()| Json::Bool(true)),
-            b'f' => self.word("false").map(|()| Json::Bool(false)),
-            b'n' => self.word("null").map(|()| Json::Null),
-            _ => self.number().map(Json::Number),
-        }
-    }
-
-    fn nested(&mut self, read: fn(&mut Self) -> Option<Json<'a>>) -> Option<Json<'a>> {
-        if self.depth >= MAX_DEPTH {
-            return None;
-        }
-        self.depth += 1;
-        self.at += 1;
-        let value = read(self);
-        self.depth -= 1;
-        value
-    }
-
-    fn array(&mut self) -> Option<Json<'a>> {
-        let mut items = Vec::with_capacity(4);
-        self.skip_space();
-        if self.eat(b']') {
-            return Some(Json::Array(items));
-        }
-        loop {
-            items.push(self.value()?);
-            self.skip_space();
-            if !self.eat(b',') {
-                return self.eat(b']').then_some(Json::Array(items));
-            }
-        }
-    }
-
-    fn object(&mut self) -> Option<Json<'a>> {
-        let mut members = Vec::with_capacity(4);
-        self.skip_space();
-        if self.eat(b'}') {
-            return Some(Json::Object(Members(members)));
-        }
-        loop {
-            self.skip_space();
-            let name = self.string()?;
-            self.skip_space();
-            if !self.eat(b':') {
-                return None;
-            }
-            members.push((name, self.value()?));
-            self.skip_space();
-            if !self.eat(b',') {
-                return self.eat(b'}').then(|| Json::Object(Members::new(members)));
-            }
-        }
-    }
-
-    fn string(&mut self) -> Option<Cow<'a, str>> {
-        if !self.eat(b'"') {
-            return None;
-        }
-        let start = self.at;
-        let rest = &self.text.as_bytes()[start..];
-        let mut end = start + rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | ..=0x1f))?;
-        if self.text.as_bytes()[end] == b'"' {
-            self.at = end + 1;
-            return self.text.get(start..end).map(Cow::Borrowed);
-        }
-        // Escapes are rare in schemas, so their rules are left to serde_json.
-        loop {
-            match *self.text.as_bytes().get(end)? {
-                b'"' => break,
-                b'\\' => end += 2,
-                _ => end += 1,
-            }
-        }
-        self.at = end + 1;
-        serde_json::from_str(self.text.get(start - 1..self.at)?).ok().map(Cow::Owned)
-    }
-
-    fn number(&mut self) -> Option<Number> {
-        let start = self.at;
-        while matches!(self.peek(), Some(b'0'..=b'9' | b'-' | b'+' | b'.' | b'e' | b'E')) {
-            self.at += 1;
-        }
-        number::parse(&self.text[start..self.at])
     }
 }

@@ -68,8 +68,36 @@ fn it_reads_what_serde_json_reads() {
             "{}",
             &text[..text.len().min(80)]
         );
+        assert_eq!(Json::parse_value(text).map(|json| json.to_value()), expected);
         if let Some(value) = &expected {
             assert_eq!(Json::from(value).to_value(), *value);
+        }
+    }
+}
+
+#[test]
+fn members_of_a_value_are_sorted_and_of_one_name_the_last_counts_or_none() {
+    let text = r#"{"b":1,"a":{"\u0063":2,"c":3},"b":4}"#;
+    let read = Json::parse_value(text).expect("JSON");
+    let members = read.as_object().expect("an object");
+    assert_eq!(members.keys().collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(read.to_value(), serde_json::from_str::<Value>(text).expect("JSON"));
+    assert!(Json::parse_unique(text).is_none());
+    for (text, unique) in
+        [(r#"[{"b":1,"a":{"b":2}}]"#, true), (r#"[{"a":1,"a":1}]"#, false), (r#"{"a":1,"\u0061":2}"#, false)]
+    {
+        assert_eq!(Json::parse_unique(text).is_some(), unique, "{text}");
+    }
+}
+
+#[test]
+fn a_string_ends_at_the_first_byte_that_may_end_it() {
+    let plain = ["", "a", "é\u{80}", "\u{7f}#![]", "abcdefgh", "abcdefghijklmnopqrstuvwxyz🐲"];
+    for text in plain.iter().flat_map(|head| plain.map(|tail| format!("{head}{tail}"))) {
+        for end in ["\"", "\\n\"", "\u{1f}\"", "\u{0}\"", "\\\"\"", " \"", "!\"", ""] {
+            let text = format!("[\"{text}{end},1]");
+            let expected = serde_json::from_str::<Value>(&text).ok();
+            assert_eq!(Json::parse(&text).map(|json| json.to_value()), expected, "{text:?}");
         }
     }
 }

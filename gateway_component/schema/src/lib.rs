@@ -33,6 +33,7 @@ mod kind;
 mod number;
 mod object;
 mod pattern;
+mod reader;
 mod report;
 mod resource;
 mod scalar;
@@ -49,18 +50,23 @@ use serde_json::Value;
 /// # Errors
 /// What is wrong with the value, at most `Limits::violations` entries, never empty.
 pub fn validate(schema: &Value, instance: &Value) -> Result<(), Vec<Violation>> {
-    Validator::default().validate(&Json::from(schema), instance)
+    Validator::default().validate(&Json::from(schema), &Json::from(instance))
 }
 
-/// As [`validate`], for the text of a schema, whose reading is then most of the work.
+/// As [`validate`], for the text of a schema and a value that was read without copying it.
 ///
 /// # Errors
 /// As [`validate`]; a text that is no JSON is a schema that is not usable.
-pub fn validate_text(schema: &str, instance: &Value) -> Result<(), Vec<Violation>> {
-    match Json::parse(schema) {
-        Some(schema) => Validator::default().validate(&schema, instance),
-        None => Err(vec![Violation::of_schema("the schema is not usable: it is no JSON")]),
+pub fn validate_text(schema: &str, instance: &Json) -> Result<(), Vec<Violation>> {
+    let Some(schema) = Json::parse(schema) else {
+        return Err(vec![Violation::of_schema("the schema is not usable: it is no JSON")]);
+    };
+    let answer = Validator::default().validate(&schema, instance);
+    // A component's instance ends with its request, and its memory with it: taking this apart would be for nothing.
+    if cfg!(target_family = "wasm") {
+        std::mem::forget(schema);
     }
+    answer
 }
 
 /// Bounds of one validation.
@@ -101,7 +107,7 @@ impl<'d> Validator<'d> {
     ///
     /// # Errors
     /// What is wrong with the value, at most `Limits::violations` entries, never empty.
-    pub fn validate(&self, schema: &'d Json<'d>, instance: &Value) -> Result<(), Vec<Violation>> {
+    pub fn validate(&self, schema: &'d Json<'d>, instance: &Json) -> Result<(), Vec<Violation>> {
         evaluator::Evaluator::new(self, schema).run(schema, instance)
     }
 }

@@ -59,11 +59,14 @@ fn compare_mixed(integer: i128, float: f64) -> Ordering {
 
 /// Reads a JSON number. Short integers, which schemas mostly have, take the short way.
 pub(crate) fn parse(text: &str) -> Option<Number> {
-    let plain = text.len() < 18 && text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0');
-    if plain && !text.is_empty() {
-        return Some(Number::from(
-            text.bytes().fold(0u64, |number, digit| number * 10 + u64::from(digit - b'0')),
-        ));
+    if (1..18).contains(&text.len()) && !text.starts_with('0') {
+        let number = text.bytes().try_fold(0u64, |number, byte| {
+            let digit = byte.wrapping_sub(b'0');
+            (digit < 10).then(|| number * 10 + u64::from(digit))
+        });
+        if let Some(number) = number {
+            return Some(Number::from(number));
+        }
     }
     serde_json::from_str(text).ok()
 }

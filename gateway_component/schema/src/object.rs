@@ -3,20 +3,17 @@
 use crate::evaluated::Evaluated;
 use crate::evaluator::{Evaluator, Keyword, Spot, DETAIL};
 use crate::json::{Json, Members};
-use crate::report::{expectation, list, shorten, show, Path};
+use crate::report::{expectation, list, shorten, show_schema, Path};
 use crate::resource::Dialect;
 use crate::scalar::count;
-use serde_json::{Map, Value};
-
-/// The members of a value, while [`Members`] are those of a schema.
-type Given = Map<String, Value>;
+use std::borrow::Cow;
 
 impl<'s> Evaluator<'s> {
     #[inline(never)]
     pub(crate) fn object_keyword<'i>(
         &mut self,
         keyword: Keyword<'s>,
-        members: &'i Given,
+        members: &'i Members<'i>,
         spot: Spot<'_, 'i>,
         seen: Option<&mut Evaluated<'i>>,
     ) -> bool {
@@ -35,7 +32,7 @@ impl<'s> Evaluator<'s> {
                 None => self.unusable(keyword, spot.path, "a whole number that is not negative"),
                 Some(bound) => {
                     let least = keyword.name == "minProperties";
-                    self.amount(spot.path, (least, bound), members.len() as u64, "properties")
+                    self.amount(spot.path, (least, bound), members.iter().len() as u64, "properties")
                 }
             },
             ("dependencies", Json::Object(rules)) => self.dependencies(keyword, rules, members, spot, seen),
@@ -58,12 +55,12 @@ impl<'s> Evaluator<'s> {
         &mut self,
         keyword: Keyword<'s>,
         schemas: &'s Members<'s>,
-        members: &'i Given,
+        members: &'i Members<'i>,
         path: &Path<'_>,
         mut seen: Option<&mut Evaluated<'i>>,
     ) -> bool {
         let mut fits = true;
-        for (name, member) in members {
+        for (name, member) in members.iter() {
             let Some(schema) = schemas.get(name) else {
                 continue;
             };
@@ -83,13 +80,13 @@ impl<'s> Evaluator<'s> {
         &mut self,
         keyword: Keyword<'s>,
         schemas: &'s Members<'s>,
-        members: &'i Given,
+        members: &'i Members<'i>,
         path: &Path<'_>,
         mut seen: Option<&mut Evaluated<'i>>,
     ) -> bool {
         let mut fits = true;
         for (pattern, schema) in schemas.iter() {
-            for (name, member) in members {
+            for (name, member) in members.iter() {
                 match self.matches(pattern, name, path) {
                     None => return false,
                     Some(false) => continue,
@@ -112,7 +109,7 @@ impl<'s> Evaluator<'s> {
     fn additional_properties<'i>(
         &mut self,
         keyword: Keyword<'s>,
-        members: &'i Given,
+        members: &'i Members<'i>,
         path: &Path<'_>,
         seen: Option<&mut Evaluated<'i>>,
     ) -> bool {
@@ -126,7 +123,7 @@ impl<'s> Evaluator<'s> {
             return true;
         }
         fits = true;
-        'members: for (name, member) in members {
+        'members: for (name, member) in members.iter() {
             if named.is_some_and(|named| named.contains_key(name)) {
                 continue;
             }
@@ -163,7 +160,7 @@ impl<'s> Evaluator<'s> {
         &mut self,
         keyword: Keyword<'s>,
         names: &'s [Json<'s>],
-        members: &Given,
+        members: &Members,
         path: &Path<'_>,
     ) -> bool {
         let mut fits = true;
@@ -192,11 +189,11 @@ impl<'s> Evaluator<'s> {
         &mut self,
         keyword: Keyword<'s>,
         schema: &'s Json<'s>,
-        members: &Given,
+        members: &Members,
         path: &Path<'_>,
     ) -> bool {
         for name in members.keys() {
-            let instance = Value::String(name.clone());
+            let instance = Json::String(Cow::Borrowed(name));
             if self.fits(keyword, schema, Spot { instance: &instance, path }, None) {
                 continue;
             }
@@ -205,11 +202,7 @@ impl<'s> Evaluator<'s> {
                     format!("property name \"{}\" is not allowed; expected {expected}", shorten(name))
                 }
                 (_, Some(pattern)) => {
-                    format!(
-                        "property name \"{}\" does not match {}",
-                        shorten(name),
-                        show(&pattern.to_value())
-                    )
+                    format!("property name \"{}\" does not match {}", shorten(name), show_schema(pattern))
                 }
                 _ => format!("property name \"{}\" is not allowed", shorten(name)),
             });
@@ -223,12 +216,12 @@ impl<'s> Evaluator<'s> {
         &mut self,
         keyword: Keyword<'s>,
         rules: &'s Members<'s>,
-        members: &Given,
+        members: &Members,
         spot: Spot<'_, 'i>,
         mut seen: Option<&mut Evaluated<'i>>,
     ) -> bool {
         let mut fits = true;
-        for (name, rule) in rules.iter().filter(|(name, _)| members.contains_key(*name)) {
+        for (name, rule) in rules.iter().filter(|(name, _)| members.contains_key(name)) {
             fits &= match rule {
                 Json::Array(needed) if keyword.name != "dependentSchemas" => {
                     self.needed(keyword, name, needed, members, spot.path)
@@ -247,7 +240,7 @@ impl<'s> Evaluator<'s> {
         keyword: Keyword<'s>,
         name: &str,
         needed: &'s [Json<'s>],
-        members: &Given,
+        members: &Members,
         path: &Path<'_>,
     ) -> bool {
         let mut fits = true;
@@ -271,13 +264,13 @@ impl<'s> Evaluator<'s> {
     pub(crate) fn unevaluated_properties<'i>(
         &mut self,
         keyword: Keyword<'s>,
-        members: &'i Given,
+        members: &'i Members<'i>,
         path: &Path<'_>,
         seen: &mut Evaluated<'i>,
     ) -> bool {
         seen.sort();
         let mut fits = true;
-        for (name, member) in members {
+        for (name, member) in members.iter() {
             if !seen.has_member(name) {
                 fits &= self.extra_member(keyword, Spot { instance: member, path: &path.key(name) });
                 if !fits && self.is_done() {

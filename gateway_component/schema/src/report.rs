@@ -1,9 +1,8 @@
 //! What is wrong with a value, in words that let a model correct its call.
 
 use crate::json::Json;
-use serde_json::Value;
 use std::fmt;
-use std::io::Write;
+use std::io::{self, Write};
 
 /// Characters of a given value, a schema's constant or a name that a message shows.
 const SHOWN: usize = 80;
@@ -93,37 +92,70 @@ pub(crate) fn shorten(text: &str) -> String {
 }
 
 /// A value as JSON, cut where it is long without writing all of it.
-pub(crate) fn show(value: &Value) -> String {
-    struct Cut(Vec<u8>);
-    impl Write for Cut {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.extend_from_slice(bytes);
-            if self.0.len() > SHOWN * 4 {
-                return Err(std::io::ErrorKind::WriteZero.into());
-            }
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
+pub(crate) fn show(value: &Json) -> String {
     let mut cut = Cut(Vec::new());
     // An error only says that the text was long enough.
-    let _ = serde_json::to_writer(&mut cut, value);
+    let _ = write_json(value, &mut cut);
     shorten(&String::from_utf8_lossy(&cut.0))
 }
 
-/// The JSON type of a value with its article-free name, and the value: `string "abc"`.
-pub(crate) fn given(value: &Value) -> String {
+/// A part of a schema as JSON, its members by name like those of every value.
+pub(crate) fn show_schema(part: &Json) -> String {
+    show(&Json::from(&part.to_value()))
+}
+
+/// A text that takes no more once it is longer than what is shown.
+struct Cut(Vec<u8>);
+
+impl Write for Cut {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.extend_from_slice(bytes);
+        if self.0.len() > SHOWN * 4 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn write_json(value: &Json, out: &mut Cut) -> io::Result<()> {
     match value {
-        Value::Null => "null".to_owned(),
-        Value::Bool(_) => format!("boolean {}", show(value)),
-        Value::Number(_) => format!("number {}", show(value)),
-        Value::String(_) => format!("string {}", show(value)),
-        Value::Array(items) if items.is_empty() => "an empty array".to_owned(),
-        Value::Array(_) => format!("array {}", show(value)),
-        Value::Object(members) if members.is_empty() => "an empty object".to_owned(),
-        Value::Object(_) => format!("object {}", show(value)),
+        Json::Null => out.write_all(b"null"),
+        Json::Bool(flag) => write!(out, "{flag}"),
+        Json::Number(number) => write!(out, "{number}"),
+        Json::String(text) => Ok(serde_json::to_writer(out, text.as_ref())?),
+        Json::Array(items) => {
+            for (at, item) in items.iter().enumerate() {
+                out.write_all(if at == 0 { b"[" } else { b"," })?;
+                write_json(item, out)?;
+            }
+            out.write_all(if items.is_empty() { b"[]" } else { b"]" })
+        }
+        Json::Object(members) => {
+            for (at, (name, member)) in members.iter().enumerate() {
+                out.write_all(if at == 0 { b"{" } else { b"," })?;
+                serde_json::to_writer(&mut *out, name)?;
+                out.write_all(b":")?;
+                write_json(member, out)?;
+            }
+            out.write_all(if members.is_empty() { b"{}" } else { b"}" })
+        }
+    }
+}
+
+/// The JSON type of a value with its article-free name, and the value: `string "abc"`.
+pub(crate) fn given(value: &Json) -> String {
+    match value {
+        Json::Null => "null".to_owned(),
+        Json::Bool(_) => format!("boolean {}", show(value)),
+        Json::Number(_) => format!("number {}", show(value)),
+        Json::String(_) => format!("string {}", show(value)),
+        Json::Array(items) if items.is_empty() => "an empty array".to_owned(),
+        Json::Array(_) => format!("array {}", show(value)),
+        Json::Object(members) if members.is_empty() => "an empty object".to_owned(),
+        Json::Object(_) => format!("object {}", show(value)),
     }
 }
 
@@ -142,26 +174,27 @@ pub(crate) fn list<'v>(names: impl ExactSizeIterator<Item = &'v str>) -> String 
 pub(crate) fn expectation(schema: &Json) -> Option<String> {
     let map = schema.as_object()?;
     if let Some(constant) = map.get("const") {
-        return Some(show(&constant.to_value()));
+        return Some(show_schema(constant));
     }
     if let Some(Json::Array(constants)) = map.get("enum") {
         return Some(one_of(constants));
     }
-    match map.get("type")? {
-        Json::String(name) => Some(name.to_string()),
-        Json::Array(names) => Some(names.iter().filter_map(Json::as_str).collect::<Vec<_>>().join(" or ")),
-        _ => None,
+    let kinds = map.get("type")?;
+    matches!(kinds, Json::String(_) | Json::Array(_)).then(|| types(kinds))
+}
+
+/// The value of `type` in words: `string or null`. Empty if it is neither a name nor a list.
+pub(crate) fn types(value: &Json) -> String {
+    match value {
+        Json::String(name) => name.to_string(),
+        Json::Array(names) => names.iter().filter_map(Json::as_str).collect::<Vec<_>>().join(" or "),
+        _ => String::new(),
     }
 }
 
 /// `one of "metric", "imperial"`.
 pub(crate) fn one_of(constants: &[Json]) -> String {
-    let mut text = constants
-        .iter()
-        .take(LISTED)
-        .map(|constant| show(&constant.to_value()))
-        .collect::<Vec<_>>()
-        .join(", ");
+    let mut text = constants.iter().take(LISTED).map(show_schema).collect::<Vec<_>>().join(", ");
     if constants.len() > LISTED {
         text.push_str(&format!(" and {} more", constants.len() - LISTED));
     }

@@ -91,7 +91,7 @@ fn values_made_to_be_compared() {
     assert!(schema::validate(&constants, &json!(given)).is_err());
     let limits = Limits { steps: 1000, ..Limits::default() };
     let found = Validator { limits, ..Validator::default() }
-        .validate(&Json::from(&schema), &json!(rows))
+        .validate(&Json::from(&schema), &Json::from(&json!(rows)))
         .map_err(|found| found[0].to_string());
     assert_eq!(found, Err("checking this against its schema takes too much work".to_owned()));
 }

@@ -181,7 +181,7 @@ impl Case {
     }
 
     pub fn config(&self) -> Config {
-        match Config::parse(&self.config, &self.secret) {
+        match Config::parse(&self.config.to_string(), &self.secret) {
             Ok(Some(config)) => config,
             Ok(None) => panic!("the configuration is a public one"),
             Err(error) => panic!("{}", error.0),

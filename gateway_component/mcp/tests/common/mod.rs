@@ -121,11 +121,12 @@ impl App {
                     "component": component, "tool": name, "name": name, "listed": own, "readOnly": read_only,
                     "scopes": [], "timeoutMs": 1000,
                     "headers": tool["headers"].as_object().cloned().unwrap_or_default(),
-                    "input": tool["inputSchema"], "output": tool["outputSchema"],
                 });
+                let output = tool.get("outputSchema").map(Value::to_string).unwrap_or_default();
+                let record = format!("{record}\n{}\n{output}", tool["inputSchema"]);
                 for key in [Some(&*full), own].into_iter().flatten() {
                     let hex: String = key.bytes().map(|byte| format!("{byte:02x}")).collect();
-                    self.variables.insert(format!("tool_{hex}"), record.to_string());
+                    self.variables.insert(format!("tool_{hex}"), record.clone());
                 }
                 names.push(name.to_string());
             }
