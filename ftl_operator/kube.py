@@ -9,6 +9,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -159,10 +160,8 @@ class Kube:
             "propagationPolicy": "Background",
             "preconditions": {"uid": uid},
         }
-        try:
+        with suppress(NotFoundError):
             self._write("DELETE", api.path(namespace, name), body=body)
-        except NotFoundError:
-            return
 
     def scale(self, namespace: str, name: str, replicas: int) -> None:
         """Set a Deployment's replicas through its scale, as an autoscaler does."""
