@@ -61,6 +61,8 @@ def test_the_example_sets_every_value():
         ("namespaces=agents", "namespaces"),
         ("allowedRegistries=null", None),
         ("resources.request.cpu=1", "request"),
+        ("podSecurityContext.runAsRoot=true", "runAsRoot"),
+        ("topologySpreadConstraints[0].maxSkew=1", "topologyKey"),
         ("env[0].valuefrom=x", "valuefrom"),
     ],
 )
@@ -236,6 +238,60 @@ def test_every_pod_is_confined(home, arguments):
                 "capabilities": {"drop": ["ALL"]},
             }
             assert container["resources"]["limits"]["memory"]
+
+
+def pods_of(objects):
+    """The pods of the chart by name: the operator's, the registry's, the test's."""
+    return {
+        item["metadata"]["name"]: item["spec"]["template"] if item["kind"] == "Deployment" else item
+        for item in objects
+        if item["kind"] in ("Deployment", "Pod")
+    }
+
+
+def test_every_pod_is_pulled_and_placed_as_the_values_say(home):
+    found = pods_of(template(home, "--values", ALL_VALUES))
+    assert set(found) == {"ftl-operator", "ftl-operator-registry", "ftl-operator-test"}
+    for pod in found.values():
+        assert pod["spec"]["imagePullSecrets"] == [{"name": "mirror"}]
+        assert pod["spec"]["nodeSelector"] == {"kubernetes.io/os": "linux"}
+        assert [taint["key"] for taint in pod["spec"]["tolerations"]] == ["dedicated"]
+        assert pod["spec"]["securityContext"]["runAsUser"] == 1000
+
+
+def test_openshift_may_choose_the_ids(home):
+    ids = ("runAsUser", "runAsGroup", "fsGroup")
+    found = pods_of(values(home, *(f"podSecurityContext.{name}=null" for name in ids)))
+    for pod in found.values():
+        kept = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+        assert pod["spec"]["securityContext"] == kept
+
+
+def test_replicas_are_spread_by_their_own_labels(home):
+    deployment = the(template(home, "--values", ALL_VALUES), "Deployment")["spec"]
+    (spread,) = deployment["template"]["spec"]["topologySpreadConstraints"]
+    assert spread["topologyKey"] == "kubernetes.io/hostname"
+    assert spread["labelSelector"] == deployment["selector"]
+    chosen = "topologySpreadConstraints[0]."
+    settings = (
+        "maxSkew=1",
+        "topologyKey=zone",
+        "whenUnsatisfiable=ScheduleAnyway",
+        "labelSelector.matchLabels.a=b",
+    )
+    own = the(values(home, *(chosen + setting for setting in settings)), "Deployment")["spec"]
+    (spread,) = own["template"]["spec"]["topologySpreadConstraints"]
+    assert spread["labelSelector"] == {"matchLabels": {"a": "b"}}
+
+
+def test_common_labels_are_on_everything_and_in_no_selector(home):
+    objects = template(home, "--values", ALL_VALUES)
+    for item in objects:
+        assert item["metadata"]["labels"]["cost-centre"] == "4711", item["kind"]
+    for pod in pods_of(objects).values():
+        assert pod["metadata"]["labels"]["cost-centre"] == "4711"
+    assert "cost-centre" not in the(objects, "Deployment")["spec"]["selector"]["matchLabels"]
+    assert "cost-centre" not in the(objects, "Service")["spec"]["selector"]
 
 
 @pytest.mark.parametrize("arguments", [(), ("--values", ALL_VALUES)], ids=["defaults", "every value"])
