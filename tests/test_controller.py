@@ -362,6 +362,13 @@ def test_an_autoscaler_at_zero_is_left_alone(world):
     assert not any("scale" in entry for entry in world.wrote())
 
 
+def test_the_url_names_the_interceptors_port_as_the_settings_have_it(monkeypatch):
+    scaling = {"minReplicas": 0, "maxReplicas": 4, "scaler": "keda-http"}
+    cluster = World(monkeypatch, interceptor_port=80).run({**SPEC, "runtime": {"autoscaling": scaling}})
+    assert cluster.status["url"] == "http://tools-keda-http.ns.svc:80/mcp"
+    assert cluster.objects[apis.SERVICE, "tools-keda-http"]["spec"]["ports"][0]["port"] == 80
+
+
 def test_a_missing_executor_is_told_and_nothing_applied(world):
     world.cluster.view.see(
         apis.SPIN_APP_EXECUTOR,
