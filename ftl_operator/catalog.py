@@ -12,7 +12,7 @@ list and a call finds everything about its one tool in one variable:
 | `components` | each component's `id`, exposed `tools`, and whether it is `dynamic` |
 
 A `tool_HEX` is three lines, so that nobody reads schemas to find out where they end: what every call needs,
-the input schema, and the output schema or nothing.
+the input schema, and the output schema or nothing. Schemas are without their annotations there.
 
 A component that could not be asked (`dynamic`) has no tools in any list. The gateway asks it at run time and
 knows nothing of the spec's filters, names and scopes then, so an entry with some is refused rather than half
@@ -27,6 +27,7 @@ from typing import Any
 from ftl_operator.errors import Reason, SpecError
 from ftl_operator.image import canonical, sha256
 from ftl_operator.inspect import Component, Tool
+from ftl_operator.judged import judged
 from ftl_operator.model import MAX_TOOL_NAME, ToolSpec
 from ftl_operator.parameter_headers import bad_tool, parameter_headers
 from ftl_operator.refs import Digest
@@ -198,9 +199,9 @@ def _record(tool: ExposedTool) -> str:
         "headers": dict(tool.headers),
     }
     output = tool.definition.get("outputSchema")
-    lines = [canonical(call), canonical(tool.definition["inputSchema"])]
+    lines = [canonical(call), canonical(judged(tool.definition["inputSchema"]))]
     # Canonical JSON has no line break of its own.
-    return "\n".join([*lines, "" if output is None else canonical(output)])
+    return "\n".join([*lines, "" if output is None else canonical(judged(output))])
 
 
 def _entry(listing: Listing) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from ftl_operator.compose import MAX_TOOLS, Binding, ComposeSettings, GatewayAut
 from ftl_operator.errors import ComponentError, FtlError, Reason, SpecError
 from ftl_operator.image import OciImage, build_image
 from ftl_operator.inspect import Component
+from ftl_operator.judged import judged
 from ftl_operator.model import Access, FtlApp, ToolSpec
 from ftl_operator.model_status import FtlAppStatus
 from ftl_operator.resolve import WASM_LAYER, Descriptor, Layer, resolve
@@ -202,8 +203,9 @@ def test_lists_index_and_calls_agree(case: str, names: list[str]) -> None:
     assert [tool.full_name for tool in locked.tools] == [item["name"] for item in whole]
     for listed, entry in zip(whole, index, strict=True):
         call, given, answered = record(locked, listed["name"])
-        assert json.loads(given) == listed["inputSchema"]
-        assert (json.loads(answered) if answered else None) == listed.get("outputSchema")
+        assert json.loads(given) == judged(listed["inputSchema"])
+        output = listed.get("outputSchema")
+        assert (json.loads(answered) if answered else None) == (judged(output) if output else None)
         assert (call["component"], call["name"]) == (entry["component"], entry["tool"])
         assert (call["readOnly"], call["scopes"]) == (entry["readOnly"], entry["scopes"])
         key = f"{call['component']}__{call['name']}"

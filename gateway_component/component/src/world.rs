@@ -5,7 +5,7 @@ use crate::{exchange, io};
 use authorizer::Env;
 use mcp::{Failure, Host, ToolRequest, ToolResponse};
 use wasip2::cli::stderr::get_stderr;
-use wasip2::clocks::wall_clock;
+use wasip2::clocks::{monotonic_clock, wall_clock};
 
 /// What the authorizer's fetches may take together with connecting.
 const FETCH_TIMEOUT_MS: u64 = 5_000;
@@ -70,6 +70,10 @@ impl Host for World {
 
     fn exchange(&mut self, requests: &[ToolRequest]) -> Vec<Result<ToolResponse, Failure>> {
         exchange::exchange(requests)
+    }
+
+    fn ticks_ns(&self) -> u64 {
+        monotonic_clock::now()
     }
 
     fn random(&mut self) -> u64 {

@@ -192,6 +192,10 @@ impl mcp::Host for World {
         requests.iter().map(|request| self.answer(request)).collect()
     }
 
+    fn ticks_ns(&self) -> u64 {
+        self.now
+    }
+
     fn random(&mut self) -> u64 {
         self.dice.bits()
     }

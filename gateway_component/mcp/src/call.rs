@@ -62,7 +62,7 @@ pub(crate) fn prepare<'a>(
             Some(component) => Cow::Owned(format!("{component}{SEPARATOR}{name}")),
             None => name.clone(),
         },
-        started_ns: context.host.now_ns(),
+        started_ns: context.host.ticks_ns(),
         request_bytes: arguments.len(),
         traceparent: onward::traceparent(&context.request, call),
     };
@@ -237,7 +237,7 @@ fn audit(context: &mut Context, trail: &Trail, outcome: Outcome, response_bytes:
         app: context.config.name.get(),
         tool: shortened(&trail.tool),
         outcome,
-        nanoseconds: context.host.now_ns().saturating_sub(trail.started_ns),
+        nanoseconds: context.host.ticks_ns().saturating_sub(trail.started_ns),
         request_bytes: trail.request_bytes,
         response_bytes,
         subject: context.gate.as_ref().map(|gate| gate.subject()),

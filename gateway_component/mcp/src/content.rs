@@ -1,6 +1,7 @@
 //! Content blocks of a tool's result.
 
 use crate::jsonrpc::string;
+use crate::text::holds;
 use authorizer::object::{Object, object};
 use serde::Deserialize;
 use serde_json::Value;
@@ -58,7 +59,7 @@ pub(crate) fn checked(text: &str) -> Option<Cow<'_, str>> {
     if !known {
         return None;
     }
-    if !text.contains("null") {
+    if !holds(text, 'n', &["ull"]) {
         return Some(Cow::Borrowed(text));
     }
     let mut blocks: Vec<serde_json::Map<String, Value>> = serde_json::from_str(text).ok()?;

@@ -49,6 +49,9 @@ pub trait Host: authorizer::Env {
     /// Carry requests to components, all at once, and give their answers in the same order.
     fn exchange(&mut self, requests: &[ToolRequest]) -> Vec<Result<ToolResponse, Failure>>;
 
+    /// Nanoseconds since some moment that stays the same; nothing sets this clock.
+    fn ticks_ns(&self) -> u64;
+
     /// Random bits for a request's id; not a secret.
     fn random(&mut self) -> u64;
 

@@ -1,5 +1,6 @@
 //! JSON values without duplicate keys: of two readers of a duplicate, one may check the first and one use the last.
 
+use crate::text::holds;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 use std::fmt;
@@ -16,17 +17,7 @@ pub(crate) fn parse(text: &str) -> Result<Value, serde_json::Error> {
 /// The grammar of JSON allows it, and readers that decode into Unicode refuse the whole text.
 pub(crate) fn is_half(text: &str) -> bool {
     // Most texts have no escape at all, or none of these; only the rest is read to its end.
-    has_escaped_surrogate(text) && serde_json::from_str::<Value>(text).is_err()
-}
-
-fn has_escaped_surrogate(mut text: &str) -> bool {
-    while let Some(at) = text.find('\\') {
-        text = &text[at + 1..];
-        if text.starts_with("ud") || text.starts_with("uD") {
-            return true;
-        }
-    }
-    false
+    holds(text, '\\', &["ud", "uD"]) && serde_json::from_str::<Value>(text).is_err()
 }
 
 struct Strict;

@@ -1,4 +1,4 @@
-//! Numbers and bytes as text, without the formatting machinery: a call writes a dozen of them.
+//! Small things with text that every call does a dozen times, without the general machinery for them.
 
 /// Append an unsigned number in decimal.
 pub(crate) fn push_number(text: &mut String, number: u64) {
@@ -22,9 +22,28 @@ pub(crate) fn push_hex(text: &mut String, bytes: &[u8]) {
     }
 }
 
+/// Whether a text holds `first` with one of `rests` right behind it. To search for a text would take a table of it first.
+pub(crate) fn holds(text: &str, first: char, rests: &[&str]) -> bool {
+    text.match_indices(first).any(|(at, found)| {
+        let behind = &text[at + found.len()..];
+        rests.iter().any(|rest| behind.starts_with(rest))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn it_finds_what_a_search_finds() {
+        for text in
+            ["", "n", "nul", "null", "nnull", "nulnull", "é null", "\\\\ud800", "\\u00ed\\uD800", "\\"]
+        {
+            assert_eq!(holds(text, 'n', &["ull"]), text.contains("null"), "{text}");
+            let surrogate = text.contains("\\ud") || text.contains("\\uD");
+            assert_eq!(holds(text, '\\', &["ud", "uD"]), surrogate, "{text}");
+        }
+    }
 
     #[test]
     fn it_writes_what_formatting_writes() {

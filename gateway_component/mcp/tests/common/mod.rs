@@ -245,6 +245,10 @@ impl Host for App {
             .collect()
     }
 
+    fn ticks_ns(&self) -> u64 {
+        1_000_000_000
+    }
+
     fn random(&mut self) -> u64 {
         0xabcdef
     }
