@@ -214,7 +214,7 @@ def test_a_leader_that_is_told_to_end_hands_over_in_about_a_second(
             app.wait(seconds=90)
     finally:
         operator.scale(1)
-    assert took < 4, f"the handover took {took:.1f} s"
+    assert took < 3, f"the handover took {took:.1f} s"
     for app in apps:
         assert len(cluster.registry.pushed(app.repository)) == 1
 

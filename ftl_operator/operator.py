@@ -31,7 +31,7 @@ STALLED_SECONDS = 150.0
 after 70.
 """
 
-HANDOVER_SECONDS = 1.0
+HANDOVER_SECONDS = 0.5
 """How long looks that are under way may take to end by themselves once the replica is told to end; what they
 have not written then, the next replica writes."""
 
