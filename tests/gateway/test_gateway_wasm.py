@@ -1,15 +1,19 @@
 """The committed gateway.wasm on the embedded host: what only a real host shows. Rules are tested natively."""
 
 import json
+import threading
 import time
+from contextlib import closing
 from dataclasses import replace
+from http.client import HTTPConnection, HTTPResponse
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
 from gateway_app import application, post
 
-from ftl_operator.host import HostApp, Request
+from ftl_operator.host import HostApp, Request, serve
 from ftl_operator.host.sandbox import check_policy
 from ftl_operator.inspect import Component
 from ftl_operator.local import GATEWAY_WASM
@@ -202,3 +206,48 @@ def test_a_policy_is_judged_in_the_sandbox() -> None:
     question = {"policy": policy, "data": None, "inputs": [{"mcp": {"tool": "a"}}, {"mcp": {"tool": "b"}}]}
     answer = json.loads(check_policy(GATEWAY_WASM, json.dumps(question).encode()))
     assert answer == {"decisions": [True, False], "error": None}
+
+
+def test_progress_reaches_the_client_before_the_tool_ends(tool: Path, component: Component) -> None:
+    """The tool ends only when the client, who has seen its progress, lets it."""
+    seen = threading.Event()
+
+    class Outside(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(204 if seen.wait(20) else 503)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Outside) as outside:
+        threading.Thread(target=outside.serve_forever, daemon=True).start()
+        authority = f"127.0.0.1:{outside.server_port}"
+        entry = {"name": "it", "include": ["patient"], "allowedOutboundHosts": [f"http://{authority}"]}
+        app = application(tool, component, [entry])
+        with (
+            serve(app, port=0) as server,
+            closing(HTTPConnection("127.0.0.1", server.port, timeout=30)) as client,
+        ):
+            params = {
+                "name": "it__patient",
+                "arguments": {"authority": authority},
+                "_meta": {"progressToken": "t"},
+            }
+            message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+            headers = {"content-type": "application/json", "accept": "application/json, text/event-stream"}
+            client.request("POST", "/mcp", json.dumps(message), headers)
+            response = client.getresponse()
+            assert response.headers["content-type"] == "text/event-stream"
+            assert event(response)["params"] == {"progressToken": "t", "progress": 1, "total": 2}
+            seen.set()
+            assert event(response)["result"]["content"] == [{"type": "text", "text": "it answered"}]
+            assert response.read() == b""
+        app.close()
+        outside.shutdown()
+
+
+def event(response: HTTPResponse) -> Any:
+    """The next message of an event stream."""
+    lines = iter(response.readline, b"\n")
+    return json.loads(b"".join(line[6:] for line in lines if line.startswith(b"data: ")))

@@ -14,6 +14,9 @@ use wasip2::io::streams::StreamError;
 
 const CHUNK: u64 = 64 << 10;
 
+/// Who gets a body as it comes.
+type Pass<'p> = &'p mut dyn FnMut(&[u8]);
+
 /// A request on its way.
 struct Sent {
     future: FutureIncomingResponse,
@@ -25,7 +28,12 @@ struct Sent {
 /// Carry requests to components of this application.
 pub fn exchange(requests: &[ToolRequest]) -> Vec<Result<ToolResponse, Failure>> {
     let sent: Vec<Result<Sent, Failure>> = requests.iter().map(send).collect();
-    sent.into_iter().map(|sent| receive(sent?)).collect()
+    sent.into_iter().map(|sent| receive(sent?, None)).collect()
+}
+
+/// Carry one request; what comes as a stream of events goes to `pass`, too, piece by piece.
+pub fn relay(request: &ToolRequest, pass: Pass) -> Result<ToolResponse, Failure> {
+    receive(send(request)?, Some(pass))
 }
 
 /// The body of the 200 answer to `GET url`.
@@ -46,7 +54,7 @@ pub fn fetch(url: &str, max_bytes: usize, timeout_ms: u64) -> Option<Vec<u8>> {
     let timer = timer(timeout_ms);
     let future = outgoing_handler::handle(request, None).ok()?;
     OutgoingBody::finish(body, None).ok()?;
-    let response = receive(Sent { future, timer, max_bytes }).ok()?;
+    let response = receive(Sent { future, timer, max_bytes }, None).ok()?;
     (response.status == 200).then_some(response.body)
 }
 
@@ -77,7 +85,7 @@ fn send(request: &ToolRequest) -> Result<Sent, Failure> {
     Ok(Sent { future, timer, max_bytes: request.max_bytes })
 }
 
-fn receive(sent: Sent) -> Result<ToolResponse, Failure> {
+fn receive(sent: Sent, pass: Option<Pass>) -> Result<ToolResponse, Failure> {
     let answered = sent.future.subscribe();
     let response = loop {
         wait(&answered, &sent.timer)?;
@@ -88,9 +96,14 @@ fn receive(sent: Sent) -> Result<ToolResponse, Failure> {
         }
     };
     let status = response.status();
-    let body = read(response.consume().map_err(|()| Failure::Broken)?, &sent)?;
+    let mut known = pass.is_some().then(|| content_type(&response)).flatten();
+    let pass = pass.filter(|_| known.as_deref().is_some_and(mcp::is_event_stream));
+    let body = read(response.consume().map_err(|()| Failure::Broken)?, &sent, pass)?;
     // An object speaks for itself; anything else may be a stream of events.
-    let content_type = if body.first() == Some(&b'{') { None } else { content_type(&response) };
+    let content_type = match body.first() {
+        Some(b'{') => None,
+        _ => known.take().or_else(|| content_type(&response)),
+    };
     // The instance ends with its request, and the host frees what it holds at once.
     forget((answered, response, sent));
     Ok(ToolResponse { status, content_type, body })
@@ -100,7 +113,7 @@ fn content_type(response: &IncomingResponse) -> Option<String> {
     response.headers().get("content-type").into_iter().next().and_then(|value| String::from_utf8(value).ok())
 }
 
-fn read(body: IncomingBody, sent: &Sent) -> Result<Vec<u8>, Failure> {
+fn read(body: IncomingBody, sent: &Sent, mut pass: Option<Pass>) -> Result<Vec<u8>, Failure> {
     let stream = body.stream().map_err(|()| Failure::Broken)?;
     let mut more: Option<Pollable> = None;
     let mut data = Vec::new();
@@ -109,8 +122,16 @@ fn read(body: IncomingBody, sent: &Sent) -> Result<Vec<u8>, Failure> {
             Ok(chunk) if chunk.is_empty() => {
                 wait(more.get_or_insert_with(|| stream.subscribe()), &sent.timer)?;
             }
-            Ok(chunk) if data.is_empty() => data = chunk,
-            Ok(chunk) => data.extend_from_slice(&chunk),
+            Ok(chunk) => {
+                if let Some(pass) = &mut pass {
+                    pass(&chunk);
+                }
+                if data.is_empty() {
+                    data = chunk;
+                } else {
+                    data.extend_from_slice(&chunk);
+                }
+            }
             Err(StreamError::Closed) => {
                 forget((more, stream, body));
                 return Ok(data);

@@ -1,6 +1,7 @@
 //! The gateway as a component: `wasi:http` in, variables, key-value store and chained calls out. Every rule is in the
 //! crates `mcp` and `authorizer`; this one only moves bytes.
 
+mod client;
 mod exchange;
 mod io;
 // Elsewhere this crate is only checked, never run.
@@ -13,9 +14,7 @@ use mcp::{Request, Response};
 use std::borrow::Cow;
 use std::mem::forget;
 use wasip2::exports::http::incoming_handler::Guest;
-use wasip2::http::types::{
-    Fields, IncomingRequest, Method, OutgoingBody, OutgoingResponse, ResponseOutparam,
-};
+use wasip2::http::types::{IncomingRequest, Method, ResponseOutparam};
 
 struct Gateway;
 wasip2::http::proxy::export!(Gateway);
@@ -25,7 +24,7 @@ const MAX_BODY: usize = (16 << 20) + 1;
 
 impl Guest for Gateway {
     fn handle(request: IncomingRequest, out: ResponseOutparam) {
-        let mut world = world::World::default();
+        let mut world = world::World::new(out);
         let method = method(request.method());
         let target = request.path_with_query().unwrap_or_default();
         let path = target.split('?').next().unwrap_or_default();
@@ -47,42 +46,12 @@ impl Guest for Gateway {
             }
             None => Response { status: 400, headers: Vec::new(), body: Vec::new() },
         };
-        respond(out, &response);
+        world.client.answer(&response);
         // The client has its answer by now.
         world.write_log();
         // The instance ends here, and the host frees what it holds at once.
         forget((fields, request));
     }
-}
-
-fn respond(out: ResponseOutparam, response: &Response) {
-    let mut headers: Vec<(String, Vec<u8>)> =
-        response.headers.iter().map(|(name, value)| (name.to_string(), value.as_bytes().to_vec())).collect();
-    headers.push(("content-length".into(), response.body.len().to_string().into_bytes()));
-    let outgoing = OutgoingResponse::new(fields(&headers));
-    if response.status != 200 {
-        let _ = outgoing.set_status_code(response.status);
-    }
-    let body = outgoing.body().expect("a new response has its body");
-    ResponseOutparam::set(out, Ok(outgoing));
-    if !response.body.is_empty() {
-        let stream = body.write().expect("a new body has its stream");
-        // The client may have gone; there is nobody to tell.
-        let _ = io::write(&stream, &response.body);
-        drop(stream);
-    }
-    let _ = OutgoingBody::finish(body, None);
-}
-
-/// All headers at once; if the host refuses one of them, all others.
-fn fields(headers: &[(String, Vec<u8>)]) -> Fields {
-    Fields::from_list(headers).unwrap_or_else(|_| {
-        let fields = Fields::new();
-        for (name, value) in headers {
-            let _ = fields.append(name, value);
-        }
-        fields
-    })
 }
 
 fn method(method: Method) -> Cow<'static, str> {

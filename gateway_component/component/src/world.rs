@@ -1,23 +1,29 @@
 //! The world as the pure crates see it.
 
+use crate::client::Client;
 use crate::spin::{key_value::Store, variables};
 use crate::{exchange, io};
 use authorizer::Env;
-use mcp::{Failure, Host, ToolRequest, ToolResponse};
+use mcp::{Failure, Host, Response, ToolRequest, ToolResponse};
 use wasip2::cli::stderr::get_stderr;
 use wasip2::clocks::{monotonic_clock, wall_clock};
+use wasip2::http::types::ResponseOutparam;
 
 /// What the authorizer's fetches may take together with connecting.
 const FETCH_TIMEOUT_MS: u64 = 5_000;
 
 /// One request's view of the world; the store is opened when it is first needed.
-#[derive(Default)]
 pub struct World {
+    pub client: Client,
     store: Option<Store>,
     log: Vec<String>,
 }
 
 impl World {
+    pub fn new(out: ResponseOutparam) -> World {
+        World { client: Client::new(out), store: None, log: Vec::new() }
+    }
+
     fn store(&mut self) -> Option<&Store> {
         if self.store.is_none() {
             self.store = Store::open("default").ok();
@@ -70,6 +76,21 @@ impl Host for World {
 
     fn exchange(&mut self, requests: &[ToolRequest]) -> Vec<Result<ToolResponse, Failure>> {
         exchange::exchange(requests)
+    }
+
+    fn relay(
+        &mut self,
+        request: &ToolRequest,
+        head: &Response,
+        pass: &mut dyn FnMut(&[u8]) -> Vec<u8>,
+    ) -> Result<ToolResponse, Failure> {
+        let client = &mut self.client;
+        exchange::relay(request, &mut |piece| {
+            let bytes = pass(piece);
+            if !bytes.is_empty() {
+                client.push(head, &bytes);
+            }
+        })
     }
 
     fn ticks_ns(&self) -> u64 {

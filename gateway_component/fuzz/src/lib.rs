@@ -27,7 +27,16 @@ pub fn case(seed: u64, number: u64, tally: &mut Tally) -> Result<(), String> {
     let mut dice = Dice::new(seed, number);
     let request = request::generate(&mut dice);
     let mut world = World::new(dice);
-    let answered = catch_unwind(AssertUnwindSafe(|| mcp::handle(&request.view(), &mut world)));
+    let answered = catch_unwind(AssertUnwindSafe(|| {
+        let response = mcp::handle(&request.view(), &mut world);
+        match world.opened.take() {
+            None => response,
+            Some(mut opened) => {
+                opened.body.extend(response.body);
+                opened
+            }
+        }
+    }));
     let verdict = match &answered {
         Err(_) => Err("it panicked".to_string()),
         Ok(response) => revision::judge(&request, response, tally),

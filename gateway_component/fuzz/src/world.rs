@@ -2,7 +2,7 @@
 
 use crate::dice::Dice;
 use crate::json::{self, spoil, spoil_bytes};
-use mcp::{Failure, ToolRequest, ToolResponse};
+use mcp::{Failure, Response, ToolRequest, ToolResponse, is_event_stream};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -11,6 +11,8 @@ pub struct World {
     variables: BTreeMap<String, String>,
     store: BTreeMap<String, Vec<u8>>,
     now: u64,
+    /// What the client got of the answer before it was whole.
+    pub opened: Option<Response>,
 }
 
 fn schema() -> Value {
@@ -69,7 +71,7 @@ impl World {
             json!([{"id": "weather", "tools": ["forecast", "wipe", "ask"], "dynamic": false}, {"id": "late", "tools": [], "dynamic": true}])
                 .to_string(),
         );
-        World { dice, variables, store: BTreeMap::new(), now: 1_800_000_000_000_000_000 }
+        World { dice, variables, store: BTreeMap::new(), now: 1_800_000_000_000_000_000, opened: None }
     }
 
     fn answer(&mut self, request: &ToolRequest) -> Result<ToolResponse, Failure> {
@@ -190,6 +192,31 @@ impl mcp::Host for World {
     fn exchange(&mut self, requests: &[ToolRequest]) -> Vec<Result<ToolResponse, Failure>> {
         self.now += 1_000_000;
         requests.iter().map(|request| self.answer(request)).collect()
+    }
+
+    fn relay(
+        &mut self,
+        request: &ToolRequest,
+        head: &Response,
+        pass: &mut dyn FnMut(&[u8]) -> Vec<u8>,
+    ) -> Result<ToolResponse, Failure> {
+        let answer = self.answer(request)?;
+        if answer.content_type.as_deref().is_some_and(is_event_stream) {
+            let mut rest = answer.body.as_slice();
+            while !rest.is_empty() {
+                let (piece, later) = rest.split_at(rest.len().min(1 + self.dice.roll(80)));
+                let passed = pass(piece);
+                if !passed.is_empty() {
+                    self.opened.get_or_insert_with(|| head.clone()).body.extend(passed);
+                }
+                // A tool may break off, or be too slow, after some of it.
+                if self.dice.once_in(30) {
+                    return Err(self.dice.pick(&[Failure::Timeout, Failure::TooLarge, Failure::Broken]));
+                }
+                rest = later;
+            }
+        }
+        Ok(answer)
     }
 
     fn ticks_ns(&self) -> u64 {

@@ -5,7 +5,8 @@ use crate::audit::Outcome;
 use crate::era::Era;
 use crate::jsonrpc::{Fault, INVALID_PARAMS, MISSING_CAPABILITY, is_object, quote, string};
 use crate::message::{Failure, ToolResponse};
-use crate::{content, result, stream, strict};
+use crate::stream::{self, Wanted, is_event_stream};
+use crate::{content, result, strict};
 use authorizer::object::object;
 use schema::Json;
 use serde::Deserialize;
@@ -22,10 +23,7 @@ pub(crate) struct Asked<'a> {
     pub max_bytes: usize,
     /// The schema that structured content must satisfy.
     pub output: Option<&'a str>,
-    /// JSON text of the token under which the client wants progress.
-    pub progress: Option<&'a RawValue>,
-    /// Whether the client wants log messages.
-    pub log: bool,
+    pub wanted: Wanted<'a>,
     /// What the client declared that it can be asked for.
     pub capabilities: Option<&'a RawValue>,
     /// JSON text for `_meta["io.modelcontextprotocol/serverInfo"]`, in revisions that have it.
@@ -78,8 +76,8 @@ pub(crate) fn read(response: Result<ToolResponse, Failure>, asked: &Asked) -> An
         Err(failure) => Err(failed(failure, asked)),
         Ok(response) => match std::str::from_utf8(&response.body) {
             Err(_) => Err((Outcome::BadAnswer, "it did not answer in UTF-8".into())),
-            Ok(text) if is_stream(&response) => {
-                let last = stream::split(text, asked, &mut events);
+            Ok(text) if response.content_type.as_deref().is_some_and(is_event_stream) => {
+                let last = stream::split(text, asked.wanted, &mut events);
                 judge(response.status, last.as_deref().unwrap_or(""), asked)
             }
             Ok(text) => judge(response.status, text, asked),
@@ -123,13 +121,6 @@ fn failed(failure: Failure, asked: &Asked) -> (Outcome, Cow<'static, str>) {
         }
         Failure::Broken => (Outcome::Failed, "its component could not be reached or broke off".into()),
     }
-}
-
-fn is_stream(response: &ToolResponse) -> bool {
-    response
-        .content_type
-        .as_deref()
-        .is_some_and(|kind| kind.get(..17).is_some_and(|kind| kind.eq_ignore_ascii_case("text/event-stream")))
 }
 
 fn judge(status: u16, text: &str, asked: &Asked) -> Judged {

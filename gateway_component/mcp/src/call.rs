@@ -8,6 +8,7 @@ use crate::era::Era;
 use crate::gate::Gate;
 use crate::jsonrpc::{Call, Fault, INVALID_PARAMS, is_object, string};
 use crate::message::{Failure, ToolRequest, ToolResponse};
+use crate::stream::Wanted;
 use crate::{dynamic, mirror, onward, result, strict};
 use authorizer::{ToolCall, ToolIdentity};
 use schema::Json;
@@ -25,8 +26,7 @@ pub(crate) struct Prepared<'a> {
     trail: Trail<'a>,
     era: Era,
     output: Option<String>,
-    progress: Option<&'a RawValue>,
-    log: bool,
+    pub wanted: Wanted<'a>,
     capabilities: Option<&'a RawValue>,
 }
 
@@ -115,8 +115,10 @@ pub(crate) fn prepare<'a>(
         trail,
         era,
         output: record.output.filter(|_| context.config.validate).map(str::to_string),
-        progress: progress_token(call).filter(|_| context.accepts_stream),
-        log: context.accepts_stream && meta.is_some_and(|meta| meta.log_level.is_some()),
+        wanted: Wanted {
+            progress: progress_token(call).filter(|_| context.accepts_stream),
+            log: context.accepts_stream && meta.is_some_and(|meta| meta.log_level.is_some()),
+        },
         capabilities: meta.and_then(|meta| meta.capabilities),
     };
     Ok(Ready::Send(Box::new(prepared), outgoing))
@@ -135,8 +137,7 @@ pub(crate) fn finish(
         timeout_ms: prepared.timeout_ms,
         max_bytes: context.config.max_response_bytes,
         output: prepared.output.as_deref(),
-        progress: prepared.progress,
-        log: prepared.log,
+        wanted: prepared.wanted,
         capabilities: prepared.capabilities,
         server_info: context.server_info(prepared.era),
     };
@@ -209,8 +210,7 @@ fn allow(
         timeout_ms: 0,
         max_bytes: 0,
         output: None,
-        progress: None,
-        log: false,
+        wanted: Wanted { progress: None, log: false },
         capabilities: None,
         server_info: context.server_info(era),
     };

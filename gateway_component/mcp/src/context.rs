@@ -32,6 +32,8 @@ pub(crate) struct Context<'a, 'h> {
     pub gate: Option<Gate<'a>>,
     /// Whether the client takes an event stream.
     pub accepts_stream: bool,
+    /// The page's origin that may read the answer.
+    pub origin: Option<&'a str>,
     pub host: &'h mut dyn Host,
     request_id: Option<String>,
 }
@@ -58,6 +60,7 @@ impl<'a, 'h> Context<'a, 'h> {
             toolsets: toolsets.filter(|names: &Vec<String>| !names.is_empty()),
             gate,
             accepts_stream: false,
+            origin: None,
             host,
             request_id: None,
         }

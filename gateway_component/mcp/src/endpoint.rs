@@ -4,14 +4,14 @@ use crate::call::{self, Prepared, Ready};
 use crate::catalog;
 use crate::config::Config;
 use crate::context::{Context, Stop};
-use crate::era::{self, Era, LEGACY, SUPPORTED};
+use crate::era::{self, Era};
 use crate::gate::{self, Gate};
 use crate::jsonrpc::{
-    Call, Fault, INVALID_REQUEST, Incoming, METHOD_NOT_FOUND, PARSE_ERROR, Unreadable, read, result, string,
+    Call, Fault, INVALID_REQUEST, Incoming, METHOD_NOT_FOUND, PARSE_ERROR, Unreadable, read, result,
 };
-use crate::message::{Request, Response, ToolRequest};
+use crate::message::{Failure, Request, Response, ToolRequest, ToolResponse};
 use crate::route::Endpoint;
-use crate::{Host, list, sse, strict};
+use crate::{Host, introduction, list, live, sse, strict};
 use serde_json::value::RawValue;
 
 /// The longest request that is read.
@@ -29,13 +29,22 @@ enum Reply<'a> {
     None,
 }
 
+/// What was found out about a request before it came here.
+pub(crate) struct Passed<'a> {
+    pub endpoint: Endpoint<'a>,
+    /// None for a public app.
+    pub rules: Option<&'a authorizer::Config>,
+    /// The page's origin that may read the answer.
+    pub origin: Option<&'a str>,
+}
+
 pub(crate) fn answer<'a>(
     request: &Request<'a>,
-    endpoint: Endpoint<'a>,
+    passed: Passed<'a>,
     config: &'a Config<'a>,
-    rules: Option<&'a authorizer::Config>,
     host: &mut dyn Host,
 ) -> Response {
+    let Passed { endpoint, rules, origin } = passed;
     let gate = match rules.map(|rules| Gate::open(rules, gate::view(request, Some(endpoint)), host)) {
         None => None,
         Some(Ok(gate)) => Some(gate),
@@ -60,6 +69,7 @@ pub(crate) fn answer<'a>(
     }
     let mut context = Context::new(*request, config, endpoint, gate, host);
     context.accepts_stream = stream;
+    context.origin = origin;
     match speak(&mut context, !json) {
         Ok(response) | Err(response) => match context.known_request_id() {
             Some(id) => {
@@ -111,13 +121,24 @@ fn speak(context: &mut Context, only_stream: bool) -> Result<Response, Response>
         return Err(unreadable(Fault::new(PARSE_ERROR, "not JSON that decodes to Unicode")));
     }
     if !text.trim_start().starts_with('[') {
-        let mut replies = vec![decide(context, header, text, false)?];
-        send(context, &mut replies);
-        return Ok(match replies.pop() {
-            Some(Reply::Message { text, status, events }) if only_stream || !events.is_empty() => {
+        let mut opened = false;
+        let reply = match decide(context, header, text, false)? {
+            Reply::Pending(call, request) if call.wanted.is_something() => {
+                let (response, sent) = live::call(context, &call, &request);
+                opened = sent > 0;
+                finish(context, &call, response, sent)
+            }
+            reply => {
+                let mut replies = vec![reply];
+                send(context, &mut replies);
+                replies.pop().unwrap_or(Reply::None)
+            }
+        };
+        return Ok(match reply {
+            Reply::Message { text, status, events } if only_stream || opened || !events.is_empty() => {
                 sse::response(status, &events, &text)
             }
-            Some(Reply::Message { text, status, .. }) => Response::json(status, text),
+            Reply::Message { text, status, .. } => Response::json(status, text),
             _ => Response::empty(202),
         });
     }
@@ -169,15 +190,27 @@ fn send(context: &mut Context, replies: &mut [Reply]) {
     }
     let answers = context.host.exchange(&requests);
     for ((at, call), answer) in calls.into_iter().zip(answers) {
-        let answer = call::finish(context, &call, answer);
-        replies[at] = match answer.result {
-            Ok(text) => Reply::Message { text: result(call.id, &text), status: 200, events: answer.events },
-            Err(fault) => Reply::Message {
-                text: fault.message(Some(call.id)),
-                status: fault.status,
-                events: Vec::new(),
-            },
-        };
+        replies[at] = finish(context, &call, answer, 0);
+    }
+}
+
+/// The reply to a call; its first `sent` notifications are on their way to the client already.
+fn finish<'a>(
+    context: &mut Context,
+    call: &Prepared<'a>,
+    response: Result<ToolResponse, Failure>,
+    sent: usize,
+) -> Reply<'a> {
+    let answer = call::finish(context, call, response);
+    match answer.result {
+        Ok(text) => Reply::Message {
+            text: result(call.id, &text),
+            status: 200,
+            events: answer.events.into_iter().skip(sent).collect(),
+        },
+        Err(fault) => {
+            Reply::Message { text: fault.message(Some(call.id)), status: fault.status, events: Vec::new() }
+        }
     }
 }
 
@@ -249,43 +282,12 @@ fn perform<'a>(context: &mut Context<'a, '_>, era: Era, call: &Call<'a>) -> Resu
     }
     permit(context, &call.method).map_err(Stop::Refuse)?;
     match (era, &*call.method) {
-        (Era::Modern, "server/discover") => Ok(Ready::Answered(discover(context))),
-        (Era::Legacy(_), "initialize") => Ok(Ready::Answered(initialize(context, call))),
+        (Era::Modern, "server/discover") => Ok(Ready::Answered(introduction::discover(context))),
+        (Era::Legacy(_), "initialize") => Ok(Ready::Answered(introduction::initialize(context, call))),
         (Era::Legacy(_), "ping") => Ok(Ready::Answered("{}".into())),
         (_, method) => {
             let name: String = method.chars().take(64).collect();
             Err(Fault::new(METHOD_NOT_FOUND, format!("Method not found: {name}")).into())
         }
-    }
-}
-
-const CAPABILITIES: &str = ",\"capabilities\":{\"tools\":{\"listChanged\":false}}";
-
-fn initialize(context: &Context, call: &Call) -> String {
-    let newest = LEGACY[LEGACY.len() - 1];
-    let asked = call.params.protocol_version.and_then(string);
-    let version =
-        asked.and_then(|asked| LEGACY.iter().find(|known| **known == asked)).copied().unwrap_or(newest);
-    let mut text = format!("{{\"protocolVersion\":\"{version}\"{CAPABILITIES},\"serverInfo\":");
-    text.push_str(&context.config.server_info());
-    instructions(&mut text, context);
-    text.push('}');
-    text
-}
-
-fn discover(context: &Context) -> String {
-    let mut text = format!("{{\"resultType\":\"complete\",\"supportedVersions\":{SUPPORTED}{CAPABILITIES}");
-    instructions(&mut text, context);
-    let scope = if context.gate.is_some() { "private" } else { "public" };
-    text.push_str(&format!(",\"ttlMs\":{},\"cacheScope\":\"{scope}\"", context.config.list_ttl_ms));
-    crate::result::write_meta(&mut text, None, Some(&context.config.server_info()));
-    text.push('}');
-    text
-}
-
-fn instructions(text: &mut String, context: &Context) {
-    if let Some(instructions) = context.config.instructions {
-        text.push_str(",\"instructions\":");
-        text.push_str(instructions.get());
     }
 }

@@ -21,8 +21,10 @@ mod endpoint;
 mod era;
 mod gate;
 mod health;
+mod introduction;
 mod jsonrpc;
 mod list;
+mod live;
 mod message;
 mod metrics;
 mod mirror;
@@ -36,8 +38,10 @@ mod strict;
 mod text;
 
 pub use message::{Failure, Request, Response, ToolRequest, ToolResponse};
+pub use stream::is_event_stream;
 
 use config::Config;
+use endpoint::Passed;
 use origin::Passage;
 use route::Route;
 
@@ -48,6 +52,16 @@ pub trait Host: authorizer::Env {
 
     /// Carry requests to components, all at once, and give their answers in the same order.
     fn exchange(&mut self, requests: &[ToolRequest]) -> Vec<Result<ToolResponse, Failure>>;
+
+    /// Carry one request. While a stream of events comes as its answer, each piece goes to `pass`, and what that gives
+    /// back goes to the client at once; the first of it opens the answer to the client with `head`, whose body is then
+    /// continued by the body of what [`handle`] returns.
+    fn relay(
+        &mut self,
+        request: &ToolRequest,
+        head: &Response,
+        pass: &mut dyn FnMut(&[u8]) -> Vec<u8>,
+    ) -> Result<ToolResponse, Failure>;
 
     /// Nanoseconds since some moment that stays the same; nothing sets this clock.
     fn ticks_ns(&self) -> u64;
@@ -99,12 +113,11 @@ pub fn handle(request: &Request, host: &mut dyn Host) -> Response {
         Passage::Refused(response) => return response,
         Passage::Allowed(origin) => origin,
     };
-    let response = if request.method == "OPTIONS" {
-        origin::preflight(request)
-    } else {
-        endpoint::answer(request, endpoint, &config, rules.as_ref(), host)
-    };
-    origin::share(response, origin)
+    if request.method == "OPTIONS" {
+        return origin::share(origin::preflight(request), origin.as_deref());
+    }
+    let passed = Passed { endpoint, rules: rules.as_ref(), origin: origin.as_deref() };
+    origin::share(endpoint::answer(request, passed, &config, host), origin.as_deref())
 }
 
 /// The operator's question about a policy, in a sandbox where nothing else is configured.

@@ -44,13 +44,15 @@ pub(crate) fn judge(request: &Request, config: &Config) -> Passage {
 }
 
 /// Add what a browser needs to let its page read the answer.
-pub(crate) fn share(mut response: Response, origin: Option<String>) -> Response {
+pub(crate) fn share(mut response: Response, origin: Option<&str>) -> Response {
     let Some(origin) = origin else { return response };
     response.headers.retain(|(name, _)| name != "access-control-allow-origin");
     if origin != "*" {
         response = response.with("vary", "origin");
     }
-    response.with("access-control-allow-origin", origin).with("access-control-expose-headers", EXPOSED)
+    response
+        .with("access-control-allow-origin", origin.to_string())
+        .with("access-control-expose-headers", EXPOSED)
 }
 
 /// The answer to a preflight. Its own headers are echoed: those of parameters have any name, and `*` would leave out

@@ -4,27 +4,41 @@ use crate::message::Response;
 
 /// An answer as an event stream: notifications, then the message.
 pub(crate) fn response(status: u16, events: &[String], message: &str) -> Response {
-    let mut body = String::with_capacity(message.len() + 32);
-    for event in events.iter().map(String::as_str).chain([message]) {
-        body.push_str("event: message\ndata: ");
-        // JSON may hold line breaks between its tokens only; there they are as good as spaces.
-        body.extend(event.chars().map(|letter| if matches!(letter, '\n' | '\r') { ' ' } else { letter }));
-        body.push_str("\n\n");
-    }
-    let mut response = Response::empty(status)
-        .with("content-type", "text/event-stream")
-        .with("cache-control", "no-cache")
-        .with("x-accel-buffering", "no");
-    response.body = body.into_bytes();
-    response
+    let mut body = frames(events);
+    frame(&mut body, message);
+    Response { body: body.into_bytes(), ..head(status) }
 }
 
-/// The data of each event of a stream (HTML standard, "Interpreting an event stream").
+/// The head of an event stream.
+pub(crate) fn head(status: u16) -> Response {
+    Response::empty(status)
+        .with("content-type", "text/event-stream")
+        .with("cache-control", "no-cache")
+        .with("x-accel-buffering", "no")
+}
+
+/// Messages as events.
+pub(crate) fn frames(events: &[String]) -> String {
+    let mut text = String::new();
+    events.iter().for_each(|event| frame(&mut text, event));
+    text
+}
+
+fn frame(text: &mut String, message: &str) {
+    text.reserve(message.len() + 32);
+    text.push_str("event: message\ndata: ");
+    // JSON may hold line breaks between its tokens only; there they are as good as spaces.
+    text.extend(message.chars().map(|letter| if matches!(letter, '\n' | '\r') { ' ' } else { letter }));
+    text.push_str("\n\n");
+}
+
+/// The data of each event of a stream, or of a part between two of them (HTML standard, "Interpreting an event
+/// stream").
 pub(crate) fn events(text: &str) -> Vec<String> {
     let mut events = Vec::new();
     let mut data: Option<String> = None;
     // A stream that ends without its last blank line still ends its event here: it can no longer be continued.
-    for line in text.trim_start_matches('\u{feff}').split('\n').chain([""]) {
+    for line in text.split('\n').chain([""]) {
         let line = line.strip_suffix('\r').unwrap_or(line);
         if line.is_empty() {
             events.extend(data.take());

@@ -1,6 +1,5 @@
 //! What a tool streams while it runs: progress, log messages, and at the end its answer.
 
-use crate::answer::Asked;
 use crate::jsonrpc::{is_object, quote};
 use crate::{sse, strict};
 use authorizer::object::object;
@@ -16,8 +15,78 @@ struct Event<'a> {
     params: Option<&'a RawValue>,
 }
 
-/// A tool's stream: notifications that the client asked for go to `events`; the last other message is the answer.
-pub(crate) fn split(text: &str, asked: &Asked, events: &mut Vec<String>) -> Option<String> {
+/// Which notifications the client asked for.
+#[derive(Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    /// JSON text of the token under which it wants progress.
+    pub progress: Option<&'a RawValue>,
+    /// Whether it wants log messages.
+    pub log: bool,
+}
+
+impl Wanted<'_> {
+    pub fn is_something(self) -> bool {
+        self.progress.is_some() || self.log
+    }
+}
+
+/// Whether a content type is that of server-sent events.
+pub fn is_event_stream(content_type: &str) -> bool {
+    content_type.get(..17).is_some_and(|kind| kind.eq_ignore_ascii_case("text/event-stream"))
+}
+
+/// A tool's stream as it comes: the notifications in each piece of it.
+pub(crate) struct Pieces<'a> {
+    wanted: Wanted<'a>,
+    /// The beginning of an event that is not whole yet.
+    rest: Vec<u8>,
+    is_first: bool,
+}
+
+impl<'a> Pieces<'a> {
+    pub fn new(wanted: Wanted<'a>) -> Pieces<'a> {
+        Pieces { wanted, rest: Vec::new(), is_first: true }
+    }
+
+    /// The notifications that this piece completes.
+    pub fn take(&mut self, piece: &[u8]) -> Vec<String> {
+        let known = self.rest.len();
+        self.rest.extend_from_slice(piece);
+        let Some(end) = end_of_events(&self.rest, known) else { return Vec::new() };
+        let whole: Vec<u8> = self.rest.drain(..end).collect();
+        let mut events = Vec::new();
+        // What is not UTF-8 makes the whole answer useless, which is said when it has ended.
+        if let Ok(text) = std::str::from_utf8(&whole) {
+            let text = if self.is_first { without_mark(text) } else { text };
+            notifications(text, self.wanted, &mut events);
+        }
+        self.is_first = false;
+        events
+    }
+}
+
+/// Where the last blank line ends. Only what is after `known`, and the line before that, is new.
+fn end_of_events(text: &[u8], known: usize) -> Option<usize> {
+    let start = known.saturating_sub(2);
+    (start..text.len())
+        .rev()
+        .find(|at| {
+            let line = text[..*at].strip_suffix(b"\r").unwrap_or(&text[..*at]);
+            text[*at] == b'\n' && line.ends_with(b"\n")
+        })
+        .map(|at| at + 1)
+}
+
+fn without_mark(text: &str) -> &str {
+    text.strip_prefix('\u{feff}').unwrap_or(text)
+}
+
+/// A whole stream: notifications that the client asked for go to `events`; the last other message is the answer.
+pub(crate) fn split(text: &str, wanted: Wanted, events: &mut Vec<String>) -> Option<String> {
+    notifications(without_mark(text), wanted, events)
+}
+
+fn notifications(text: &str, wanted: Wanted, events: &mut Vec<String>) -> Option<String> {
     let mut last = None;
     for data in sse::events(text) {
         let Some(event) = object::<Event>(&data) else {
@@ -29,12 +98,12 @@ pub(crate) fn split(text: &str, asked: &Asked, events: &mut Vec<String>) -> Opti
         }
         match (event.method.as_deref(), event.params) {
             (Some("notifications/progress"), Some(params)) => {
-                if let Some(token) = asked.progress {
+                if let Some(token) = wanted.progress {
                     events.extend(progress(params, token));
                 }
             }
             (Some("notifications/message"), Some(params)) if is_object(params) => {
-                if asked.log {
+                if wanted.log {
                     events.push(notification("notifications/message", params.get()));
                 }
             }

@@ -152,6 +152,39 @@ fn progress_comes_as_a_stream_to_whom_wants_it() {
 }
 
 #[test]
+fn progress_is_passed_on_before_the_tool_has_ended() {
+    const STREAM: &str = "\u{feff}data: {\"method\":\"notifications/progress\",\"params\":{\"progress\":1}}\r\n\r\n\
+        : é\n\n\ndata: {\"method\":\"notifications/progress\",\ndata: \"params\":{\"progress\":2,\"message\":\"½\"}}\n\n\
+        data: {\"method\":\"notifications/progress\",\"params\":{\"progress\":3}}\n\ndata: {\"content\":[]}\n\n\
+        data: {\"method\":\"notifications/progress\",\"params\":{\"progress\":4}}";
+    let call = json!({"name": "weather__report", "_meta": {"progressToken": "t"}});
+    for piece in 1..=STREAM.len() {
+        let mut app = App { piece, ..App::new() };
+        app.tool = |_, _| raw(200, "text/event-stream", STREAM.as_bytes());
+        let origin = [("origin", "http://localhost:3000")];
+        let response = app.modern("/mcp", &origin, "tools/call", call.clone());
+        let messages = |body: &[u8]| -> Vec<Value> {
+            let text = String::from_utf8(body.to_vec()).unwrap();
+            text.lines()
+                .filter_map(|line| line.strip_prefix("data: "))
+                .map(|data| serde_json::from_str(data).unwrap())
+                .collect()
+        };
+        let early = app.opened.unwrap();
+        let told: Vec<Value> =
+            messages(&early.body).iter().map(|event| event["params"]["progress"].clone()).collect();
+        assert_eq!(told, [1, 2, 3], "in pieces of {piece}");
+        assert_eq!(header(&early, "content-type"), Some("text/event-stream"));
+        assert_eq!(header(&early, "access-control-allow-origin"), Some("http://localhost:3000"));
+        assert!(header(&early, "x-request-id").is_some());
+        let all = messages(&response.body);
+        // The last one came without the blank line that ends an event.
+        assert_eq!((all.len(), &all[3]["params"]["progress"]), (5, &json!(4)), "in pieces of {piece}");
+        assert_eq!(all[4]["result"]["content"], json!([]));
+    }
+}
+
+#[test]
 fn parameters_are_mirrored_in_headers() {
     let mut app = App::new();
     app.catalog(&[("db", vec![json!({

@@ -3,7 +3,7 @@
 #![allow(dead_code)] // each test file uses its part
 
 use authorizer::Env;
-use mcp::{Failure, Host, Request, Response, ToolRequest, ToolResponse, handle};
+use mcp::{Failure, Host, Request, Response, ToolRequest, ToolResponse, handle, is_event_stream};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -31,6 +31,10 @@ pub struct App {
     pub sent: Vec<Sent>,
     pub log: Vec<String>,
     pub read: Vec<String>,
+    /// How many bytes of a tool's stream come at once.
+    pub piece: usize,
+    /// What the client got of the answer before it was whole.
+    pub opened: Option<Response>,
 }
 
 pub fn ok(value: Value) -> Answer {
@@ -79,6 +83,8 @@ impl App {
             sent: Vec::new(),
             log: Vec::new(),
             read: Vec::new(),
+            piece: 7,
+            opened: None,
         };
         app.configure(json!({}));
         app.catalog(&[
@@ -143,7 +149,15 @@ impl App {
             all.retain(|(before, _)| name != before || *name != "host");
             all.push((name.to_string(), value.as_bytes().to_vec()));
         }
-        handle(&Request { method, path, headers: &all, body }, self)
+        self.opened = None;
+        let response = handle(&Request { method, path, headers: &all, body }, self);
+        match self.opened.clone() {
+            None => response,
+            Some(mut opened) => {
+                opened.body.extend(response.body);
+                opened
+            }
+        }
     }
 
     /// A legacy client's message.
@@ -243,6 +257,24 @@ impl Host for App {
                 (self.tool)(&request.path, request.body)
             })
             .collect()
+    }
+
+    fn relay(
+        &mut self,
+        request: &ToolRequest,
+        head: &Response,
+        pass: &mut dyn FnMut(&[u8]) -> Vec<u8>,
+    ) -> Answer {
+        let answer = self.exchange(std::slice::from_ref(request)).remove(0)?;
+        if answer.content_type.as_deref().is_some_and(is_event_stream) {
+            for piece in answer.body.chunks(self.piece) {
+                let passed = pass(piece);
+                if !passed.is_empty() {
+                    self.opened.get_or_insert_with(|| head.clone()).body.extend(passed);
+                }
+            }
+        }
+        Ok(answer)
     }
 
     fn ticks_ns(&self) -> u64 {

@@ -7,7 +7,7 @@ pub fn tools() -> Vec<Value> {
     let plain = |name: &str| json!({"name": name, "description": "For tests.", "inputSchema": {"type": "object"}});
     let mut tools: Vec<Value> = [
         "trap", "hang", "huge", "empty", "not_json", "wrong_json", "not_utf8", "status_500", "unknown_content",
-        "nulls", "error_with_status", "echo",
+        "nulls", "error_with_status", "echo", crate::patient::NAME,
     ]
     .into_iter()
     .map(plain)

@@ -4,6 +4,7 @@
 //! headers: `x-mcp-meta`, `x-mcp-input-responses` and `x-mcp-request-state` hold JSON.
 
 mod faults;
+mod patient;
 mod suite;
 
 use serde_json::{Value, json};
@@ -71,6 +72,9 @@ impl Guest for Tools {
             let arguments = serde_json::from_slice(&body(&request)).unwrap_or_default();
             let call = Call { arguments, headers };
             let name = path.trim_start_matches('/');
+            if name == patient::NAME {
+                return patient::answer(out, call.arguments["authority"].as_str().unwrap_or_default());
+            }
             suite::call(name, &call).or_else(|| faults::call(name, &call)).unwrap_or_else(|| Reply {
                 status: 404,
                 kind: "text/plain",
