@@ -7,9 +7,10 @@ from urllib.parse import urlsplit
 
 from ftl_operator.catalog import Listing
 from ftl_operator.image import canonical, sha256
-from ftl_operator.model import Access, FtlApp
+from ftl_operator.model import Access, FtlApp, GatewaySpec
 from ftl_operator.model_network import RouteSpec
 from ftl_operator.model_runtime import Scaler
+from ftl_operator.model_tools import ToolSpec
 from ftl_operator.ownership import Owner
 
 DEFAULT_STORE = "default"
@@ -122,7 +123,7 @@ def gateway_config(
         "allowedOrigins": list(gateway.allowed_origins),
         "allowedHosts": list(hosts),
         "listTtlMs": 1000 * gateway.list_ttl_seconds,
-        "dynamic": [listing.spec.name for listing in listings if listing.tools is None],
+        "dynamic": [_dynamic(listing.spec, gateway) for listing in listings if listing.tools is None],
         "resource": endpoint(spec.route) or _own_audience(auth),
         "auth": None if auth is None else auth.document(sorted(scopes), store_shared=shared),
     }
@@ -147,6 +148,12 @@ def _own_hosts(app: FtlApp) -> Iterator[str]:
         yield f"{owner.interceptor_name}.{owner.namespace}.svc"
     if app.spec.route is not None:
         yield app.spec.route.host
+
+
+def _dynamic(tool: ToolSpec, gateway: GatewaySpec) -> dict[str, Any]:
+    """What the gateway must know of a component before it can ask it for its tools."""
+    seconds = gateway.timeout_seconds if tool.timeout_seconds is None else tool.timeout_seconds
+    return {"id": tool.name, "timeoutMs": 1000 * seconds}
 
 
 def _own_audience(auth: GatewayAuth | None) -> str | None:

@@ -112,7 +112,7 @@ fn config(private: bool, audit: bool) -> Value {
     json!({
         "name": "fuzz", "version": "1.0.0", "title": "Fuzz", "instructions": "é \"quoted\"", "app": "sha256:0123456789abcdef",
         "validate": true, "audit": audit, "timeoutMs": 1000, "maxResponseBytes": 1 << 20, "listTtlMs": 1000,
-        "allowedOrigins": ["https://app.example"], "allowedHosts": [], "dynamic": ["late"], "resource": null,
+        "allowedOrigins": ["https://app.example"], "allowedHosts": [], "dynamic": [{"id": "late", "timeoutMs": 1000}], "resource": null,
         "auth": if private { auth } else { Value::Null },
     })
 }

@@ -40,12 +40,21 @@ pub struct Config<'a> {
     pub list_ttl_ms: u64,
     /// Components whose tools are asked for at run time.
     #[serde(default)]
-    pub dynamic: Vec<String>,
+    pub dynamic: Vec<Dynamic>,
     #[serde(default)]
     pub resource: Option<String>,
     /// `null` is `access: public`; its absence is an error, never public.
     #[serde(borrow)]
     auth: &'a RawValue,
+}
+
+/// A component whose tools are not known before.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Dynamic {
+    pub id: String,
+    /// For a call of one of its tools.
+    pub timeout_ms: u64,
 }
 
 impl<'a> Config<'a> {

@@ -69,7 +69,7 @@ impl<'a, 'h> Context<'a, 'h> {
     /// 404 if the path names a component that the application does not have.
     pub fn require_component(&mut self) -> Result<(), Stop> {
         let Some(component) = self.endpoint.component else { return Ok(()) };
-        if self.config.dynamic.iter().any(|id| id == component)
+        if self.config.dynamic.iter().any(|dynamic| dynamic.id == component)
             || catalog::list(Some(component), self.host).is_some()
         {
             return Ok(());

@@ -3,6 +3,7 @@
 
 use crate::Host;
 use crate::catalog::{Listed, Record, SEPARATOR};
+use crate::config::Dynamic;
 use crate::context::Context;
 use crate::jsonrpc::quote;
 use crate::message::{Failure, ToolRequest, ToolResponse};
@@ -25,20 +26,20 @@ pub(crate) fn tools(context: &mut Context) -> Vec<(String, Tools)> {
         .config
         .dynamic
         .iter()
+        .map(|dynamic| dynamic.id.clone())
         .filter(|id| context.endpoint.component.is_none_or(|component| component == id.as_str()))
-        .cloned()
         .collect();
     discover(context, asked)
 }
 
 /// What a call of a dynamic tool needs, in the form of the catalog's records.
 pub(crate) fn record(context: &mut Context, full: &str) -> Option<String> {
-    let component = context
+    let Dynamic { id, timeout_ms } = context
         .config
         .dynamic
         .iter()
-        .find(|id| full.strip_prefix(id.as_str()).is_some_and(|rest| rest.starts_with(SEPARATOR)))?
-        .clone();
+        .find(|it| full.strip_prefix(it.id.as_str()).is_some_and(|rest| rest.starts_with(SEPARATOR)))?;
+    let (component, timeout_ms) = (id.clone(), *timeout_ms);
     let name = &full[component.len() + SEPARATOR.len()..];
     let (_, tools) = discover(context, vec![component.clone()]).pop()?;
     let tool = tools.ok()?.into_iter().find(|tool| tool["name"] == name)?;
@@ -47,6 +48,7 @@ pub(crate) fn record(context: &mut Context, full: &str) -> Option<String> {
         "tool": name,
         "name": name,
         "readOnly": is_read_only(&tool),
+        "timeoutMs": timeout_ms,
     });
     Some(Record::write(&call, &tool["inputSchema"], tool.get("outputSchema")))
 }

@@ -126,7 +126,9 @@ fn a_long_list_comes_in_pages() {
 
 fn with_dynamic() -> App {
     let mut app = App::new();
-    app.configure(json!({"dynamic": ["late-one", "mute"]}));
+    app.configure(json!({
+        "dynamic": [{"id": "late-one", "timeoutMs": 5000}, {"id": "mute", "timeoutMs": 30000}],
+    }));
     app.variables.insert("tools_list_late_one".into(), "[]".into());
     app.tool = |path, body| match (path, body) {
         ("/", _) => ok(json!([tool("now", true), {"name": "bare", "description": null}])),
@@ -147,6 +149,7 @@ fn dynamic_components_are_asked_once() {
     assert_eq!(names(&list(&mut app, "/mcp/x/late-one", &[])), ["now", "bare"]);
     assert_eq!(names(&list(&mut app, "/mcp/x/late-one/readonly", &[])), ["now"]);
     assert_eq!(app.call("late-one__now", json!({"city": "Oslo"})), ("/now".into(), false));
+    assert_eq!(app.sent.last().unwrap().timeout_ms, 5000, "the entry's own, and not the app's");
     assert!(app.call("late-one__now", json!({"city": 5})).1, "its schema holds, too");
     assert_eq!(app.legacy("tools/call", json!({"name": "late-one__gone"}))["error"]["code"], -32602);
     app.variables.insert("probe_token".into(), "secret".into());

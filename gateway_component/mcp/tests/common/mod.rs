@@ -16,6 +16,7 @@ pub struct Sent {
     pub method: &'static str,
     pub headers: Vec<(String, String)>,
     pub body: String,
+    pub timeout_ms: u64,
 }
 
 impl Sent {
@@ -253,6 +254,7 @@ impl Host for App {
                     method: request.method,
                     headers,
                     body: request.body.into(),
+                    timeout_ms: request.timeout_ms,
                 });
                 (self.tool)(&request.path, request.body)
             })
