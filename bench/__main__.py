@@ -101,7 +101,9 @@ class Bench:
 
     def times(self, host: Callable[[App], AbstractContextManager[Ask]], rounds: int) -> Iterator[Figure]:
         """Medians, comparable with each other only."""
-        started = measure.instantiation({"gateway": self._gateway, "empty": self._files.empty}, rounds)
+        # Microseconds each, so only many of them give a median that repeats.
+        files = {"gateway": self._gateway, "empty": self._files.empty}
+        started = measure.instantiation(files, 10 * rounds)
         yield _time(report.EMPTY_START, started["empty"])
         yield _time(report.GATEWAY_START, started["gateway"])
         plain = [call(NAME)]

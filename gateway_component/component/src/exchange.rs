@@ -110,7 +110,9 @@ fn receive(sent: Sent, pass: Option<Pass>) -> Result<ToolResponse, Failure> {
 }
 
 fn content_type(response: &IncomingResponse) -> Option<String> {
-    response.headers().get("content-type").into_iter().next().and_then(|value| String::from_utf8(value).ok())
+    let headers = response.headers().entries();
+    let (_, value) = headers.into_iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"))?;
+    String::from_utf8(value).ok()
 }
 
 fn read(body: IncomingBody, sent: &Sent, mut pass: Option<Pass>) -> Result<Vec<u8>, Failure> {

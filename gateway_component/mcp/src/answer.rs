@@ -128,8 +128,10 @@ fn judge(status: u16, text: &str, asked: &Asked) -> Judged {
     let Some(result) = object::<ToolResult>(text) else {
         return Err(unusable(status, text));
     };
-    if strict::is_half(text) {
-        return Err(bad("its answer has an escape for half a character, which not every client can read"));
+    if strict::is_unreadable(text) {
+        return Err(bad(
+            "its answer has half a character or a number out of range, which not every client can read",
+        ));
     }
     let kind = result.result_type.and_then(string);
     if kind.as_deref() == Some("input_required") || kind.is_none() && result.input_requests.is_some() {

@@ -93,7 +93,7 @@ fn notifications(text: &str, wanted: Wanted, events: &mut Vec<String>) -> Option
             last = Some(data);
             continue;
         };
-        if event.method.is_some() && strict::is_half(&data) {
+        if event.method.is_some() && strict::is_unreadable(&data) {
             continue;
         }
         match (event.method.as_deref(), event.params) {

@@ -20,6 +20,27 @@ pub(crate) fn is_half(text: &str) -> bool {
     holds(text, '\\', &["ud", "uD"]) && serde_json::from_str::<Value>(text).is_err()
 }
 
+/// Whether a JSON text that was only skimmed cannot be read by every client: it has half a character, or a number that
+/// is out of a double's range, such as `1e999`, which the grammar of JSON allows and readers refuse or change.
+pub(crate) fn is_unreadable(text: &str) -> bool {
+    is_half(text) || has_long_number(text) && serde_json::from_str::<Value>(text).is_err()
+}
+
+/// Whether there may be a number of 300 digits, or one with an exponent of three.
+fn has_long_number(text: &str) -> bool {
+    let mut rest = text.as_bytes();
+    while let Some(start) = rest.iter().position(u8::is_ascii_digit) {
+        let (before, number) = rest.split_at(start);
+        let digits = number.iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(number.len());
+        let before = before.strip_suffix(b"+").unwrap_or(before);
+        if digits >= 300 || digits >= 3 && matches!(before.last(), Some(b'e' | b'E')) {
+            return true;
+        }
+        rest = &number[digits..];
+    }
+    false
+}
+
 struct Strict;
 
 impl<'de> DeserializeSeed<'de> for Strict {
@@ -89,6 +110,19 @@ impl<'de> Visitor<'de> for Strict {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbers_out_of_range_are_found() {
+        let long = "1".repeat(400);
+        for text in ["[1e999]", "[21.51E+400]", "{\"a\":-1e309}", &format!("[{long}]"), "[\"\\ud800\"]"] {
+            assert!(is_unreadable(text), "{text}");
+        }
+        for text in
+            ["[1e99]", "[1e-999]", "[1e300]", "[\"1e999\"]", "[\"e999\",123456]", &format!("[\"{long}\"]")]
+        {
+            assert!(!is_unreadable(text), "{text}");
+        }
+    }
 
     #[test]
     fn duplicates_are_refused_at_any_depth() {
