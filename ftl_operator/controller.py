@@ -138,7 +138,7 @@ class Controller:
         app: FtlApp | None = None
         try:
             app = FtlApp.parse(look.body)
-            look.facts = {"url": endpoint(app), "spinApp": app.metadata.name}
+            look.facts = {"url": endpoint(app, self._settings), "spinApp": app.metadata.name}
             self._bring(look, app)
         except WaitingError as waiting:
             look.waiting = waiting

@@ -9,7 +9,6 @@ from ftl_operator import apis, metrics
 from ftl_operator.errors import ClusterError
 from ftl_operator.kube import Kube, TerminatingError
 from ftl_operator.look import Look
-from ftl_operator.manifests import endpoint
 from ftl_operator.model import FtlApp
 from ftl_operator.settings import Settings
 from ftl_operator.status import Observed, Outcome
@@ -41,16 +40,12 @@ class Reporter:
         Raises:
             ClusterError: The status was not written, or the namespace is being deleted.
         """
-        facts = dict(look.facts)
-        if app is not None and "url" in facts:
-            # Where requests come through the interceptor, its port is a setting.
-            facts["url"] = endpoint(app, self._settings)
         is_back = look.wanted is not None and look.running != look.wanted.image
         outcome = Outcome(
             generation=look.seen.generation,
             stages=look.steps.findings,
             error=look.error,
-            facts={**facts, "lastHandledReconcileAt": look.seen.trigger, "history": look.entries},
+            facts={**look.facts, "lastHandledReconcileAt": look.seen.trigger, "history": look.entries},
             waiting=look.waiting.message if look.waiting else "",
             suspended=app is not None and app.spec.suspend,
             rolls=look.rolls,
