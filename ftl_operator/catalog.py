@@ -96,20 +96,19 @@ class Listing:
     tools: tuple[ExposedTool, ...] | None
 
 
-def expose(spec: ToolSpec, field: str, component: Component, default_timeout: int) -> Listing:
-    """Apply `include`, `exclude`, `rename`, `prefix`, `scopes` and `timeoutSeconds` to a component's tools.
+def expose(spec: ToolSpec, field: str, component: Component, call_seconds: int) -> Listing:
+    """Apply `include`, `exclude`, `rename`, `prefix` and `scopes` to a component's tools.
 
     Args:
         spec: The entry of the spec.
         field: Its path, for messages.
         component: What was found in it.
-        default_timeout: How long a call may take unless the entry says otherwise, in seconds.
+        call_seconds: How long a call of one of its tools may take.
 
     Raises:
         SpecError: A pattern or name matches nothing, nothing is left, or a name is too long or there twice.
         ComponentError: A tool marks its parameters for headers against the protocol's rules.
     """
-    timeout_ms = 1000 * (default_timeout if spec.timeout_seconds is None else spec.timeout_seconds)
     if component.tools is None:
         _refuse_filters(spec, field, component.dynamic_reason)
         return Listing(spec, None)
@@ -138,7 +137,7 @@ def expose(spec: ToolSpec, field: str, component: Component, default_timeout: in
                 definition=_definition(tool, name, description, field),
                 scopes=tuple(sorted(scopes)),
                 headers=parameter_headers(spec.name, tool, field),
-                timeout_ms=timeout_ms,
+                timeout_ms=1000 * call_seconds,
                 prefix=spec.prefix,
             )
         )

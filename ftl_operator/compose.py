@@ -104,7 +104,7 @@ def compose(
             field="spec.access",
         )
     listings = [
-        expose(tool.spec, f"spec.tools[{index}]", components[tool.digest], spec.gateway.timeout_seconds)
+        expose(tool.spec, f"spec.tools[{index}]", components[tool.digest], spec.call_seconds(tool.spec))
         for index, tool in enumerate(resolved.tools)
     ]
     tools = tuple(tool for listing in listings for tool in listing.tools or ())

@@ -7,10 +7,8 @@ from urllib.parse import urlsplit
 
 from ftl_operator.catalog import Listing
 from ftl_operator.image import canonical, sha256
-from ftl_operator.model import Access, FtlApp, GatewaySpec
+from ftl_operator.model import Access, FtlApp
 from ftl_operator.model_network import RouteSpec
-from ftl_operator.model_runtime import Scaler
-from ftl_operator.model_tools import ToolSpec
 from ftl_operator.ownership import Owner
 
 DEFAULT_STORE = "default"
@@ -123,7 +121,11 @@ def gateway_config(
         "allowedOrigins": list(gateway.allowed_origins),
         "allowedHosts": list(hosts),
         "listTtlMs": 1000 * gateway.list_ttl_seconds,
-        "dynamic": [_dynamic(listing.spec, gateway) for listing in listings if listing.tools is None],
+        "dynamic": [
+            {"id": listing.spec.name, "timeoutMs": 1000 * spec.call_seconds(listing.spec)}
+            for listing in listings
+            if listing.tools is None
+        ],
         "resource": endpoint(spec.route) or _own_audience(auth),
         "auth": None if auth is None else auth.document(sorted(scopes), store_shared=shared),
     }
@@ -142,18 +144,12 @@ def gateway_config(
 
 def _own_hosts(app: FtlApp) -> Iterator[str]:
     """Names by which the app is called through what was made for it; the operator's probe uses the first."""
-    owner, scaling = Owner(app.metadata.namespace, app.metadata.name), app.spec.runtime.autoscaling
-    yield f"{owner.name}.{owner.namespace}.svc"
-    if scaling is not None and scaling.scaler is Scaler.KEDA_HTTP:
-        yield f"{owner.interceptor_name}.{owner.namespace}.svc"
+    owner = Owner(app.metadata.namespace, app.metadata.name)
+    yield owner.host
+    if app.spec.runtime.is_intercepted:
+        yield owner.interceptor_host
     if app.spec.route is not None:
         yield app.spec.route.host
-
-
-def _dynamic(tool: ToolSpec, gateway: GatewaySpec) -> dict[str, Any]:
-    """What the gateway must know of a component before it can ask it for its tools."""
-    seconds = gateway.timeout_seconds if tool.timeout_seconds is None else tool.timeout_seconds
-    return {"id": tool.name, "timeoutMs": 1000 * seconds}
 
 
 def _own_audience(auth: GatewayAuth | None) -> str | None:

@@ -91,10 +91,7 @@ def manifests(
     return Manifests(tuple(found for found in wanted if not isinstance(found, Missing)), missing)
 
 
-_DEFAULTS = Settings()
-
-
-def endpoint(app: FtlApp, settings: Settings = _DEFAULTS) -> str:
+def endpoint(app: FtlApp, settings: Settings) -> str:
     """The URL of the app's MCP endpoint: outside the cluster if it has a route, else in it.
 
     In the cluster it is that of the app's Service, or of the interceptor if that is to see every request.
@@ -102,10 +99,9 @@ def endpoint(app: FtlApp, settings: Settings = _DEFAULTS) -> str:
     if app.spec.route is not None:
         return f"{app.spec.route.url}mcp"
     owner = owner_of_app(app)
-    if _is_intercepted(app):
-        host = f"{owner.interceptor_name}.{owner.namespace}.svc"
-        return f"http://{host}:{settings.interceptor_port}/mcp"
-    return f"http://{owner.name}.{owner.namespace}.svc/mcp"
+    if app.spec.runtime.is_intercepted:
+        return f"http://{owner.interceptor_host}:{settings.interceptor_port}/mcp"
+    return f"http://{owner.host}/mcp"
 
 
 def _wanted(
@@ -118,7 +114,7 @@ def _wanted(
         closes_names = apis.CILIUM_NETWORK_POLICY in served
         namespaces = [
             settings.operator_namespace,
-            *([settings.interceptor_namespace] if _is_intercepted(app) else []),
+            *([settings.interceptor_namespace] if spec.runtime.is_intercepted else []),
         ]
         yield network_policy(owner, spec.network, None if closes_names else targets, namespaces)
         if closes_names:
@@ -132,7 +128,10 @@ def _wanted(
             Scaler.KEDA_HTTP: (
                 apis.HTTP_SCALED_OBJECT,
                 lambda owner, scaling: http_scaled_object(
-                    owner, scaling, interceptor_hosts(owner, spec.route, settings), _call_seconds(app)
+                    owner,
+                    scaling,
+                    interceptor_hosts(owner, spec.route, settings),
+                    max(map(spec.call_seconds, spec.tools)),
                 ),
             ),
         }
@@ -154,7 +153,7 @@ def _wanted(
 def _addresses(app: FtlApp, settings: Settings, served: ClusterApis) -> Iterable[Manifest | Missing]:
     """What leads requests to the app."""
     owner, route = owner_of_app(app), app.spec.route
-    is_intercepted = _is_intercepted(app)
+    is_intercepted = app.spec.runtime.is_intercepted
     if is_intercepted:
         yield interceptor_service(owner, settings)
     if route is None:
@@ -199,18 +198,6 @@ def client_configuration(owner: Owner, url: str) -> Manifest:
         {"data": {"mcp.json": json.dumps(servers, indent=2) + "\n"}},
         suffix="-mcp-client",
     )
-
-
-def _is_intercepted(app: FtlApp) -> bool:
-    """Whether requests are to come through the interceptor of KEDA's HTTP add-on."""
-    scaling = app.spec.runtime.autoscaling
-    return scaling is not None and scaling.scaler is Scaler.KEDA_HTTP
-
-
-def _call_seconds(app: FtlApp) -> int:
-    """How long the app's longest call may take."""
-    spec = app.spec
-    return max(tool.timeout_seconds or spec.gateway.timeout_seconds for tool in spec.tools)
 
 
 def _targets(app: FtlApp, release: Release) -> list[Target]:

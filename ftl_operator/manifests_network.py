@@ -47,9 +47,8 @@ def interceptor_hosts(owner: Owner, route: RouteSpec | None, settings: Settings)
     off, nothing else would tell it from the host's other apps.
     """
     hosts = [route.host] if route and route.path == "/" else []
-    for name in (owner.name, owner.interceptor_name):
-        service = f"{name}.{owner.namespace}"
-        hosts += [service, f"{service}.svc", f"{service}.svc.{settings.cluster_domain}"]
+    for host in (owner.host, owner.interceptor_host):
+        hosts += [host.removesuffix(".svc"), host, f"{host}.{settings.cluster_domain}"]
     return hosts
 
 
@@ -81,7 +80,7 @@ def interceptor_backend(owner: Owner, route: RouteSpec, settings: Settings) -> B
         settings.interceptor_service,
         settings.interceptor_namespace,
         settings.interceptor_port,
-        host="" if route.path == "/" else f"{owner.interceptor_name}.{owner.namespace}.svc",
+        host="" if route.path == "/" else owner.interceptor_host,
     )
 
 

@@ -171,6 +171,10 @@ class FtlAppSpec(Part):
     interval_seconds: Annotated[int | None, Field(ge=30, le=86400)] = None
     """Seconds between two reconciles without any change; default: the operator's setting."""
 
+    def call_seconds(self, tool: ToolSpec) -> int:
+        """How long a call of one of an entry's tools may take."""
+        return self.gateway.timeout_seconds if tool.timeout_seconds is None else tool.timeout_seconds
+
     @model_validator(mode="after")
     def _someone_may_call(self) -> Self:
         if self.access is Access.PUBLIC:

@@ -250,6 +250,11 @@ class RuntimeSpec(Part):
     """Seconds a rollout may take before the last good version is brought back. Default: the operator's
     setting."""
 
+    @property
+    def is_intercepted(self) -> bool:
+        """Whether requests are to come through the interceptor of KEDA's HTTP add-on."""
+        return self.autoscaling is not None and self.autoscaling.scaler is Scaler.KEDA_HTTP
+
     @model_validator(mode="after")
     def _one_number_of_pods(self) -> Self:
         if self.replicas is not None and self.autoscaling is not None:

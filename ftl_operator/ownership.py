@@ -43,9 +43,19 @@ class Owner:
         return {POD_LABEL: self.name}
 
     @property
+    def host(self) -> str:
+        """The name of the app's Service in the cluster."""
+        return f"{self.name}.{self.namespace}.svc"
+
+    @property
     def interceptor_name(self) -> str:
         """The app's Service that leads to the interceptor of KEDA's HTTP add-on."""
         return f"{self.name}{INTERCEPTOR_SUFFIX}"
+
+    @property
+    def interceptor_host(self) -> str:
+        """The name of that Service in the cluster."""
+        return f"{self.interceptor_name}.{self.namespace}.svc"
 
 
 def manifest(

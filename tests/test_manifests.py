@@ -115,8 +115,8 @@ def test_what_pods_read_at_their_start_is_known_by_key_and_field():
 
 
 def test_the_endpoint_is_the_routes_or_the_services():
-    assert endpoint(read("everything")) == "https://tools.acme.dev/assistant/mcp"
-    assert endpoint(read("smallest")) == "http://hello.agents.svc/mcp"
+    assert endpoint(read("everything"), SETTINGS) == "https://tools.acme.dev/assistant/mcp"
+    assert endpoint(read("smallest"), SETTINGS) == "http://hello.agents.svc/mcp"
 
 
 def objects_of(case, settings=SETTINGS, **spec):
@@ -126,7 +126,7 @@ def objects_of(case, settings=SETTINGS, **spec):
 
 def test_in_the_cluster_the_endpoint_is_one_that_wakes_the_app():
     """Its host is the name of a Service that leads to the interceptor, which knows the app by it."""
-    url = urlsplit(endpoint(read("keda-http", route=None)))
+    url = urlsplit(endpoint(read("keda-http", route=None), SETTINGS))
     found = objects_of("keda-http", route=None)
     service, scaled = found["Service"], found["HTTPScaledObject"]
     assert url.hostname == f"{service['metadata']['name']}.agents.svc"
