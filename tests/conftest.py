@@ -28,6 +28,16 @@ def pytest_configure() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many attacks ran, and how many legitimate twins beside them (`tests/attacks`)."""
+    stats = terminalreporter.stats
+    ran = [report.nodeid for outcome in ("passed", "failed") for report in stats.get(outcome, ())]
+    attacks = sum("test_attack_is_refused" in name for name in ran)
+    twins = sum("test_legitimate_twin_passes" in name for name in ran)
+    if attacks or twins:
+        terminalreporter.write_line(f"attack tables: {attacks} attacks, {twins} legitimate twins")
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--bless", action="store_true", help="write golden files anew instead of comparing them")
 
