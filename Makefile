@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ftl-operator
-UV_VERSION := 0.13.9
+UV_VERSION := $(shell sed -n 's/^uv==\([0-9.]*\).*/\1/p' scripts/uv.txt)
 UV := $(shell command -v uv || echo $(CACHE)/uv-$(UV_VERSION)/bin/uv)
 RUN := $(UV) run --frozen
 GATEWAY_TARGET := CARGO_TARGET_DIR=$(CACHE)/target-native
@@ -13,7 +13,7 @@ help: ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 $(UV):
-	python3 -m venv $(CACHE)/uv-$(UV_VERSION) && $(CACHE)/uv-$(UV_VERSION)/bin/pip install --quiet uv==$(UV_VERSION)
+	python3 -m venv $(CACHE)/uv-$(UV_VERSION) && $(CACHE)/uv-$(UV_VERSION)/bin/pip install --quiet --require-hashes --requirement scripts/uv.txt
 
 init: | $(UV) ## Create the environment (.venv) from the lock file
 	@$(UV) sync --frozen --quiet

@@ -76,19 +76,20 @@ def build(settings: Settings, kubeconfig: Path | None) -> Operator:
         FtlError: The cluster's configuration, the credentials or the gateway component cannot be read.
     """
     metrics.BUILD.labels(__version__).set(1)
+    if not settings.identity:
+        identity = f"{socket.gethostname()}-{os.getpid()}"
+        settings = settings.model_copy(update={"identity": identity})
     kube = Kube.connect(kubeconfig, connections=2 * settings.workers + 8)
-    identity = settings.identity or f"{socket.gethostname()}-{os.getpid()}"
     leadership = None
     if settings.leader_election:
-        leadership = Leadership(kube, settings.operator_namespace, settings.lease_name, identity)
+        leadership = Leadership(kube, settings.operator_namespace, settings.lease_name, settings.identity)
         kube.fence.allowed = leadership.held
     view, queue = View(), WorkQueue()
     inspections = Inspections(queue.add)
     gates = Gates(min(settings.registry_connections, max(1, settings.workers // 2)))
     releaser = Releaser(settings, view, outside(settings, kube), inspections, gates)
     observer = Observer(settings, kube, view, Probe(settings.probe_timeout_seconds))
-    named = settings.model_copy(update={"identity": identity})
-    controller = Controller(named, kube, view, queue, releaser, observer)
+    controller = Controller(settings, kube, view, queue, releaser, observer)
     return Operator(settings, kube, view, queue, controller, leadership)
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import kopf
+from kopf._core.engines.peering import Identity
 
 from ftl_operator import apis, handlers, metrics
 from ftl_operator.controller import Controller
@@ -47,7 +48,8 @@ class Operator:
     """One replica.
 
     Args:
-        settings: The operator's settings.
+        settings: The operator's settings; their `identity` is set. kopf gets it too: its own guess asks
+            for the user's name, which an arbitrary uid in a container does not have.
         kube: The cluster; its fence is open while this replica leads.
         view: Fed by the watches.
         queue: Fed by the watches.
@@ -104,6 +106,7 @@ class Operator:
             standalone=True,
             clusterwide=clusterwide,
             namespaces=self._settings.namespaces,
+            identity=Identity(self._settings.identity),
             stop_flag=ended,
         )
 

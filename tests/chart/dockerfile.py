@@ -62,7 +62,7 @@ def carry_out(context: Path, below: Path) -> Stage:
                 _copy(rest, context, stage, stages, may_copy)
             case "RUN":
                 done = subprocess.run(
-                    ["bash", "-euc", rest.replace(" /opt/", f" {stage.root}/opt/")],
+                    ["bash", "-euc", re.sub(r"(^| )/opt/", rf"\g<1>{stage.root}/opt/", rest)],
                     cwd=stage.folder,
                     env=environment_of(stage),
                     capture_output=True,
@@ -97,8 +97,6 @@ def environment_of(stage: Stage) -> dict[str, str]:
 def _copy(rest: str, context: Path, stage: Stage, stages: dict[str, Stage], may_copy: set[str]) -> None:
     *sources, target = [part for part in rest.split() if not part.startswith("--")]
     origin = re.search(r"--from=(\S+)", rest)
-    if origin and origin[1] not in stages:
-        return  # A program of another image: uv, which this machine has.
     place = stage.root / target.lstrip("/") if target.startswith("/") else stage.folder / target
     for source in sources:
         if origin:

@@ -1,5 +1,6 @@
 """The image: its steps are carried out without a container engine, and what comes out is run."""
 
+import re
 import subprocess
 
 import pytest
@@ -46,8 +47,19 @@ def test_the_chart_runs_what_the_image_runs_as_the_same_user(image, tmp_path):
     assert {image.environment["HOME"], image.environment["XDG_CACHE_HOME"]} <= writable
 
 
-def test_the_image_has_the_python_and_the_uv_of_the_project():
-    said = " ".join(f"{word} {rest}" for word, rest in steps(ROOT / "Dockerfile"))
-    (uv,) = [line for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith("UV_VERSION")]
-    assert f"astral-sh/uv:{uv.rpartition(' ')[2]} " in said
-    assert said.count("FROM python:3.11-slim") == 2
+def test_everything_that_is_downloaded_has_a_digest():
+    said = steps(ROOT / "Dockerfile")
+    bases = {rest.partition(" AS ")[0] for word, rest in said if word == "FROM"}
+    (base,) = bases
+    assert re.fullmatch(r"python:3\.11[.0-9]*-slim-[a-z]+@sha256:[0-9a-f]{64}", base)
+    assert not [rest for word, rest in said if word == "COPY" and re.search("--from=(?!build )", rest)]
+    assert not [rest for word, rest in said if word == "ADD"]
+    runs = " ".join(rest for word, rest in said if word == "RUN")
+    assert runs.count("pip install") == runs.count("--require-hashes") == 1
+    assert runs.count("uv sync") == runs.count("--frozen") == 2
+    assert not re.search("curl|wget|apt-get", runs)
+
+
+def test_uv_is_pinned_by_hash():
+    text = (ROOT / "scripts/uv.txt").read_text()
+    assert re.search(r"^uv==\d+\.\d+\.\d+ \\\n( +--hash=sha256:[0-9a-f]{64}( \\)?\n)+$", text, re.MULTILINE)
