@@ -1,8 +1,10 @@
 """An API server on loopback that serves every kind the operator watches and has no object of any."""
 
 import json
+import queue
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -18,13 +20,14 @@ KINDS = (*SELECTORS, CUSTOM_RESOURCE_DEFINITION, NAMESPACE)
 
 
 class EmptyCluster(ThreadingHTTPServer):
-    """Serves until `close`; `kubeconfig` leads to it."""
+    """Serves until `close`; `kubeconfig` leads to it. `watched` has the path of every watch."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Answers)
         self.closing = threading.Event()
+        self.watched: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self.serve_forever, daemon=True)
         self._thread.start()
 
@@ -60,6 +63,7 @@ class _Answers(BaseHTTPRequestHandler):
         if "watch" in parse_qs(url.query):
             self.send_response(200)
             self.end_headers()
+            self.server.watched.put(url.path)
             self.server.closing.wait()
             return
         body = _answer(url.path, is_aggregated="apidiscovery" in self.headers.get("Accept", ""))
@@ -68,7 +72,8 @@ class _Answers(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(raw)))
         self.end_headers()
-        self.wfile.write(raw)
+        with suppress(ConnectionError):
+            self.wfile.write(raw)
 
     def log_message(self, *_: object) -> None:
         """Nothing is logged."""
