@@ -6,10 +6,34 @@ model and a real API server refuse. CEL cannot read JSON, PEM or Rego, so the mo
 
 from collections.abc import Mapping
 
+from ftl_operator.model_fields import RESERVED_DOMAINS, RESERVED_KEYS, RESERVED_MESSAGE
+from ftl_operator.model_network import (
+    CLUSTER_DOMAINS,
+    CLUSTER_HOST_MESSAGE,
+    INTERCEPTOR_SUFFIX,
+    WELL_KNOWN,
+    WELL_KNOWN_MESSAGE,
+)
+
 Rule = tuple[str, str]
 
 _ONE_VALUE = "has(self.value) != has(self.valueFrom)"
 _KNOWN_PORTS = "^(http|https|postgres|mysql|redis|mqtt)://"
+
+_DOMAINS = "|".join(domain.replace(".", "[.]") for domain in RESERVED_DOMAINS)
+_KEYS = "|".join(key.removeprefix("app.kubernetes.io/") for key in RESERVED_KEYS)
+_RESERVED = f"^(([^/]*[.])?({_DOMAINS})/.*|app[.]kubernetes[.]io/({_KEYS}))$"
+
+
+def _no_reserved(field: str) -> Rule:
+    rule = f"!has(self.{field}) || self.{field}.all(k, !k.lowerAscii().matches('{_RESERVED}'))"
+    return rule, RESERVED_MESSAGE
+
+
+_PEER = (
+    "!has(self.cidr) || (!has(self.namespaceLabels) && !has(self.podLabels))",
+    "set either cidr, or namespaceLabels and podLabels",
+)
 
 RULES: Mapping[str, tuple[Rule, ...]] = {
     "FtlApp": (
@@ -101,6 +125,7 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
         ("has(self.json) != has(self.configMapKeyRef)", "set exactly one of json, configMapKeyRef"),
     ),
     "RuntimeSpec": (
+        *map(_no_reserved, ("podLabels", "podAnnotations", "serviceAnnotations", "deploymentAnnotations")),
         ("!has(self.replicas) || !has(self.autoscaling)", "set at most one of replicas, autoscaling"),
         *(
             (
@@ -159,13 +184,20 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
             "set exactly one of emptyDir, configMap, secret, persistentVolumeClaim",
         ),
     ),
-    "Peer": (
-        (
-            "!has(self.cidr) || (!has(self.namespaceLabels) && !has(self.podLabels))",
-            "set either cidr, or namespaceLabels and podLabels",
-        ),
-    ),
+    "Peer": (_PEER,),
+    "Source": (_PEER,),
     "RouteSpec": (
+        (
+            " && ".join(
+                [
+                    *(f"!self.host.endsWith('{domain}')" for domain in CLUSTER_DOMAINS),
+                    f"!self.host.matches('^[^.]*{INTERCEPTOR_SUFFIX}[.]')",
+                ]
+            ),
+            CLUSTER_HOST_MESSAGE,
+        ),
+        (f"!has(self.path) || !(self.path + '/').startsWith('{WELL_KNOWN}')", WELL_KNOWN_MESSAGE),
+        _no_reserved("annotations"),
         (
             "!has(self.gatewayRef) || !has(self.ingressClassName)",
             "set at most one of gatewayRef, ingressClassName",

@@ -61,6 +61,8 @@ class Reason(StrEnum):
     """The app is not public and no rule says who may call it, so it is not deployed (fail closed)."""
     ISSUER_NOT_ALLOWED = "IssuerNotAllowed"
     """The operator's settings do not allow this issuer. Ask the cluster's administrator."""
+    HOST_NOT_ALLOWED = "HostNotAllowed"
+    """The operator's settings do not allow this `route.host` here. Ask the cluster's administrator."""
     ISSUER_UNAVAILABLE = "IssuerUnavailable"
     """The issuer's metadata or keys cannot be read. It is tried again; a running app keeps serving."""
     ISSUER_INVALID = "IssuerInvalid"

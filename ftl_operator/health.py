@@ -1,7 +1,9 @@
 """The operator's own port: `/metrics` for Prometheus, `/healthz` and `/readyz` for the kubelet."""
 
+import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
@@ -14,7 +16,8 @@ class HealthServer:
     """A small HTTP server on a thread of its own, so that it answers when everything else is stuck.
 
     Args:
-        address: Address and port to listen at; port 0 takes any free one.
+        address: Address and port to listen at; `::` is every address of both families, as far as the machine
+            has them, and port 0 takes any free one.
         registry: The metrics.
         live: What `/healthz` asks; anything said makes the kubelet restart the pod.
         ready: What `/readyz` asks; anything said keeps the pod out of Services.
@@ -47,18 +50,32 @@ class HealthServer:
             def log_message(self, *_: object) -> None:
                 """Probes come every few seconds; their lines would drown the log."""
 
-        self._server = ThreadingHTTPServer(address, Handler)
+        self._server = ThreadingHTTPServer(address, Handler, bind_and_activate=False)
         self._server.daemon_threads = True
+        self._server.socket.close()
+        self._server.socket = _listener(*address)
         self._thread = threading.Thread(target=self._server.serve_forever, name="health", daemon=True)
         self._thread.start()
 
     @property
     def port(self) -> int:
         """The port it listens at."""
-        return int(self._server.server_address[1])
+        return int(self._server.socket.getsockname()[1])
 
     def stop(self) -> None:
         """Stop answering."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+def _listener(address: str, port: int) -> socket.socket:
+    """A listening socket of the family that the address has. Raises OSError."""
+    if address == "::" and socket.has_dualstack_ipv6():
+        with suppress(OSError):
+            return socket.create_server((address, port), family=socket.AF_INET6, dualstack_ipv6=True)
+        # The library knows IPv6, the kernel has none.
+    if address == "::":
+        address = "0.0.0.0"  # noqa: S104 - the kubelet and Prometheus come from other hosts
+    found = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    return socket.create_server((address, port), family=found[0][0])

@@ -13,6 +13,7 @@ from ftl_operator import apis
 from ftl_operator.apis import Api, ClusterApis
 from ftl_operator.errors import ClusterError, Reason
 from ftl_operator.manifests_network import (
+    check_route_host,
     cilium_network_policy,
     http_route,
     ingress,
@@ -23,13 +24,15 @@ from ftl_operator.manifests_network import (
     own_backend,
 )
 from ftl_operator.manifests_scaling import (
+    SPARE_SECONDS,
+    WAIT_SECONDS,
     horizontal_pod_autoscaler,
     http_scaled_object,
     pod_disruption_budget,
     scaled_object,
 )
 from ftl_operator.manifests_spinapp import Release, owner_of_app, spin_app
-from ftl_operator.model import FtlApp
+from ftl_operator.model import Access, FtlApp
 from ftl_operator.model_runtime import RuntimeConfig, Scaler
 from ftl_operator.outbound import Target, targets_of
 from ftl_operator.ownership import Owner, manifest
@@ -85,7 +88,12 @@ def manifests(
         release: What is to run.
         settings: The operator's settings.
         served: The kinds that the cluster serves.
+
+    Raises:
+        SpecError: The settings do not allow what the spec asks for.
     """
+    if app.spec.route is not None:
+        check_route_host(owner_of_app(app), app.spec.route, settings)
     wanted = list(_wanted(app, release, settings, served))
     missing = tuple(found for found in wanted if isinstance(found, Missing))
     return Manifests(tuple(found for found in wanted if not isinstance(found, Missing)), missing)
@@ -131,7 +139,7 @@ def _wanted(
                     owner,
                     scaling,
                     interceptor_hosts(owner, spec.route, settings),
-                    max(map(spec.call_seconds, spec.tools)),
+                    spec.longest_call_seconds,
                 ),
             ),
         }
@@ -166,7 +174,12 @@ def _addresses(app: FtlApp, settings: Settings, served: ClusterApis) -> Iterable
         yield ingress(owner, route, backend)
     if route.gateway_ref is not None:
         if apis.HTTP_ROUTE in served:
-            yield http_route(owner, route, backend)
+            seconds = app.spec.longest_call_seconds + SPARE_SECONDS
+            if is_intercepted:
+                # The first request waits for a pod.
+                seconds += WAIT_SECONDS
+            protected = app.spec.access is not Access.PUBLIC
+            yield http_route(owner, route, backend, seconds, is_protected=protected)
         else:
             yield Missing(apis.HTTP_ROUTE, "spec.route.gatewayRef", True)
 

@@ -5,17 +5,34 @@ from dataclasses import dataclass
 from typing import Any
 
 from ftl_operator import apis
+from ftl_operator.errors import Reason, SpecError
 from ftl_operator.manifests_scaling import SERVICE_PORT
-from ftl_operator.model_network import NetworkSpec, Peer, RouteSpec
+from ftl_operator.model_network import (
+    INTERCEPTOR_SUFFIX,
+    WELL_KNOWN,
+    NetworkSpec,
+    Peer,
+    RouteSpec,
+    Source,
+)
 from ftl_operator.outbound import EVERY_PORT, Target
-from ftl_operator.ownership import INTERCEPTOR_SUFFIX, Owner, manifest
+from ftl_operator.ownership import Owner, manifest
 from ftl_operator.settings import Settings
 
 Manifest = dict[str, Any]
 
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
 """The label that every namespace has, with its name."""
-DNS_PORTS = [{"protocol": "UDP", "port": 53}, {"protocol": "TCP", "port": 53}]
+DNS_PORTS = (53, 5353)
+"""A NetworkPolicy sees the port of the DNS pods, which is 5353 on OpenShift; their Service's is 53."""
+CILIUM_DNS: tuple[tuple[str, dict[str, str]], ...] = (
+    ("kube-system", {"k8s:k8s-app": "kube-dns"}),
+    ("openshift-dns", {}),
+)
+"""Namespace and labels of pods that answer DNS, on clusters in general and on OpenShift."""
+WELL_KNOWN_NAMES = ("oauth-protected-resource", "oauth-authorization-server", "openid-configuration")
+"""Well-known names that the gateway answers, with an endpoint's path inserted behind them (RFC 9728 §3.1,
+RFC 8414 §3.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +61,14 @@ def interceptor_hosts(owner: Owner, route: RouteSpec | None, settings: Settings)
     """Values of `Host`, without ports, by which the interceptor of KEDA's HTTP add-on knows an app.
 
     The route's host is one of them only for an app that has the host to itself: behind a path that was taken
-    off, nothing else would tell it from the host's other apps.
+    off, nothing else would tell it from the host's other apps. All namespaces share the interceptor: every
+    other name ends in `.svc` or the cluster's domain, or has a first label that no route's host may have, so
+    that no app answers requests for another one's route.
     """
     hosts = [route.host] if route and route.path == "/" else []
     for host in (owner.host, owner.interceptor_host):
-        hosts += [host.removesuffix(".svc"), host, f"{host}.{settings.cluster_domain}"]
-    return hosts
+        hosts += [host, f"{host}.{settings.cluster_domain}"]
+    return [*hosts, owner.interceptor_host.removesuffix(".svc")]
 
 
 def interceptor_service(owner: Owner, settings: Settings) -> Manifest:
@@ -95,15 +114,10 @@ def network_policy(
     A NetworkPolicy knows no host names, so a named target opens its port to every address. Where Cilium's API
     exists, `cilium_network_policy` closes that, and `targets` is None here: nothing is said of the way out.
     """
-    ingress: dict[str, Any] = {"ports": [{"protocol": "TCP", "port": SERVICE_PORT}]}
-    if network.allow_from:
-        peers = [_peer(peer) for peer in network.allow_from]
-        needed = [{"namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: name}}} for name in namespaces]
-        ingress["from"] = [*peers, *(peer for peer in needed if peer not in peers)]
     spec: dict[str, Any] = {
         "podSelector": {"matchLabels": owner.pod_selector},
         "policyTypes": ["Ingress"],
-        "ingress": [ingress],
+        "ingress": _ingress(network.allow_from, namespaces),
     }
     if targets is not None:
         spec |= {"policyTypes": ["Ingress", "Egress"], "egress": _egress(network, targets)}
@@ -117,11 +131,12 @@ def cilium_network_policy(owner: Owner, network: NetworkSpec, targets: Sequence[
     """
     dns = {
         "toEndpoints": [
-            {"matchLabels": {"k8s:io.kubernetes.pod.namespace": "kube-system", "k8s:k8s-app": "kube-dns"}}
+            {"matchLabels": {"k8s:io.kubernetes.pod.namespace": namespace, **labels}}
+            for namespace, labels in CILIUM_DNS
         ],
         "toPorts": [
             {
-                "ports": [{"port": "53", "protocol": "ANY"}],
+                "ports": [{"port": str(port), "protocol": "ANY"} for port in DNS_PORTS],
                 "rules": {"dns": [{"matchPattern": "*"}]},
             }
         ],
@@ -182,8 +197,42 @@ def ingress(owner: Owner, route: RouteSpec, backend: Backend) -> Manifest:
     return manifest(apis.INGRESS, owner, {"spec": spec}, annotations=route.annotations)
 
 
-def http_route(owner: Owner, route: RouteSpec, backend: Backend) -> Manifest:
-    """An HTTPRoute attached to the Gateway that the route names; a path is taken off on the way."""
+def check_route_host(owner: Owner, route: RouteSpec, settings: Settings) -> None:
+    """Refuse a host that the settings do not allow to this namespace.
+
+    Raises:
+        SpecError: It is not allowed, or a name of the cluster's own.
+    """
+    field = "spec.route.host"
+    if f".{route.host}".endswith(f".{settings.cluster_domain}"):
+        raise SpecError(
+            f"{route.host} lies in the cluster's own domain {settings.cluster_domain}, whose names belong to "
+            "its Services; choose a public one",
+            reason=Reason.HOST_NOT_ALLOWED,
+            field=field,
+        )
+    allowed = settings.route_hosts
+    if allowed and not any(item.allows(owner.namespace, route.host) for item in allowed):
+        raise SpecError(
+            f"the operator's settings do not allow the host {route.host} in the namespace {owner.namespace}",
+            reason=Reason.HOST_NOT_ALLOWED,
+            field=field,
+        )
+
+
+def http_route(
+    owner: Owner, route: RouteSpec, backend: Backend, seconds: int, *, is_protected: bool
+) -> Manifest:
+    """An HTTPRoute attached to the Gateway that the route names; a path is taken off on the way.
+
+    Args:
+        owner: The app.
+        route: Its route.
+        backend: Where requests go.
+        seconds: How long a request may take; without it a proxy has a limit of its own, often 15 seconds.
+        is_protected: Whether clients need a token: then the metadata that tell them where to get one, which
+            lie beside the path and not under it, lead to the app too, with their path as it is.
+    """
     parent: dict[str, Any] = {}
     if route.gateway_ref is not None:
         parent = {"group": "gateway.networking.k8s.io", "kind": "Gateway", "name": route.gateway_ref.name}
@@ -191,25 +240,55 @@ def http_route(owner: Owner, route: RouteSpec, backend: Backend) -> Manifest:
             parent["namespace"] = route.gateway_ref.namespace
         if route.gateway_ref.section_name:
             parent["sectionName"] = route.gateway_ref.section_name
-    rule: dict[str, Any] = {
-        "matches": [{"path": {"type": "PathPrefix", "value": route.path}}],
-        "backendRefs": [
-            {"group": "", "kind": "Service", "name": backend.name, "port": backend.port, "weight": 1}
-        ],
-    }
-    if backend.namespace != owner.namespace:
-        rule["backendRefs"][0]["namespace"] = backend.namespace
-    rewrite: dict[str, Any] = {"hostname": backend.host} if backend.host else {}
-    if route.path != "/":
-        rewrite["path"] = {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}
-    if rewrite:
-        rule["filters"] = [{"type": "URLRewrite", "urlRewrite": rewrite}]
-    spec = {"parentRefs": [parent], "hostnames": [route.host], "rules": [rule]}
+    host: dict[str, Any] = {"hostname": backend.host} if backend.host else {}
+    if route.path == "/":
+        rules = [_rule([route.path], host, owner, backend, seconds)]
+    else:
+        whole = {**host, "path": {"type": "ReplacePrefixMatch", "replacePrefixMatch": "/"}}
+        rules = [_rule([route.path], whole, owner, backend, seconds)]
+        if is_protected:
+            metadata = [f"{WELL_KNOWN}{name}{route.path}" for name in WELL_KNOWN_NAMES]
+            rules.append(_rule(metadata, host, owner, backend, seconds))
+    spec = {"parentRefs": [parent], "hostnames": [route.host], "rules": rules}
     return manifest(apis.HTTP_ROUTE, owner, {"spec": spec}, annotations=route.annotations)
 
 
+def _rule(
+    paths: Sequence[str], rewrite: dict[str, Any], owner: Owner, backend: Backend, seconds: int
+) -> dict[str, Any]:
+    """One rule of an HTTPRoute: requests below any of the paths go to the backend."""
+    reference = {"group": "", "kind": "Service", "name": backend.name, "port": backend.port, "weight": 1}
+    if backend.namespace != owner.namespace:
+        reference["namespace"] = backend.namespace
+    rule: dict[str, Any] = {
+        "matches": [{"path": {"type": "PathPrefix", "value": path}} for path in paths],
+        "backendRefs": [reference],
+        "timeouts": {"request": f"{seconds}s"},
+    }
+    if rewrite:
+        rule["filters"] = [{"type": "URLRewrite", "urlRewrite": rewrite}]
+    return rule
+
+
+def _ingress(sources: Sequence[Source], namespaces: Sequence[str]) -> list[dict[str, Any]]:
+    """One rule for the app's own port, and one for each set of ports that sources name."""
+    own = {"ports": _ports([(SERVICE_PORT, SERVICE_PORT)])}
+    if not sources:
+        return [own]
+    by_ports: dict[tuple[int, ...], list[dict[str, Any]]] = {(): []}
+    for source in sources:
+        by_ports.setdefault(source.ports, []).append(_peer(source))
+    needed = [{"namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: name}}} for name in namespaces]
+    by_ports[()] += [peer for peer in needed if peer not in by_ports[()]]
+    return [
+        {"ports": _ports([(port, port) for port in ports or (SERVICE_PORT,)]), "from": peers}
+        for ports, peers in by_ports.items()
+    ]
+
+
 def _egress(network: NetworkSpec, targets: Sequence[Target]) -> list[dict[str, Any]]:
-    egress: list[dict[str, Any]] = [{"ports": DNS_PORTS}]
+    dns = [{"protocol": protocol, "port": port} for port in DNS_PORTS for protocol in ("UDP", "TCP")]
+    egress: list[dict[str, Any]] = [{"ports": dns}]
     named = sorted({target.ports for target in targets if not target.is_address})
     if named:
         egress.append({"ports": _ports(named)} if EVERY_PORT not in named else {})

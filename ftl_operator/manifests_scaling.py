@@ -17,7 +17,7 @@ SERVICE_PORT = 80
 WAIT_SECONDS = 60
 """How long the interceptor holds a request until a pod is ready: as long as MCP clients wait."""
 SPARE_SECONDS = 5
-"""What the interceptor waits beyond the longest call, so that the gateway is the first to end it."""
+"""What proxies in front wait beyond the longest call, so that the gateway is the first to end it."""
 
 
 def horizontal_pod_autoscaler(owner: Owner, scaling: Autoscaling) -> Manifest:

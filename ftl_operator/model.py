@@ -175,6 +175,11 @@ class FtlAppSpec(Part):
         """How long a call of one of an entry's tools may take."""
         return self.gateway.timeout_seconds if tool.timeout_seconds is None else tool.timeout_seconds
 
+    @property
+    def longest_call_seconds(self) -> int:
+        """How long a call of any tool may take."""
+        return max(map(self.call_seconds, self.tools))
+
     @model_validator(mode="after")
     def _someone_may_call(self) -> Self:
         if self.access is Access.PUBLIC:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -77,6 +78,11 @@ SNAKE = r"^[a-z][a-z0-9]*(_[a-z0-9]+)*$"
 KEBAB = r"^[a-z][a-z0-9]*(-[a-z][a-z0-9]*)*$"
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 DNS_NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+# The last label begins with a letter: an address is no host name (RFC 1123 §2.1), and a name has a domain.
+PUBLIC_NAME = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?\.)+[a-z]([-a-z0-9]*[a-z0-9])?$"
+# No segment is `.` or `..` (RFC 3986 §3.3), none is empty, and nothing is percent-encoded: a proxy may
+# resolve these, and then two apps that ask for two paths get one.
+ROUTE_PATH = r"^/(\.{0,2}[A-Za-z0-9_~-][A-Za-z0-9._~-]*(/\.{0,2}[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*)?$"
 # Plain HTTP is for a development issuer on this machine; whether it may be used is the operator's setting.
 ISSUER_URL = r"^https?://[^\s/?#@]+(/[^\s?#]*)?$"
 ORIGIN = r"^[a-z][a-z0-9+.-]*://[^\s/?#@]+$"
@@ -88,6 +94,8 @@ IN_WORDS = {
     KEBAB: "lower-case words joined by hyphens, each starting with a letter",
     DNS_LABEL: "lower-case letters, digits and inner hyphens",
     DNS_NAME: "lower-case letters, digits, inner hyphens and dots, as in a host's name",
+    PUBLIC_NAME: "a host's full name such as tools.acme.dev, in lower case",
+    ROUTE_PATH: "a path such as /assistant: segments of letters, digits and - . _ ~, none of them . or ..",
     ISSUER_URL: "a URL with https:// and no query",
     ORIGIN: "an origin such as https://app.acme.dev",
     HOST_PORT: "a host with an optional port",
@@ -126,6 +134,37 @@ Annotations = Annotated[
     ],
     Field(max_length=32),
 ]
+
+
+RESERVED_DOMAINS = ("core.spinkube.dev", "ftl.tools")
+RESERVED_KEYS = (
+    "app.kubernetes.io/name",
+    "app.kubernetes.io/instance",
+    "app.kubernetes.io/component",
+    "app.kubernetes.io/part-of",
+    "app.kubernetes.io/managed-by",
+)
+"""Labels by which spin-operator and this operator know their objects: no spec may set them."""
+RESERVED_MESSAGE = (
+    "labels and annotations of core.spinkube.dev and ftl.tools, and app.kubernetes.io/name, instance, "
+    "component, part-of and managed-by, are the operators' own"
+)
+
+
+def _not_reserved(values: dict[str, str]) -> dict[str, str]:
+    for key in values:
+        domain = key.rpartition("/")[0].lower()
+        if key.lower() in RESERVED_KEYS or f".{domain}".endswith(
+            tuple(f".{own}" for own in RESERVED_DOMAINS)
+        ):
+            raise ValueError(RESERVED_MESSAGE)
+    return values
+
+
+OwnLabels = Annotated[Labels, AfterValidator(_not_reserved)]
+"""Labels of the app author's own."""
+OwnAnnotations = Annotated[Annotations, AfterValidator(_not_reserved)]
+"""Annotations of the app author's own."""
 
 
 def exactly_one(values: dict[str, Any]) -> None:

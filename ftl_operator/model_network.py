@@ -4,7 +4,16 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from ftl_operator.model_fields import DNS_LABEL, DNS_NAME, Annotations, Labels, ObjectName, Part
+from ftl_operator.model_fields import (
+    DNS_LABEL,
+    DNS_NAME,
+    PUBLIC_NAME,
+    ROUTE_PATH,
+    Labels,
+    ObjectName,
+    OwnAnnotations,
+    Part,
+)
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Cidr = Annotated[str, Field(max_length=49, pattern=r"^[0-9A-Fa-f.:]+/[0-9]{1,3}$")]
@@ -27,6 +36,14 @@ class Peer(Part):
         return self
 
 
+class Source(Peer):
+    """Pods or addresses that may connect to the pods."""
+
+    ports: Annotated[tuple[Port, ...], Field(max_length=16)] = ()
+    """TCP ports of the pods that they may connect to; empty means the app's own, 80. A mesh's proxy has
+    others."""
+
+
 class Destination(Part):
     """Somewhere the pods may connect to besides what the tools' outbound hosts say."""
 
@@ -42,10 +59,22 @@ class NetworkSpec(Part):
     policy: bool = True
     """Whether a NetworkPolicy is made. It lets the pods reach DNS, the issuer and the ports of the tools'
     outbound hosts, and nothing else."""
-    allow_from: Annotated[tuple[Peer, ...], Field(max_length=16)] = ()
+    allow_from: Annotated[tuple[Source, ...], Field(max_length=16)] = ()
     """Who may connect to the pods. Empty means everyone."""
     allow_to: Annotated[tuple[Destination, ...], Field(max_length=16)] = ()
     """Where the pods may connect to besides, for example the backend of a key-value store."""
+
+
+INTERCEPTOR_SUFFIX = "-keda-http"
+"""What follows the app's name in the name of its Service that leads to KEDA's HTTP interceptor."""
+CLUSTER_DOMAINS = (".svc", ".pod", ".cluster.local", ".spin.internal")
+"""Ends of names that a cluster's DNS, or Spin, gives out. The operator's settings may have another domain."""
+CLUSTER_HOST_MESSAGE = (
+    "route.host is a public name: none that ends in .svc, .pod, .cluster.local or .spin.internal, and none "
+    "whose first label ends in -keda-http, for requests for these belong to apps of the cluster"
+)
+WELL_KNOWN = "/.well-known/"
+WELL_KNOWN_MESSAGE = "route.path cannot lie under /.well-known, which all apps of the host share (RFC 8615)"
 
 
 class GatewayReference(Part):
@@ -71,11 +100,10 @@ class RouteTls(Part):
 class RouteSpec(Part):
     """The address at which clients reach the app."""
 
-    host: Annotated[str, Field(min_length=1, max_length=253, pattern=DNS_NAME)]
-    """The host name."""
-    path: Annotated[
-        str, Field(min_length=1, max_length=256, pattern=r"^/([A-Za-z0-9._~-]+(/[A-Za-z0-9._~-]+)*)?$")
-    ] = "/"
+    host: Annotated[str, Field(min_length=1, max_length=253, pattern=PUBLIC_NAME)]
+    """The host's name, in full, and none of the cluster's own. The operator's settings say which ones a
+    namespace may use."""
+    path: Annotated[str, Field(min_length=1, max_length=256, pattern=ROUTE_PATH)] = "/"
     """The path under which the app lies; it is taken off before the app sees a request."""
     gateway_ref: GatewayReference | None = None
     """The Gateway that an HTTPRoute is attached to."""
@@ -83,8 +111,17 @@ class RouteSpec(Part):
     """The class of the Ingress that is made."""
     tls: RouteTls = RouteTls()
     """How the route is encrypted."""
-    annotations: Annotations = Field(default_factory=dict)
+    annotations: OwnAnnotations = Field(default_factory=dict)
     """Annotations of the HTTPRoute or Ingress."""
+
+    @model_validator(mode="after")
+    def _nobody_elses(self) -> Self:
+        first = self.host.partition(".")[0]
+        if f".{self.host}".endswith(CLUSTER_DOMAINS) or first.endswith(INTERCEPTOR_SUFFIX):
+            raise ValueError(CLUSTER_HOST_MESSAGE)
+        if f"{self.path}/".startswith(WELL_KNOWN):
+            raise ValueError(WELL_KNOWN_MESSAGE)
+        return self
 
     @model_validator(mode="after")
     def _one_kind(self) -> Self:

@@ -14,8 +14,9 @@ from ftl_operator.model_fields import (
     Annotations,
     Keyed,
     Label,
-    Labels,
     ObjectName,
+    OwnAnnotations,
+    OwnLabels,
     Part,
     Quantity,
     Value,
@@ -224,13 +225,13 @@ class RuntimeSpec(Part):
     """What the pod asks for and may take."""
     service_account_name: Annotated[str | None, Field(max_length=253, pattern=DNS_NAME)] = None
     """The pod's service account."""
-    pod_labels: Labels = Field(default_factory=dict)
+    pod_labels: OwnLabels = Field(default_factory=dict)
     """Further labels of the pods."""
-    pod_annotations: Annotations = Field(default_factory=dict)
+    pod_annotations: OwnAnnotations = Field(default_factory=dict)
     """Further annotations of the pods."""
-    service_annotations: Annotations = Field(default_factory=dict)
+    service_annotations: OwnAnnotations = Field(default_factory=dict)
     """Annotations of the Service."""
-    deployment_annotations: Annotations = Field(default_factory=dict)
+    deployment_annotations: OwnAnnotations = Field(default_factory=dict)
     """Annotations of the Deployment."""
     runtime_config: RuntimeConfig = RuntimeConfig()
     """What stands behind the names of stores, databases and models."""

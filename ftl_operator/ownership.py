@@ -6,6 +6,7 @@ from typing import Any
 
 from ftl_operator import apis
 from ftl_operator.apis import Api
+from ftl_operator.model_network import INTERCEPTOR_SUFFIX
 
 MANAGED_BY = "ftl-operator"
 SELECTOR = f"app.kubernetes.io/managed-by={MANAGED_BY}"
@@ -13,9 +14,6 @@ SELECTOR = f"app.kubernetes.io/managed-by={MANAGED_BY}"
 
 POD_LABEL = "core.spinkube.dev/app-name"
 """spin-operator's label on an app's pods, Deployment and Service, with the SpinApp's name as its value."""
-
-INTERCEPTOR_SUFFIX = "-keda-http"
-"""What follows the app's name in the name of its Service that leads to KEDA's HTTP interceptor."""
 
 
 @dataclass(frozen=True, slots=True)

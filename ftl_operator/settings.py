@@ -6,14 +6,26 @@ that names the variable: an operator that guesses is worse than one that does no
 """
 
 import os
+import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from ftl_operator.errors import SpecError
+from ftl_operator.hosts import HostError, parse_pattern
 from ftl_operator.model_fields import DNS_LABEL, DNS_NAME
 from ftl_operator.refs import Reference, Repository, parse_repository
 
@@ -28,6 +40,54 @@ def _split(value: object) -> object:
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
+
+
+class Tenancy(StrEnum):
+    """Who may create FtlApps in the namespaces that are served."""
+
+    SINGLE = "single"
+    """People who trust each other."""
+    SHARED = "shared"
+    """Tenants who do not: what they may name is listed."""
+
+
+@dataclass(frozen=True, slots=True)
+class RouteHosts:
+    """Hosts that the apps of some namespaces may have as `route.host`.
+
+    Args:
+        namespaces: A namespace's name; `*` stands for any letters.
+        hosts: A host, `*.suffix`, or `*`; `{namespace}` stands for the namespace's name.
+    """
+
+    namespaces: str
+    hosts: str
+
+    def allows(self, namespace: str, host: str) -> bool:
+        """Whether an app in this namespace may have this host."""
+        pattern = parse_pattern(self.hosts.replace("{namespace}", namespace))
+        return fnmatchcase(namespace, self.namespaces) and pattern.matches(host, 443)
+
+
+def _route_hosts(value: object) -> object:
+    """Items `NAMESPACES=HOSTS` become `RouteHosts`; anything else is left to pydantic."""
+    items = _split(value)
+    if not isinstance(items, tuple) or not all(isinstance(item, str) for item in items):
+        return value
+    return tuple(_route_host(item) for item in items)
+
+
+def _route_host(text: str) -> RouteHosts:
+    namespaces, equals, hosts = text.partition("=")
+    if not equals or not re.fullmatch(r"[-a-z0-9*]+", namespaces):
+        raise ValueError(f"{text[:100]!r} is not NAMESPACES=HOSTS, for example team-*=*.teams.acme.dev")
+    try:
+        pattern = parse_pattern(hosts.replace("{namespace}", "namespace"))
+    except HostError as error:
+        raise ValueError(str(error)) from None
+    if pattern.port is not None:
+        raise ValueError(f"{hosts[:100]!r} has a port, which a route's host has not")
+    return RouteHosts(namespaces, hosts)
 
 
 class Settings(BaseModel):
@@ -49,6 +109,13 @@ class Settings(BaseModel):
     """Registries the operator may talk to: a host with an optional port, `*.suffix`, or `*` for every one."""
     allowed_issuers: Names = ("*",)
     """Issuers an FtlApp may name: a host, `*.suffix`, or `*` for every one."""
+    route_hosts: Annotated[tuple[RouteHosts, ...], BeforeValidator(_route_hosts)] = ()
+    """Hosts that FtlApps may have as `route.host`, as `NAMESPACES=HOSTS`: the namespaces by a name in which
+    `*` stands for any letters; a host, `*.suffix` or `*`, with `{namespace}` for the namespace's name. A host
+    that no item allows is refused; empty means that every namespace may have every host."""
+    tenancy: Tenancy = Tenancy.SINGLE
+    """Whether tenants share the cluster who do not trust each other (`shared`). Then registries, issuers and
+    hosts of routes must be listed: `*` alone is refused."""
     plain_http_registries: Names = ()
     """Registries (host with port) that are spoken to without TLS. For loopback and in-cluster development."""
     plain_http_issuers: Names = ()
@@ -111,8 +178,8 @@ class Settings(BaseModel):
     """How long a running app may take to answer the operator's probe."""
     metrics_port: int = Field(default=9090, ge=0, le=65535)
     """The port of `/metrics`, `/healthz` and `/readyz`; 0 takes any free one."""
-    metrics_address: str = "0.0.0.0"  # noqa: S104 - the kubelet and Prometheus come from other hosts
-    """The address that port is bound to."""
+    metrics_address: str = "::"
+    """The address that port is bound to. `::` is every address, of IPv4 and of IPv6, as far as there are."""
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
     """Which log lines are written."""
     log_format: str = Field(default="json", pattern="^(json|text)$")
@@ -139,6 +206,17 @@ class Settings(BaseModel):
             raise ValueError("it must start with http:// or https://")
         return value
 
+    @model_validator(mode="after")
+    def _tenants_may_name_what_is_listed(self) -> Self:
+        if self.tenancy is Tenancy.SINGLE:
+            return self
+        lists = {"allowed_registries": self.allowed_registries, "allowed_issuers": self.allowed_issuers}
+        lists["route_hosts"] = tuple(item.hosts for item in self.route_hosts)
+        for name, entries in lists.items():
+            if not entries or "*" in entries:
+                raise ValueError(f"tenancy shared needs {PREFIX}{name.upper()}, with hosts and no * alone")
+        return self
+
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:
         """Read the settings from environment variables.
@@ -158,7 +236,8 @@ class Settings(BaseModel):
             return cls(**given)
         except ValidationError as error:
             problems = "; ".join(
-                f"{PREFIX}{str(item['loc'][0]).upper()}: {item['msg'].removeprefix('Value error, ')}"
+                "".join(f"{PREFIX}{str(name).upper()}: " for name in item["loc"][:1])
+                + item["msg"].removeprefix("Value error, ")
                 for item in error.errors(include_url=False, include_input=False, include_context=False)
             )
             raise SpecError(f"the operator's settings are not usable: {problems}") from None

@@ -3,7 +3,7 @@ from pydantic import ValidationError
 
 from ftl_operator.errors import SpecError
 from ftl_operator.refs import parse_reference
-from ftl_operator.settings import Settings, host_allowed
+from ftl_operator.settings import Settings, Tenancy, host_allowed
 
 
 def test_the_environment_fills_every_kind_of_field():
@@ -95,3 +95,32 @@ def test_settings_cannot_change():
 )
 def test_allowed_hosts(host, patterns, allowed):
     assert host_allowed(host, patterns) is allowed
+
+
+LISTED = {
+    "FTL_TENANCY": "shared",
+    "FTL_ALLOWED_REGISTRIES": "ghcr.io",
+    "FTL_ALLOWED_ISSUERS": "login.acme.dev",
+    "FTL_ROUTE_HOSTS": "agents=tools.acme.dev",
+}
+
+
+def test_with_tenants_what_they_may_name_is_listed():
+    assert Settings.from_env(LISTED).tenancy is Tenancy.SHARED
+
+
+@pytest.mark.parametrize("name", ["FTL_ALLOWED_REGISTRIES", "FTL_ALLOWED_ISSUERS", "FTL_ROUTE_HOSTS"])
+@pytest.mark.parametrize("value", ["", "*"])
+def test_with_tenants_a_star_alone_is_refused(name, value):
+    value = f"agents={value}" if value and name == "FTL_ROUTE_HOSTS" else value
+    with pytest.raises(SpecError, match=f"tenancy shared needs {name}"):
+        Settings.from_env(LISTED | {name: value})
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["agents", "=a.dev", "a b=a.dev", "agents=", "agents=a.dev:443", "agents=https://a.dev", "a=*.*.dev"],
+)
+def test_hosts_of_routes_that_are_not_usable_stop_the_start(value):
+    with pytest.raises(SpecError, match="FTL_ROUTE_HOSTS"):
+        Settings.from_env({"FTL_ROUTE_HOSTS": value})

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from ftl_operator.permissions import PERMISSIONS
-from ftl_operator.settings import PREFIX, Settings
+from ftl_operator.settings import PREFIX, RouteHosts, Settings, Tenancy
 from tests.chart.helm import ALL_VALUES, CHART, ROOT, helm, template, the, values
 
 
@@ -206,6 +206,11 @@ def test_values_become_settings(home):
     settings = Settings.from_env({name: value for name, value in found.items() if isinstance(value, str)})
     assert settings.namespaces == ("agents", "billing")
     assert settings.allowed_registries == ("ghcr.io", "*.example.com")
+    assert settings.tenancy is Tenancy.SHARED
+    assert settings.route_hosts == (
+        RouteHosts("agents", "tools.example.com"),
+        RouteHosts("team-*", "*.{namespace}.example.com"),
+    )
     assert settings.publish_repository == "ftl-operator-registry.ftl-system.svc:5000/apps"
     assert settings.pull_repository == "localhost:30999/apps"
     assert settings.plain_http_registries == (
@@ -347,6 +352,98 @@ def test_httproutes_of_chosen_namespaces_may_name_the_interceptor(home):
         ("HTTPRoute", "agents"),
         ("HTTPRoute", "billing"),
     ]
+
+
+# --- tenants ---
+
+LISTED = {
+    "tenancy": "shared",
+    "allowedRegistries": ["ghcr.io"],
+    "allowedIssuers": ["login.acme.dev"],
+    "routeHosts": {"agents": ["tools.acme.dev"], "team-*": ["*.{namespace}.acme.dev"]},
+    "probeKey": {"secretName": "probe"},
+    "quotas": {"namespaces": ["agents", "billing"]},
+}
+
+
+def with_values(home, content):
+    path = home / "values.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return "--values", path
+
+
+def test_in_a_shared_cluster_every_default_changes_at_once(home):
+    objects = template(home, *with_values(home, LISTED))
+    found = environment(objects)
+    settings = Settings.from_env({name: value for name, value in found.items() if isinstance(value, str)})
+    assert settings.tenancy is Tenancy.SHARED
+    assert settings.allowed_registries == ("ghcr.io",)
+    assert settings.allowed_issuers == ("login.acme.dev",)
+    assert found["FTL_ROUTE_HOSTS"] == "agents=tools.acme.dev,team-*=*.{namespace}.acme.dev"
+    assert found["FTL_PROBE_KEY"]["secretKeyRef"]["name"] == "probe"
+    quotas = {
+        item["metadata"]["namespace"]: item["spec"]["hard"]
+        for item in objects
+        if item["kind"] == "ResourceQuota"
+    }
+    limit = {"count/ftlapps.ftl.tools": "20"}
+    assert quotas == {"agents": limit, "billing": limit}
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"allowedRegistries": ["*"]}, "allowedRegistries"),
+        ({"allowedRegistries": ["ghcr.io", "*"]}, "allowedRegistries"),
+        ({"allowedIssuers": ["*"]}, "allowedIssuers"),
+        ({"routeHosts": {}}, "routeHosts"),
+        ({"routeHosts": {"agents": ["a.dev"], "*": ["*"]}}, "routeHosts"),
+        ({"probeKey": {"secretName": ""}}, "probeKey.secretName"),
+        ({"quotas": {"namespaces": []}}, "quotas.namespaces"),
+    ],
+)
+def test_in_a_shared_cluster_what_tenants_may_name_is_listed(home, changed, said):
+    done = helm(
+        *("template", "x", CHART, "--kube-version", "1.34.0"),
+        *with_values(home, LISTED | changed),
+        home=home,
+    )
+    assert done.returncode != 0
+    assert "tenancy: shared needs" in done.stderr
+    assert said in done.stderr
+
+
+def test_the_documented_values_are_enough_for_a_shared_cluster(home):
+    page = (ROOT / "docs/explanation/trust-boundaries.md").read_text()
+    (snippet,) = [text for text in page.split("```yaml\n")[1:] if text.startswith("tenancy: shared")]
+    documented = yaml.safe_load(snippet.partition("```")[0])
+    objects = template(home, *with_values(home, documented))
+    assert environment(objects)["FTL_TENANCY"] == "shared"
+    assert sum(item["kind"] == "ResourceQuota" for item in objects) == 3
+
+
+def test_quotas_are_for_served_namespaces_too_and_can_be_changed(home):
+    content = LISTED | {"namespaces": ["agents", "labs"], "quotas": {"ftlApps": 5, "namespaces": ["agents"]}}
+    objects = template(home, *with_values(home, content))
+    found = sorted(
+        (item["metadata"]["namespace"], *item["spec"]["hard"].values())
+        for item in objects
+        if item["kind"] == "ResourceQuota"
+    )
+    assert found == [("agents", "5"), ("labs", "5")]
+    assert "ResourceQuota" not in kinds(values(home))
+
+
+# --- addresses ---
+
+
+def test_the_operator_may_ask_openshifts_dns_and_is_reached_by_both_families(home):
+    objects = template(home, "--values", ALL_VALUES)
+    dns = the(objects, "NetworkPolicy")["spec"]["egress"][0]["ports"]
+    assert {(port["port"], port["protocol"]) for port in dns} == {
+        (port, protocol) for port in (53, 5353) for protocol in ("UDP", "TCP")
+    }
+    assert the(objects, "Service")["spec"]["ipFamilyPolicy"] == "PreferDualStack"
 
 
 # --- the registry in the cluster ---
