@@ -1,9 +1,9 @@
 """The components that the gateway is compared with, built from `bench/guests`."""
 
-import os
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+
+from builds.targets import STORE, TARGETS
 
 ROOT = Path(__file__).resolve().parents[1]
 GATEWAY = ROOT / "ftl_operator" / "gateway.wasm"
@@ -19,14 +19,6 @@ class Guests:
 
 
 def build() -> Guests:
-    """Build what changed since the last time, in the user's cache. Raises subprocess.CalledProcessError."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ftl-operator"
-    target = Path(os.environ.get("CARGO_TARGET_DIR") or cache / "target-bench")
-    subprocess.run(
-        [ROOT / "scripts" / "wasm-cargo", "build", "--release", "--locked", "--quiet"],
-        cwd=ROOT / "bench" / "guests",
-        env={**os.environ, "CARGO_TARGET_DIR": str(target)},
-        check=True,
-    )
-    built = target / "wasm32-wasip2" / "release"
-    return Guests(built / "empty.wasm", built / "forwarder.wasm", built / "tool.wasm")
+    """Build what changed since the last time, in the user's cache. Raises BuildError."""
+    folder = STORE.build(TARGETS["bench-guests"])
+    return Guests(folder / "empty.wasm", folder / "forwarder.wasm", folder / "tool.wasm")

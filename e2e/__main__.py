@@ -6,6 +6,9 @@ import sys
 import threading
 from pathlib import Path
 
+from builds.store import BuildError, build_all
+from builds.targets import END_TO_END, STORE, TARGETS
+from e2e import binaries
 from e2e.cluster import Cluster
 from e2e.operator import Operator
 from e2e.process import HarnessError
@@ -21,8 +24,8 @@ def main() -> int:
     up = commands.add_parser(
         "up",
         help="start a cluster and keep it until Ctrl-C",
-        description="Start a cluster, print its KUBECONFIG, keep it until Ctrl-C, then remove it. The first "
-        "start on a machine builds the control plane (about ten minutes), later ones take seconds. It needs "
+        description="Start a cluster, print its KUBECONFIG, keep it until Ctrl-C, then remove it. What it "
+        "consists of is built first where that is missing, as 'make build-control-plane' does. It needs "
         "root, etcd and Go.",
     )
     up.add_argument(
@@ -33,15 +36,16 @@ def main() -> int:
     arguments = parser.parse_args()
     cluster = Cluster(arguments.folder)
     try:
+        build_all(STORE, [TARGETS[name] for name in END_TO_END])
         cluster.start()
         cluster.namespace(arguments.namespace)
         if arguments.operator:
             Operator(cluster).install()
-    except HarnessError as error:
+    except (BuildError, HarnessError) as error:
         print(f"e2e: {error}\nlogs: {cluster.logs}", file=sys.stderr)
         return 1
     print(f"export KUBECONFIG={cluster.admin}")
-    print(f"export PATH={cluster.bin}:$PATH")
+    print(f"export PATH={cluster.bin}:{binaries.program('helm').parent}:$PATH")
     print(f"# registry {cluster.registry.address}, user {USER}, password {PASSWORD}; pull secret: registry")
     print(f"# namespace {arguments.namespace}; logs {cluster.logs}; Services and pods answer on this machine")
     sys.stdout.flush()

@@ -1,17 +1,12 @@
 """Tools for the tests: versions of the one component in `e2e/tools`, made without a compiler."""
 
 import functools
-import hashlib
 import json
-import os
-import subprocess
 from typing import Any
 
 from e2e import binaries
-from e2e.process import HarnessError
 from e2e.registry import SPIN_LAYER, WASM_LAYER, Registry, digest
 
-SOURCE = binaries.HERE / "tools"
 MARKER = b"\x01ftl-e2e-template\x01"
 SIZE = 8192
 
@@ -20,20 +15,8 @@ OBJECT_SCHEMA = {"type": "object", "properties": {}, "additionalProperties": Tru
 
 @functools.cache
 def template() -> bytes:
-    """The built component; the first call on a machine compiles it (about a minute)."""
-    sources = [SOURCE / "Cargo.toml", SOURCE / "Cargo.lock", SOURCE / "src" / "lib.rs"]
-    key = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:16]
-    built = binaries.cache() / "e2e" / f"template-{key}.wasm"
-    if not built.exists():
-        target = binaries.cache() / "e2e-tools"
-        command = [str(binaries.ROOT / "scripts" / "wasm-cargo"), "build", "--release", "--locked"]
-        env = {**os.environ, "CARGO_TARGET_DIR": str(target)}
-        done = subprocess.run(command, cwd=SOURCE, env=env, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise HarnessError(f"e2e/tools does not build:\n{done.stderr[-2000:]}")
-        built.parent.mkdir(parents=True, exist_ok=True)
-        built.write_bytes((target / "wasm32-wasip2" / "release" / "template.wasm").read_bytes())
-    return built.read_bytes()
+    """The built component."""
+    return (binaries.target("e2e-tool") / "template.wasm").read_bytes()
 
 
 def tool_component(*names: str, version: str = "1", trap_when: str = "", **metadata: Any) -> bytes:

@@ -92,7 +92,7 @@ class Cluster:
 
     def _start(self) -> None:
         self._wait_for_turn()
-        self.bin = binaries.folder()
+        self.bin = binaries.target("control-plane")
         crds = binaries.crds()
         self.network = self._open_network()
         self.ca = Authority(self.folder / "pki")
@@ -315,7 +315,7 @@ class Cluster:
             "dns": self.network.dns,
             "programs": {
                 "ftl-operator": python("-m", "ftl_operator"),
-                "http-add-on-interceptor": [str(binaries.program(*binaries.INTERCEPTOR))],
+                "http-add-on-interceptor": [str(binaries.program("interceptor"))],
             },
         }
         path = self.folder / "node.json"
@@ -371,7 +371,7 @@ class Cluster:
 
     def _tool(self, name: str, *arguments: str, stdin: str | None = None) -> str:
         done = subprocess.run(
-            [self.bin / name, *arguments],
+            [binaries.program(name), *arguments],
             input=stdin,
             capture_output=True,
             text=True,

@@ -6,7 +6,6 @@ KEDA's operator and scaler are not here: a test reads how many requests wait, as
 import json
 import urllib.request
 
-from e2e import binaries
 from e2e.api import Object
 from e2e.cluster import Cluster
 from e2e.process import wait_until
@@ -26,8 +25,7 @@ class Interceptor:
         self.cluster = cluster
 
     def install(self) -> "Interceptor":
-        """Build and start it, and wait until it is ready."""
-        binaries.build_program(*binaries.INTERCEPTOR)
+        """Start it, and wait until it is ready."""
         self.cluster.namespace(NAMESPACE, spin=False)
         self.cluster.api.apply_all(_objects())
         wait_until("the interceptor runs", self._is_ready, 120)

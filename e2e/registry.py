@@ -87,7 +87,7 @@ class Registry:
         }
         (folder / "htpasswd").write_text(_HTPASSWD)
         (folder / "config.yml").write_text(json.dumps(config))
-        command = [str(binaries.folder() / "registry"), "serve", str(folder / "config.yml")]
+        command = [str(binaries.program("registry")), "serve", str(folder / "config.yml")]
         self.process = Process("registry", command, folder / "registry.log")
         self._front: http.server.ThreadingHTTPServer | None = None
         self._pool = urllib3.PoolManager(retries=False)

@@ -18,19 +18,10 @@ from tests.test_docs import CLUSTER, DOCS
 ROOT = binaries.ROOT
 ORDER = ("install", "first-app", "gitops", "private-registries", "network", "scale-to-zero", "upgrade")
 CRDS = {
-    "github.com/argoproj/argo-cd/v3@v3.5.7": ("manifests/crds/", ("application-crd.yaml",)),
-    "github.com/fluxcd/helm-controller@v1.4.0": (
-        "config/crd/bases/",
-        ("helm.toolkit.fluxcd.io_helmreleases.yaml",),
-    ),
-    "github.com/fluxcd/kustomize-controller@v1.10.1": (
-        "config/crd/bases/",
-        ("kustomize.toolkit.fluxcd.io_kustomizations.yaml",),
-    ),
-    "github.com/fluxcd/source-controller@v1.10.1": (
-        "config/crd/bases/",
-        ("source.toolkit.fluxcd.io_gitrepositories.yaml",),
-    ),
+    "github.com/argoproj/argo-cd/v3@v3.5.7": "application-crd.yaml",
+    "github.com/fluxcd/helm-controller@v1.4.0": "helm.toolkit.fluxcd.io_helmreleases.yaml",
+    "github.com/fluxcd/kustomize-controller@v1.10.1": "kustomize.toolkit.fluxcd.io_kustomizations.yaml",
+    "github.com/fluxcd/source-controller@v1.10.1": "source.toolkit.fluxcd.io_gitrepositories.yaml",
 }
 """Argo CD's and Flux's own schemas: their controllers are not here, but what they are given is checked."""
 
@@ -41,11 +32,12 @@ def reader(cluster: Cluster, operator: Operator, tmp_path_factory: pytest.TempPa
     clone, programs = tmp_path_factory.mktemp("clone"), tmp_path_factory.mktemp("programs")
     for name in ("charts", "gitops", "examples", "crds"):
         (clone / name).symlink_to(ROOT / name)
+    helm = binaries.program("helm")
     # A reader's registry speaks TLS; this one does not, and that is all that these two add.
     _program(
         programs / "helm",
         f'case "$1" in install|upgrade) set -- "$@" --set "plainHttpRegistries={{$REGISTRY}}";; esac\n'
-        f'exec "{cluster.bin}/helm" "$@"',
+        f'exec "{helm}" "$@"',
     )
     _program(programs / "oras", f'cd "{ROOT}" && exec python -m e2e.oras "$OLDPWD" "$@"')
     given = {
@@ -85,11 +77,8 @@ def _program(path: Path, script: str) -> None:
 
 def _install_gitops(cluster: Cluster) -> None:
     """What Argo CD and Flux bring to a cluster, as far as a person's commands meet it."""
-    for module, (below, files) in CRDS.items():
-        for file in files:
-            cluster.kubectl(
-                "apply", "--server-side", "--filename", str(binaries.module_files(module, below) / file)
-            )
+    for module, file in CRDS.items():
+        cluster.kubectl("apply", "--server-side", "--filename", str(binaries.module_files(module) / file))
     for kind in (
         "application.argoproj.io",
         "helmrelease.helm.toolkit.fluxcd.io",

@@ -7,8 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from builds import NotBuiltError, built, built_wasm
 from tests.command import Shell
-from tests.host.build_tools import build
+
+NEEDS_OF_FIXTURES = {
+    "guests": "guests",
+    "python_tool": "python-tool",
+    "core_module": "rust-tools",
+    "conformance_tool": "conformance-tool",
+}
+"""The targets that fixtures use; a test that uses others says so with `pytest.mark.needs`."""
 
 
 @pytest.hookimpl(wrapper=True)
@@ -20,6 +28,27 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"skipped in CI: {item.nodeid}: {report.longrepr}"
     return report
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that use what is built, before `-m` chooses: these are the integration tests."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        if names := {NEEDS_OF_FIXTURES[name] for name in fixtures if name in NEEDS_OF_FIXTURES}:
+            item.add_marker(pytest.mark.needs(*sorted(names)))
+        if item.get_closest_marker("needs"):
+            item.add_marker(pytest.mark.integration)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Say at once which `make` target is missing: no test builds anything."""
+    for name in (name for mark in item.iter_markers("needs") for name in mark.args):
+        try:
+            built(name)
+        except NotBuiltError as error:
+            pytest.fail(str(error), pytrace=False)
 
 
 def pytest_configure() -> None:
@@ -73,5 +102,5 @@ def shell(tmp_path: Path, caches: Path) -> Shell:
 
 @pytest.fixture(scope="session")
 def python_tool() -> Path:
-    """`examples/tools/python`, built from source once per change of it."""
-    return build("dates")
+    """The component of `examples/tools/python`."""
+    return built_wasm("dates")

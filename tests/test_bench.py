@@ -51,6 +51,7 @@ def built() -> guests.Guests:
     return guests.build()
 
 
+@pytest.mark.needs("bench-guests")
 def test_forwarding_is_measured_with_its_tool(built: guests.Guests) -> None:
     app = apps.plain(built.forwarder, built.tool)
     first = measure.fuel(app, direct("forecast_07"))
@@ -61,6 +62,7 @@ def test_forwarding_is_measured_with_its_tool(built: guests.Guests) -> None:
     assert alone > 10_000
 
 
+@pytest.mark.needs("bench-guests")
 def test_the_tool_is_one_that_the_operator_accepts(built: guests.Guests) -> None:
     with embedded(apps.plain(built.tool)) as ask:
         found = apps.inspect(built.tool, ask(Request("GET", "/", (("host", b"localhost"),))).body)
@@ -83,6 +85,7 @@ def test_an_answer_that_is_none_is_not_measured() -> None:
         check(direct("forecast_07"), 200, b'{"content":[],"structuredContent":{"city":"Oslo"}}')
 
 
+@pytest.mark.needs("bench-guests")
 def test_a_call_through_the_gateway_costs_the_same_with_many_tools(built: guests.Guests) -> None:
     with embedded(apps.plain(built.tool)) as ask:
         found = apps.inspect(built.tool, ask(Request("GET", "/", (("host", b"localhost"),))).body)

@@ -1,6 +1,5 @@
 """An FtlApp served by `ftl-operator up` with the tool in `tool/`, and an authorization server beside it."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -16,34 +15,11 @@ from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
+from builds import built, built_wasm
+
 HERE = Path(__file__).resolve().parent
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ftl-operator"
 START_SECONDS = 240
 """A first start compiles the gateway."""
-
-
-def build_tool() -> Path:
-    """The tool of these tests, built if its sources changed."""
-    source = HERE / "tool"
-    digest = hashlib.sha256((ROOT / "scripts/wasm-cargo").read_bytes())
-    for path in (source / "Cargo.toml", source / "Cargo.lock", source / "src/lib.rs"):
-        digest.update(path.read_bytes())
-    built = CACHE / "auth-tests" / f"tool-{digest.hexdigest()[:16]}.wasm"
-    if not built.exists():
-        built.parent.mkdir(parents=True, exist_ok=True)
-        target = CACHE / "target-auth-tests"
-        subprocess.run(
-            [str(ROOT / "scripts/wasm-cargo"), "build", "--release", "--locked", "--quiet"],
-            cwd=source,
-            env=os.environ | {"CARGO_TARGET_DIR": str(target)},
-            check=True,
-            timeout=1500,
-        )
-        temporary = built.with_suffix(f".{os.getpid()}")
-        shutil.copy(target / "wasm32-wasip2" / "release" / "auth_test_tool.wasm", temporary)
-        temporary.rename(built)
-    return built
 
 
 def free_port() -> int:
@@ -114,7 +90,7 @@ def serving(
     scopes: Sequence[Mapping[str, Any]] = (),
 ) -> Iterator[Process]:
     """Serve an app with the tests' tool as its components `mail` and `files`; `scopes` are of `mail`."""
-    tool = f"file:{build_tool()}"
+    tool = f"file:{built_wasm('auth_test_tool')}"
     tools: list[dict[str, Any]] = [{"name": "mail", "image": tool}, {"name": "files", "image": tool}]
     if scopes:
         tools[0]["scopes"] = list(scopes)
@@ -144,26 +120,9 @@ def authorization_server(
         "resource": resource,
         **options,
     }
-    script = node_modules() / "authorization-server.mjs"
+    script = built("auth-node") / "authorization-server.mjs"
     with running([need("node"), str(script), json.dumps(job)]) as process:
         yield str(process.document["issuer"])
-
-
-def node_modules() -> Path:
-    """A folder with the node scripts and what they need, installed once per lock file."""
-    source = HERE / "node"
-    digest = hashlib.sha256((source / "package-lock.json").read_bytes()).hexdigest()[:16]
-    folder = CACHE / "auth-tests" / f"node-{digest}"
-    if not (folder / "complete").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(source / name, folder)
-        command = [need("npm"), "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent"]
-        subprocess.run(command, cwd=folder, check=True, timeout=600)
-        (folder / "complete").touch()
-    for script in source.glob("*.mjs"):
-        shutil.copy(script, folder)
-    return folder
 
 
 def need(program: str) -> str:

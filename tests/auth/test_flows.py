@@ -12,12 +12,15 @@ from dataclasses import dataclass
 
 import pytest
 
-from tests.auth.serving import HERE, authorization_server, free_port, need, node_modules, serving
+from builds import built
+from tests.auth.serving import HERE, authorization_server, free_port, need, serving
+
+pytestmark = pytest.mark.needs("auth-tool", "auth-node", "python-clients")
 
 CLIENTS = HERE / "clients"
 RUNNERS = {
-    "python-1": ["uv", "run", "--quiet", "--no-project", "--with", "mcp==1.30.0", "python", "client_1.py"],
-    "python-2": ["uv", "run", "--quiet", "--no-project", "--with", "mcp==2.3.0", "python", "client_2.py"],
+    "python-1": ["mcp-1", "client_1.py"],
+    "python-2": ["mcp-2", "client_2.py"],
     "typescript-1": ["node", "client-1.mjs"],
     "typescript-2": ["node", "client-2.mjs"],
 }
@@ -52,10 +55,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 @pytest.mark.parametrize("client", RUNNERS)
 def test_a_client_logs_in_calls_and_steps_up(world: World, client: str) -> None:
     job = {"url": world.url, "tool": "mail__whoami", "guarded": "mail__send", "arguments": {}}
-    program, *rest = RUNNERS[client]
-    folder = node_modules() if program == "node" else CLIENTS
+    program, script = RUNNERS[client]
+    if program == "node":
+        folder, interpreter = built("auth-node"), need("node")
+    else:
+        folder, interpreter = CLIENTS, str(built("python-clients") / program / "bin/python")
     run = subprocess.run(
-        [need(program), *rest, json.dumps(job)],
+        [interpreter, script, json.dumps(job)],
         cwd=folder,
         env=os.environ | {"NO_PROXY": "127.0.0.1"},
         capture_output=True,

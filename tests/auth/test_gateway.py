@@ -17,6 +17,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.auth.live_issuer import KEYS
 from tests.auth.serving import free_port, serving
 
+pytestmark = pytest.mark.needs("auth-tool")
+
 POLICY = """package mcp.authorization
 import rego.v1
 default allow := false

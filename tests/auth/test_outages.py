@@ -9,6 +9,8 @@ from tests.auth.live_issuer import KEYS, Answer, jwk, live_issuer
 from tests.auth.serving import free_port, serving
 from tests.auth.test_gateway import Gateway
 
+pytestmark = pytest.mark.needs("auth-tool")
+
 RECOVERY_SECONDS = 60
 """The gateway asks again after ten; a busy machine is slower."""
 

@@ -12,6 +12,8 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from builds.programs import uv
+
 
 @dataclass
 class Stage:
@@ -90,7 +92,8 @@ def environment_of(stage: Stage) -> dict[str, str]:
     }
     # How this machine reaches package registries (proxies, authorities) stays as it is.
     machine = {name: value for name, value in os.environ.items() if name not in ("VIRTUAL_ENV", "PYTHONPATH")}
-    path = machine["PATH"]
+    # The build stage has uv by a COPY from its image.
+    path = f"{machine['PATH']}:{Path(uv()).parent}"
     return {**machine, **values, "PATH": f"{values['PATH']}:{path}" if "PATH" in values else path}
 
 

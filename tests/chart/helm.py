@@ -1,27 +1,22 @@
-"""Runs the real helm on the chart; it is built by `e2e/controlplane/build.sh`."""
+"""Runs the real helm on the chart; a module that uses it is marked `pytest.mark.needs("helm")`."""
 
 import os
 import subprocess
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
+
+from builds import built
 
 ROOT = Path(__file__).parents[2]
 CHART = ROOT / "charts" / "ftl-operator"
 ALL_VALUES = CHART / "ci" / "all-values.yaml"
 
 
-@cache
-def program() -> Path:
-    done = subprocess.run([ROOT / "e2e/controlplane/build.sh"], capture_output=True, text=True, check=True)
-    return Path(done.stdout.strip()) / "helm"
-
-
 def helm(*arguments: str | Path, home: Path) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "HOME": str(home)}
-    command = [program(), *arguments]
+    command = [built("helm") / "helm", *arguments]
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
 

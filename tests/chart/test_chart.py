@@ -10,6 +10,8 @@ from ftl_operator.permissions import PERMISSIONS
 from ftl_operator.settings import PREFIX, RouteHosts, Settings, Tenancy
 from tests.chart.helm import ALL_VALUES, CHART, ROOT, helm, template, the, values
 
+pytestmark = pytest.mark.needs("helm")
+
 
 @pytest.fixture
 def home(tmp_path):

@@ -8,6 +8,8 @@ import pytest
 from tests.chart.dockerfile import carry_out, environment_of, steps
 from tests.chart.helm import ROOT, the, values
 
+pytestmark = pytest.mark.integration
+
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory):
@@ -39,6 +41,7 @@ def test_the_environment_has_the_package_with_its_components_and_no_development_
     assert not [name for name in ("pytest", "mypy", "ruff", "mkdocs") if (site / name).exists()]
 
 
+@pytest.mark.needs("helm")
 def test_the_chart_runs_what_the_image_runs_as_the_same_user(image, tmp_path):
     spec = the(values(tmp_path), "Deployment")["spec"]["template"]["spec"]
     assert spec["containers"][0]["command"] == image.command

@@ -107,6 +107,7 @@ def test_the_runbook_has_no_section_without_an_alert():
     assert sections == [rule["alert"] for rule in ALERTS]
 
 
+@pytest.mark.needs("helm")
 def test_the_chart_links_every_alert_to_its_section(tmp_path):
     url = "https://runbooks.example.com/ftl"
     made = values(tmp_path, "metrics.rules.enabled=true", f"metrics.rules.runbookUrl={url}/")
@@ -117,6 +118,7 @@ def test_the_chart_links_every_alert_to_its_section(tmp_path):
         assert made_rule == rule
 
 
+@pytest.mark.needs("helm")
 def test_the_chart_ships_the_dashboard_as_it_is(tmp_path):
     made = values(tmp_path, "metrics.dashboard.enabled=true")
     config = the(made, "ConfigMap", "ftl-operator-dashboard")

@@ -2,20 +2,22 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gateway_app import application, conformance_tool, inspected
+from gateway_app import application, inspected
 
+from builds import built_wasm
 from ftl_operator.host import HostApp, Server, serve
 from ftl_operator.inspect import Component
 
 
 @pytest.fixture(scope="session")
-def tool() -> Path:
-    return conformance_tool()
+def conformance_tool() -> Path:
+    """The component with the suite's tools."""
+    return built_wasm("conformance_tool")
 
 
 @pytest.fixture(scope="session")
-def component(tool: Path) -> Component:
-    return inspected(tool)
+def component(conformance_tool: Path) -> Component:
+    return inspected(conformance_tool)
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +27,7 @@ def lines() -> list[tuple[str, str]]:
 
 
 @pytest.fixture(scope="session")
-def app(tool: Path, component: Component, lines: list[tuple[str, str]]) -> Iterator[HostApp]:
+def app(conformance_tool: Path, component: Component, lines: list[tuple[str, str]]) -> Iterator[HostApp]:
     """Two components with the same tools: `suite` has the suite's, `faults` those that misbehave."""
     suite = {"name": "suite", "include": ["test_*", "json_schema_2020_12_tool"]}
     faults = {
@@ -36,7 +38,7 @@ def app(tool: Path, component: Component, lines: list[tuple[str, str]]) -> Itera
     }
     notes = {"name": "more", "include": ["echo", "structured"]}
     running = application(
-        tool,
+        conformance_tool,
         component,
         [suite, faults, notes],
         spec={"gateway": {"maxResponseBytes": 1 << 20}},

@@ -1,18 +1,11 @@
-"""Applications of the conformance tool behind the committed gateway, and what is built or installed for them.
+"""Applications of the conformance tool behind the committed gateway."""
 
-Everything built or installed lies in the user's cache, under a key of its sources, once per change.
-"""
-
-import fcntl
 import hashlib
-import os
-import shutil
-import subprocess
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from builds import built
 from ftl_operator.compose import ComposeSettings, compose
 from ftl_operator.host import HostApp, Limits, Request, Response
 from ftl_operator.host.sandbox import ask_tools
@@ -24,59 +17,11 @@ from ftl_operator.resolve import WASM_LAYER, Descriptor, LocalArtifact, Resolved
 from ftl_operator.wasm import read_binary
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ftl-operator"
-
-
-@contextmanager
-def _once(kind: str, sources: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
-    """A folder for what these sources give, and whether it is still to be filled. One process at a time."""
-    digest = hashlib.sha256()
-    for path in sources:
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    directory = CACHE / "gateway-tests" / f"{kind}-{digest.hexdigest()[:16]}"
-    directory.mkdir(parents=True, exist_ok=True)
-    with (directory / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        done = directory / "done"
-        yield directory, not done.exists()
-        done.touch()
-
-
-def _run(command: Sequence[str], directory: Path, **environment: str) -> None:
-    subprocess.run(command, cwd=directory, env=os.environ | environment, check=True, timeout=1500)
-
-
-def conformance_tool() -> Path:
-    """The component with the suite's tools, built from source."""
-    source = HERE / "conformance_tool"
-    sources = [source / "Cargo.toml", source / "Cargo.lock", *sorted((source / "src").iterdir())]
-    with _once("tool", [*sources, ROOT / "scripts/wasm-cargo"]) as (directory, missing):
-        output = directory / "conformance_tool.wasm"
-        if missing:
-            target = CACHE / "target-gateway-tools"
-            command = [str(ROOT / "scripts/wasm-cargo"), "build", "--release", "--locked", "--quiet"]
-            _run(command, source, CARGO_TARGET_DIR=str(target))
-            shutil.copy(target / "wasm32-wasip2" / "release" / output.name, output)
-        return output
-
-
-def node_directory() -> Path:
-    """A folder with the suite, the TypeScript clients and a Node.js that runs them."""
-    source = HERE / "node"
-    with _once("node", sorted(source.iterdir())) as (directory, missing):
-        if missing:
-            shutil.rmtree(directory / "node_modules", ignore_errors=True)
-            for path in source.iterdir():
-                shutil.copy(path, directory)
-            # The npm package of Node.js installs itself by a script.
-            _run(["npm", "ci", "--silent", "--no-audit", "--no-fund"], directory)
-        return directory
 
 
 def node(script: str, *arguments: str) -> list[str]:
-    """The command that runs a script of `node_directory()` with the Node.js installed there."""
-    directory = node_directory()
+    """The command that runs a script of `gateway/node` with the Node.js installed beside it."""
+    directory = built("mcp-node")
     return [str(directory / "node_modules/node/bin/node"), str(directory / script), *arguments]
 
 

@@ -7,28 +7,30 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from gateway_app import CACHE, HERE, node
+from gateway_app import HERE, node
 
+from builds import built
 from ftl_operator.host import Server
 
-
-def _python(requirement: str, script: str) -> Callable[[str], list[str]]:
-    command = ["uv", "run", "--quiet", "--no-project", "--with", requirement, "python"]
-    return lambda url: [*command, str(HERE / "clients" / script), url]
+pytestmark = pytest.mark.needs("mcp-node", "python-clients", "go-client")
 
 
-def _go(url: str) -> list[str]:
-    return ["go", "-C", str(HERE / "go_client"), "run", "-mod=readonly", ".", url]
+def _python(environment: str, script: str) -> Callable[[str], list[str]]:
+    return lambda url: [
+        str(built("python-clients") / environment / "bin/python"),
+        str(HERE / "clients" / script),
+        url,
+    ]
 
 
 CLIENTS: dict[str, Callable[[str], list[str]]] = {
-    "python-1": _python("mcp==1.30.0", "python_1.py"),
-    "python-2": _python("mcp==2.3.0", "python_2.py"),
-    "fastmcp": _python("fastmcp==4.1.2", "fastmcp_4.py"),
+    "python-1": _python("mcp-1", "python_1.py"),
+    "python-2": _python("mcp-2", "python_2.py"),
+    "fastmcp": _python("fastmcp", "fastmcp_4.py"),
     "typescript-1": lambda url: node("client-1.mjs", url),
     "typescript-2": lambda url: node("client-2.mjs", url),
     "typescript-2-auto": lambda url: node("client-2.mjs", url, "auto"),
-    "go": _go,
+    "go": lambda url: [str(built("go-client") / "client"), url],
 }
 
 
@@ -38,7 +40,7 @@ def test_client(server: Server, client: str, tmp_path: Path) -> None:
     done = subprocess.run(
         CLIENTS[client](server.url + "/mcp/x/suite"),
         cwd=tmp_path,
-        env=environment | {"GOFLAGS": "", "GOCACHE": str(CACHE / "go-build")},
+        env=environment,
         capture_output=True,
         text=True,
         timeout=240,

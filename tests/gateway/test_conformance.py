@@ -13,6 +13,8 @@ from gateway_app import HERE, node
 
 from tests.command import Shell
 
+pytestmark = pytest.mark.needs("mcp-node")
+
 MAIN = "node_modules/@modelcontextprotocol/conformance/dist/index.js"
 _BOTH = {
     "tools-list",
@@ -66,11 +68,13 @@ spec:
     ("path", "prefix"), [("", ', prefix: ""'), ("/x/suite", "")], ids=["app", "component"]
 )
 @pytest.mark.parametrize("revision", sorted(MUST_PASS))
-def test_conformance(shell: Shell, tool: Path, revision: str, tmp_path: Path, path: str, prefix: str) -> None:
+def test_conformance(
+    shell: Shell, conformance_tool: Path, revision: str, tmp_path: Path, path: str, prefix: str
+) -> None:
     baseline = HERE / f"expected-failures-{revision}.yml"
     results = tmp_path / "results"
-    shutil.copy(tool, shell.folder)
-    shell.write("ftlapp.yaml", FTLAPP.replace("TOOL", f"./{tool.name}").replace("PREFIX", prefix))
+    shutil.copy(conformance_tool, shell.folder)
+    shell.write("ftlapp.yaml", FTLAPP.replace("TOOL", f"./{conformance_tool.name}").replace("PREFIX", prefix))
     with shell.up("ftlapp.yaml") as served:
         # The scenario about DNS rebinding wants a server called localhost.
         url = served.url.replace("127.0.0.1", "localhost") + path

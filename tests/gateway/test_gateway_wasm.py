@@ -144,10 +144,12 @@ def test_many_calls_of_one_batch_run_at_once(app: HostApp) -> None:
     assert all(answer["result"]["isError"] for answer in answers)
 
 
-def test_a_dynamic_component_is_asked_once(tool: Path, component: Component, tmp_path: Path) -> None:
+def test_a_dynamic_component_is_asked_once(
+    conformance_tool: Path, component: Component, tmp_path: Path
+) -> None:
     unknown = replace(component, tools=None, dynamic_reason="for the test")
     app = application(
-        tool,
+        conformance_tool,
         unknown,
         [{"name": "late"}],
         state_dir=tmp_path,
@@ -162,12 +164,12 @@ def test_a_dynamic_component_is_asked_once(tool: Path, component: Component, tmp
     app.close()
 
 
-def test_only_the_probe_asks_every_tool(tool: Path, component: Component) -> None:
+def test_only_the_probe_asks_every_tool(conformance_tool: Path, component: Component) -> None:
     missing = replace(
         component, tools=(*(component.tools or ()), replace((component.tools or ())[0], name="gone"))
     )
     app = application(
-        tool,
+        conformance_tool,
         missing,
         [{"name": "suite"}],
         variables={"gateway_probe_token": "word"},
@@ -186,9 +188,15 @@ def test_only_the_probe_asks_every_tool(tool: Path, component: Component) -> Non
     app.close()
 
 
-def test_the_kubelets_probe_asks_every_tool_until_all_have_answered(tool: Path, component: Component) -> None:
+def test_the_kubelets_probe_asks_every_tool_until_all_have_answered(
+    conformance_tool: Path, component: Component
+) -> None:
     app = application(
-        tool, component, [{"name": "suite"}], variables={"gateway_probe_token": "word"}, log=lambda *_: None
+        conformance_tool,
+        component,
+        [{"name": "suite"}],
+        variables={"gateway_probe_token": "word"},
+        log=lambda *_: None,
     )
     once = (("x-ftl-probe", b"word"), ("x-ftl-probe-once", b"true"))
 
@@ -208,7 +216,9 @@ def test_a_policy_is_judged_in_the_sandbox() -> None:
     assert answer == {"decisions": [True, False], "error": None}
 
 
-def test_progress_reaches_the_client_before_the_tool_ends(tool: Path, component: Component) -> None:
+def test_progress_reaches_the_client_before_the_tool_ends(
+    conformance_tool: Path, component: Component
+) -> None:
     """The tool ends only when the client, who has seen its progress, lets it."""
     seen = threading.Event()
 
@@ -224,7 +234,7 @@ def test_progress_reaches_the_client_before_the_tool_ends(tool: Path, component:
         threading.Thread(target=outside.serve_forever, daemon=True).start()
         authority = f"127.0.0.1:{outside.server_port}"
         entry = {"name": "it", "include": ["patient"], "allowedOutboundHosts": [f"http://{authority}"]}
-        app = application(tool, component, [entry])
+        app = application(conformance_tool, component, [entry])
         with (
             serve(app, port=0) as server,
             closing(HTTPConnection("127.0.0.1", server.port, timeout=30)) as client,

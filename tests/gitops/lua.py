@@ -9,10 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from e2e.binaries import build_program
-
-GOPHER_LUA = ("github.com/yuin/gopher-lua@v1.1.2", "./cmd/glua")
-"""The interpreter of Argo CD 3.5."""
+from builds import built
 
 _WRITER = r"""
 local function quoted(text)
@@ -43,9 +40,8 @@ end
 """
 
 
-def interpreters() -> dict[str, str]:
-    """Those that run the programs, by name. The first call on a machine builds gopher-lua's."""
-    return {"lua5.1": "lua5.1", "gopher-lua": str(build_program(*GOPHER_LUA))}
+INTERPRETERS = {"lua5.1": lambda: "lua5.1", "gopher-lua": lambda: str(built("gopher-lua") / "glua")}
+"""The command of each interpreter that runs the programs."""
 
 
 def run(interpreter: str, program: Path, objects: Iterable[Any], folder: Path) -> list[Any]:

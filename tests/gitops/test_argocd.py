@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.gitops.lua import interpreters, run
+from tests.gitops.lua import INTERPRETERS, run
 from tests.gitops.states import GENERATION, app, distinct
 
 ARGOCD = Path(__file__).parents[2] / "gitops" / "argocd"
@@ -16,10 +16,10 @@ PROGRAMS = sorted(ARGOCD.rglob("*.lua"))
 CONFIG = yaml.safe_load((ARGOCD / "argocd-cm.yaml").read_text())["data"]
 
 
-@pytest.fixture(params=["lua5.1", "gopher-lua"])
+@pytest.fixture(params=["lua5.1", pytest.param("gopher-lua", marks=pytest.mark.needs("gopher-lua"))])
 def lua(request, tmp_path):
     """Runs a program of ours on objects."""
-    return lambda program, objects: run(interpreters()[request.param], program, objects, tmp_path)
+    return lambda program, objects: run(INTERPRETERS[request.param](), program, objects, tmp_path)
 
 
 def conditions(item):

@@ -7,6 +7,8 @@ import yaml
 
 from tests.chart.helm import CHART, ROOT, template
 
+pytestmark = pytest.mark.needs("helm")
+
 GITOPS = Path(__file__).parents[2] / "gitops"
 
 

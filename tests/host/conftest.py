@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from build_tools import build
 
+from builds import built_wasm
 from ftl_operator.host import Code, HostApp, Limits, Request, Response
 
 
@@ -48,7 +48,7 @@ def component(name: str, wasm: Path, **entry: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="session")
 def guests() -> Path:
-    return build("guests")
+    return built_wasm("guests")
 
 
 Start = Callable[..., Running]

@@ -1,34 +1,23 @@
 """Core modules, as FTL's Rust toolchain emits them, are asked for their tools and served like components."""
 
 import json
-import os
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from builds import built_wasm
 from ftl_operator.errors import ComponentError, Reason
 from ftl_operator.host import HostApp, Request
 from ftl_operator.host.componentize import componentize, is_core_module
 from ftl_operator.host.sandbox import ask_tools
 from ftl_operator.image import sha256
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture(scope="session")
 def core_module() -> Path:
     """The example tool `text`, built with FTL's Rust SDK for the target that FTL's own command builds for."""
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    cache = root / "ftl-operator" / "target-examples"
-    subprocess.run(
-        [ROOT / "scripts/wasm-cargo", "build", "--release", "--locked", "--quiet", "--package", "text"],
-        cwd=ROOT / "examples/tools/rust",
-        env={**os.environ, "FTL_WASM_TARGET": "wasm32-wasip1", "CARGO_TARGET_DIR": str(cache)},
-        check=True,
-    )
-    return cache / "wasm32-wasip1" / "release" / "text.wasm"
+    return built_wasm("text-core")
 
 
 def test_a_core_module_of_the_sdk_lists_its_tools_once_it_is_a_component(

@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from build_tools import build
 
+from builds import built_wasm
 from ftl_operator.errors import ComponentError, Reason
 from ftl_operator.host import SandboxLimits
 from ftl_operator.host.sandbox import ask_tools, check_policy, run_command
@@ -66,11 +66,12 @@ def test_the_whole_has_a_time_limit_too(guests: Path) -> None:
     assert time.monotonic() - before < 5
 
 
-def test_the_process_has_a_memory_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    tool = build("dates")
+def test_the_process_has_a_memory_limit(
+    python_tool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     with pytest.raises(ComponentError, match="memory limit of its process, 128 MiB"):
-        ask_tools(tool, SandboxLimits(process_memory=128 << 20))
+        ask_tools(python_tool, SandboxLimits(process_memory=128 << 20))
 
 
 @pytest.mark.parametrize("data", [b"", b"\0asm", b"\0asm\1\0\0\0", b"#!/bin/sh\n" * 100])
@@ -123,6 +124,7 @@ def test_a_cache_that_cannot_be_written_costs_time_only(
     assert ask_tools(guests, path="/hello") == b"hello"
 
 
+@pytest.mark.needs("rust-tools", "python-tool", "typescript-tool")
 @pytest.mark.parametrize(
     ("name", "tool"),
     [("dates", b'"weekday"'), ("words", b'"anagram"'), ("text", b'"count"'), ("units", b'"name"')],
@@ -130,7 +132,7 @@ def test_a_cache_that_cannot_be_written_costs_time_only(
 def test_tools_of_the_published_sdks_are_asked_and_compiled_once(
     name: str, tool: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wasm = build(name)
+    wasm = built_wasm(name)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert tool in ask_tools(wasm)
     (cache,) = (tmp_path / "ftl-operator" / "compiled").iterdir()

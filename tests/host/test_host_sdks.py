@@ -4,8 +4,11 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from build_tools import build
 from conftest import Start
+
+from builds import built_wasm
+
+pytestmark = pytest.mark.needs("rust-tools", "python-tool", "typescript-tool")
 
 CALLS = [
     ("dates", "weekday", {"day": "2026-11-24"}, "Tuesday"),
@@ -20,7 +23,7 @@ CALLS = [
 def test_a_tool_lists_and_answers(
     start: Start, name: str, tool: str, arguments: dict[str, object], expected: str
 ) -> None:
-    app = start(wasm={"front": build(name)})
+    app = start(wasm={"front": built_wasm(name)})
     status, listed = app.get("/")
     assert status == 200
     tools = {one["name"]: one for one in json.loads(listed)}
@@ -37,7 +40,7 @@ def test_a_tool_lists_and_answers(
 
 @pytest.mark.parametrize("name", ["dates", "words"])
 def test_tools_with_an_interpreter_inside_serve_many_at_once(start: Start, name: str) -> None:
-    app = start(wasm={"front": build(name)})
+    app = start(wasm={"front": built_wasm(name)})
     app.app.prepare()
     with ThreadPoolExecutor(16) as pool:
         answers = list(pool.map(lambda _: app.get("/"), range(64)))

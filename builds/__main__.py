@@ -1,0 +1,45 @@
+"""`python -m builds [NAME…]`: build what is missing of these targets, or of all."""
+
+import argparse
+import signal
+import sys
+from types import FrameType
+
+from builds.store import BuildError, build_all
+from builds.targets import END_TO_END, STORE, TARGETS
+
+
+def main() -> int:
+    """Return 0, 1 if a build failed, or 128 plus the number of the signal that broke it off."""
+    parser = argparse.ArgumentParser(
+        prog="python -m builds", description="Build what the tests use, into the user's cache."
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="a target; see --list (default: all)")
+    parser.add_argument("--list", action="store_true", help="list the targets and whether they are built")
+    parser.add_argument("--end-to-end", action="store_true", help="what the end-to-end tests use")
+    arguments = parser.parse_args()
+    if unknown := sorted(set(arguments.names) - set(TARGETS)):
+        parser.error(f"no such target: {', '.join(unknown)}; there are {', '.join(TARGETS)}")
+    names = [*arguments.names, *(END_TO_END if arguments.end_to_end else ())] or list(TARGETS)
+    chosen = [target for name, target in TARGETS.items() if name in names]
+    if arguments.list:
+        for target in chosen:
+            state = "built" if STORE.place(target).is_dir() else f"takes {target.takes}"
+            print(f"{target.name:<18} {target.what} ({state})")
+        return 0
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _stop)
+    try:
+        build_all(STORE, chosen)
+    except BuildError as error:
+        print(f"builds: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _stop(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
