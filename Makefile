@@ -3,23 +3,33 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ftl-operator
 UV_VERSION := $(shell sed -n 's/^uv==\([0-9.]*\).*/\1/p' scripts/uv.txt)
-UV := $(shell command -v uv || echo $(CACHE)/uv-$(UV_VERSION)/bin/uv)
+# One uv for everything: yours, or the one that `init` puts into the cache. What runs below finds it by this name.
+UV := $(or $(wildcard $(UV)),$(shell command -v uv || echo $(CACHE)/uv-$(UV_VERSION)/bin/uv))
+export UV
 RUN := $(UV) run --frozen
 GATEWAY_TARGET := CARGO_TARGET_DIR=$(CACHE)/target-native
 
-.PHONY: help init up examples test check unit rust gateway e2e scale bench fuzz generate docs prerequisites clean
+.PHONY: help init up examples test check unit integration rust gateway e2e scale bench fuzz generate docs builds \
+  prerequisites clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
 
 $(UV):
-	python3 -m venv $(CACHE)/uv-$(UV_VERSION) && $(CACHE)/uv-$(UV_VERSION)/bin/pip install --quiet --require-hashes --requirement scripts/uv.txt
+	@echo "Installing uv $(UV_VERSION) into $(CACHE)"
+	@python3 -m venv $(CACHE)/uv-$(UV_VERSION) || \
+	  { echo "make: Python's venv module is needed (Debian: apt-get install python3-venv), or uv on PATH" >&2; exit 69; }
+	@$(CACHE)/uv-$(UV_VERSION)/bin/pip install --quiet --require-hashes \
+	  --requirement scripts/uv.txt
 
 init: | $(UV) ## Create the environment (.venv) from the lock file
 	@$(UV) sync --frozen --quiet
 
-up: init ## Serve the quickstart on http://127.0.0.1:3000/mcp (PORT=N for another port)
-	@$(RUN) ftl-operator up examples/quickstart/ftlapp.yaml $(if $(PORT),--port $(PORT))
+up: | $(UV) ## Serve the quickstart on http://127.0.0.1:3000/mcp (PORT=N for another port)
+	@[ -d .venv ] || echo "Installing the operator's Python packages into .venv, once"
+	@$(UV) sync --frozen --quiet --no-dev --inexact
+	@$(UV) run --no-sync ftl-operator up examples/quickstart/ftlapp.yaml $(if $(PORT),--port $(PORT)) || \
+	  [ $$? -eq 130 ] # Ctrl-C is how it ends
 
 examples: ## Build every example tool from source into examples/tools/dist
 	examples/tools/build
@@ -27,7 +37,8 @@ examples: ## Build every example tool from source into examples/tools/dist
 prerequisites: ## Install what the tests need from the system's packages
 	@scripts/prerequisites
 
-test: prerequisites init check rust unit gateway e2e docs ## Run every test, from a clean checkout
+test: prerequisites init ## Run every test, from a clean checkout, and say what each tier takes (KEEP_GOING=1: also after a failure)
+	@KEEP_GOING=$(KEEP_GOING) $(RUN) python -m scripts.tiers
 
 check: init ## Lint, types, import rules, generated files
 	$(RUN) ruff check
@@ -41,8 +52,17 @@ rust: ## The gateway's crates, natively: format, clippy, tests
 	cd gateway_component && $(GATEWAY_TARGET) cargo clippy --workspace --all-targets --locked -- -D warnings
 	cd gateway_component && $(GATEWAY_TARGET) cargo test --workspace --locked --quiet
 
-unit: init ## The Python tests: pure stages, registry, embedded host, CLI
-	$(RUN) pytest tests
+unit: init ## The Python tests that need nothing built: pure stages, registries, embedded host, command line
+	NOTHING_BUILT=1 $(RUN) pytest tests -m "not integration" -n 2 --dist worksteal
+
+integration: init builds ## The Python tests of what `make builds` builds: other languages' tools, clients, chart
+	$(RUN) pytest tests -m integration
+
+builds: init ## Build what the integration and end-to-end tests use, into the user's cache (make build-NAME for one)
+	@$(RUN) python -m builds
+
+build-%: init
+	@$(RUN) python -m builds $*
 
 gateway: init ## Rebuild gateway.wasm and the prebuilt tools, and compare them with the committed ones
 	gateway_component/build.sh --check
@@ -50,9 +70,11 @@ gateway: init ## Rebuild gateway.wasm and the prebuilt tools, and compare them w
 	examples/tools/build --check
 
 e2e: init ## A real control plane, spin-operator, registry and node on loopback
+	@$(RUN) python -m builds --end-to-end
 	$(RUN) pytest e2e --ignore=e2e/test_scale.py
 
 scale: init ## A thousand FtlApps on that control plane: restart, memory, quiet (ten minutes; QUIET=3600 watches an hour; not part of `make test`)
+	@$(RUN) python -m builds --end-to-end
 	$(if $(QUIET),QUIET=$(QUIET)) $(RUN) pytest e2e/test_scale.py
 
 bench: init ## Measure, as ratios in one run
@@ -65,7 +87,8 @@ generate: init ## Write everything that is generated
 	$(RUN) python scripts/generate.py
 
 docs: init ## Build the documentation, strictly
-	NO_MKDOCS_2_WARNING=1 $(UV) run --frozen --group docs mkdocs build --strict --quiet
+	@NO_MKDOCS_2_WARNING=1 $(UV) run --frozen --group docs mkdocs build --strict --quiet
+	@echo "The documentation is in $(CURDIR)/site/index.html"
 
 clean: ## Remove what was built here (not the user's cache)
 	rm -rf .venv site dist build
