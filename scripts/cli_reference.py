@@ -50,6 +50,9 @@ def _names(option: click.Option, command: click.Command) -> str:
     names = ", ".join(f"`{name}`" for name in option.opts)
     if option.is_flag:
         return names
+    if isinstance(option.type, click.Choice):
+        # Not click's own `[a|b]`: within code in a table some renderers show the escape of its bar.
+        return f"{names} {' or '.join(f'`{choice}`' for choice in option.type.choices)}"
     return f"{names} `{_escaped(option.make_metavar(_context(command)))}`"
 
 

@@ -5,24 +5,30 @@ A fence is run as the HTML comment above it says:
     <!-- docs: file NAME -->        the fence is saved as NAME
     <!-- docs: run -->              the fence runs in bash and must succeed; variables last to the page's end
     <!-- docs: background TEXT -->  the fence runs until the page's end; TEXT must appear in its output
-    <!-- docs: output -->           every line of the fence must appear in the last run's output
+    <!-- docs: output -->           the fence is the last run's output; `…` stands for text that is left out
     <!-- docs: until TEXT -->       the fence runs again and again until TEXT appears in its output
 """
 
+import contextlib
 import os
 import re
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 _FENCE = re.compile(
     r"^(?:<!-- docs: (?P<say>[^\n]*?) -->\n)?```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
 )
-DEADLINE = 240
-"""Seconds that one fence may take."""
+_ADDRESS = re.compile(r"127\.0\.0\.1:(\d+)")
+_UP = re.compile(r"^(ftl-operator up .*)$", re.MULTILINE)
+UP_PORT = "3000"
+"""The port that `ftl-operator up` takes by itself."""
+DEADLINE = 600
+"""Seconds that one fence may take: much more than it needs, for a machine that does much else."""
 
 
 @dataclass(frozen=True)
@@ -33,17 +39,32 @@ class Fence:
     argument: str
     kind: str
     text: str
+    before: str = ""
+    """What the reader sees between the fence before it and this one."""
 
 
 def fences(page: Path) -> Iterator[Fence]:
     """The fences of a page, in order."""
-    for found in _FENCE.finditer(page.read_text()):
+    whole = page.read_text()
+    end = 0
+    for found in _FENCE.finditer(whole):
         directive, _, argument = (found["say"] or "").partition(" ")
-        yield Fence(directive, argument, found["kind"], found["text"])
+        yield Fence(directive, argument, found["kind"], found["text"], whole[end : found.start()])
+        end = found.end()
+
+
+def shows(shown: str, said: str) -> bool:
+    """Whether a page shows what a command said: word for word, but that `…` stands for any text."""
+    pieces = [re.escape(" ".join(piece.split())) for piece in shown.split("…")]
+    pattern = r"\s*.*?\s*".join(pieces)
+    return re.fullmatch(pattern, " ".join(said.split()), re.DOTALL) is not None
 
 
 class Reader:
-    """Follows a page in a folder, with `FTL_REPOSITORY` naming the repository."""
+    """Follows a page in a folder, with `FTL_REPOSITORY` naming the repository.
+
+    The ports that the page names on 127.0.0.1 become free ones: the reader's own programs may have those.
+    """
 
     def __init__(self, folder: Path, state: Path, repository: Path) -> None:
         self._folder = folder
@@ -54,6 +75,7 @@ class Reader:
         self._log = state / "background.log"
         path = f"{repository / '.venv/bin'}:{os.environ['PATH']}"
         self._environment = {**os.environ, "FTL_REPOSITORY": str(repository), "PATH": path}
+        self._ports: dict[str, str] = {}
 
     def follow(self, page: Path) -> None:
         """Do all that the page says. Raises AssertionError with the command that failed."""
@@ -62,13 +84,24 @@ class Reader:
                 self._do(fence)
         finally:
             for process in self._background:
-                os.killpg(process.pid, signal.SIGINT)
-                try:
-                    process.wait(10)
-                except subprocess.TimeoutExpired:
-                    os.killpg(process.pid, signal.SIGKILL)
+                _end(process)
+
+    def _with_free_ports(self, text: str) -> str:
+        def free(found: re.Match[str]) -> str:
+            return f"127.0.0.1:{self._port(found[1])}"
+
+        text = _ADDRESS.sub(free, text)
+        return _UP.sub(lambda found: f"{found[1]} --port {self._port(UP_PORT)}", text)
+
+    def _port(self, named: str) -> str:
+        if named not in self._ports:
+            with socket.create_server(("127.0.0.1", 0)) as server:
+                self._ports[named] = str(server.getsockname()[1])
+        return self._ports[named]
 
     def _do(self, fence: Fence) -> None:
+        text, argument = self._with_free_ports(fence.text), self._with_free_ports(fence.argument)
+        fence = replace(fence, text=text, argument=argument)
         match fence.directive:
             case "file":
                 (self._folder / fence.argument).write_text(fence.text)
@@ -80,9 +113,7 @@ class Reader:
             case "background":
                 self._start(fence)
             case "output":
-                for line in filter(None, map(str.strip, fence.text.splitlines())):
-                    squeezed = re.sub(r"\s+", " ", self._output)
-                    assert re.sub(r"\s+", " ", line) in squeezed, f"{line!r} is not in:\n{self._output}"
+                assert shows(fence.text, self._output), f"{fence.text}\nis not what it said:\n{self._output}"
             case "":
                 assert fence.kind != "sh", f"a command that nothing runs: {fence.text}"
             case _:
@@ -125,3 +156,12 @@ class Reader:
             assert process.poll() is None, f"{fence.text}\nended with {process.returncode}:\n{said}"
             assert time.monotonic() < deadline, f"{fence.argument!r} never appeared:\n{said}"
             time.sleep(0.05)
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """Ctrl-C for a program and what it started. It may have ended by itself, which is then told elsewhere."""
+    for number in (signal.SIGINT, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(30)
