@@ -1,0 +1,248 @@
+"""Hostile tools and clients of the embedded host: SQL, the outbound list, stores, request heads."""
+# ruff: noqa: E501 - a row of a table is one line
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ftl_operator.host.sqlite import Connection, Database, DatabaseError
+from tests.attacks.table import Attack, check_refused, check_twin
+
+SECONDS = 30.0
+"""Time for a statement that ends by itself, on a machine that does much else."""
+
+
+def run(statements: Sequence[str]) -> list[list[Any]]:
+    """The rows of the last statement, all run in one new database."""
+    with contextlib.closing(Database(None)) as database:
+        connection = Connection(database)
+        for statement in statements:
+            answer = connection.execute(statement, [], SECONDS)
+    return [[value for _, value in row["values"]] for row in answer["rows"]]
+
+
+def run_shortly(statement: str) -> str:
+    """The same with a second for the statement, and then another one, which must find the database free."""
+    with contextlib.closing(Database(None)) as database:
+        connection = Connection(database)
+        connection.execute("CREATE TABLE t (a)", [], SECONDS)
+        try:
+            connection.execute(statement, [], 1.0)
+        finally:
+            assert connection.execute("SELECT name FROM sqlite_master", [], SECONDS)["rows"]
+    return "ended"
+
+
+TABLE = ["CREATE TABLE t (a INTEGER PRIMARY KEY AUTOINCREMENT, b TEXT)", "INSERT INTO t (b) VALUES ('x')"]
+ENDLESS = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c{}) SELECT count(*) FROM c"
+HEAVY = "SELECT instr(zeroblob({0}), CAST(zeroblob({0} / 2) || x'01' AS BLOB))"
+DENIED = (
+    r"not authorized|prohibited|authorization denied|unsafe use|user-defined function raised|SQL logic error"
+)
+SQL = [
+    ("an address of native code", ["SELECT fts3_tokenizer('simple')"], ["SELECT json('[1]')"]),
+    (
+        "native code by its address",
+        ["SELECT fts3_tokenizer('evil', x'4141414141414141')"],
+        ["SELECT hex(x'41')"],
+    ),
+    ("the same in another case", ["SELECT FTS3_Tokenizer('simple')"], ["SELECT JSON('[1]')"]),
+    (
+        "the same within a view",
+        ["CREATE VIEW v AS SELECT fts3_tokenizer('simple')", "SELECT * FROM v"],
+        ["CREATE VIEW v AS SELECT json('[1]')", "SELECT * FROM v"],
+    ),
+    (
+        "the same within a trigger",
+        [
+            *TABLE,
+            "CREATE TRIGGER r AFTER INSERT ON t BEGIN SELECT fts3_tokenizer('x'); END",
+            "INSERT INTO t DEFAULT VALUES",
+        ],
+        [
+            *TABLE,
+            "CREATE TRIGGER r AFTER INSERT ON t BEGIN DELETE FROM t WHERE b = 'x'; END",
+            "INSERT INTO t DEFAULT VALUES",
+        ],
+    ),
+    (
+        "the same within a generated column",
+        ["CREATE TABLE g (a, b AS (fts3_tokenizer(a)))", "SELECT b FROM g"],
+        ["CREATE TABLE g (a, b AS (upper(a)))", "SELECT b FROM g"],
+    ),
+    (
+        "the same within an index",
+        [*TABLE, "CREATE INDEX i ON t (fts3_tokenizer(b))"],
+        [*TABLE, "CREATE INDEX i ON t (lower(b))"],
+    ),
+    (
+        "the same within a default",
+        ["CREATE TABLE d (a, b DEFAULT (load_extension('x')))", "INSERT INTO d (a) VALUES (1)"],
+        ["CREATE TABLE d (a, b DEFAULT (abs(-1)))", "INSERT INTO d (a) VALUES (1)"],
+    ),
+    (
+        "the same within a check that comes later",
+        [*TABLE, "ALTER TABLE t ADD COLUMN c CHECK (fts3_tokenizer('x', x'41') IS NULL)", "INSERT INTO t (b) VALUES ('y')"],
+        [*TABLE, "ALTER TABLE t ADD COLUMN c CHECK (json('[1]') IS NOT NULL)", "INSERT INTO t (b) VALUES ('y')"],
+    ),
+    (
+        "a virtual table of fts3",
+        ["CREATE VIRTUAL TABLE t USING fts3(tokenize=evil)"],
+        ["CREATE TABLE t (tokenize)"],
+    ),
+    ("a virtual table of fts5", ["CREATE VIRTUAL TABLE t USING fts5(a)"], ["CREATE TABLE fts5 (a)"]),
+    ("a virtual table of rtree", ["CREATE VIRTUAL TABLE t USING rtree(i, a, b)"], ["CREATE TABLE t (i, a, b)"]),
+    ("an extension", ["SELECT load_extension('libc.so.6')"], ["SELECT length('libc.so.6')"]),
+    ("the pages of the file", ["SELECT count(*) FROM dbstat"], [*TABLE, "SELECT count(*) FROM t"]),
+    (
+        "a table that is a module",
+        ["SELECT * FROM fts3tokenize('simple', 'a')"],
+        ["SELECT value FROM json_each('[1, 2]')"],
+    ),
+    ("statements of others", ["SELECT sql FROM sqlite_stmt"], ["SELECT sql FROM sqlite_master"]),
+    ("SQLite's log", ["SELECT sqlite_log(1, 'x')"], ["SELECT log(2)"]),
+    ("another file", ["ATTACH DATABASE '/tmp/other.db' AS other"], ["SAVEPOINT other"]),
+    ("another file in memory", ["ATTACH ':memory:' AS other"], ["CREATE TEMP TABLE other (a)"]),
+    ("another file named by an expression", ["ATTACH 'a' || 'b' AS other"], ["SELECT 'a' || 'b' AS other"]),
+    ("an unnamed file", ["ATTACH '' AS other"], ["VACUUM"]),
+    ("a copy to any place", ["VACUUM INTO '/tmp/other.db'"], [*TABLE, "VACUUM main;"]),
+    ("the schema written over", ["PRAGMA writable_schema = ON"], ["PRAGMA foreign_keys = ON"]),
+    ("the schema's own table", [*TABLE, "DELETE FROM sqlite_master"], [*TABLE, "DELETE FROM sqlite_sequence"]),
+    ("a schema that is trusted", ["PRAGMA trusted_schema = 1"], ["PRAGMA recursive_triggers = 1"]),
+    ("a journal that loses data", ["PRAGMA journal_mode = OFF"], ["PRAGMA journal_mode = WAL"]),
+    ("files for what is temporary", ["PRAGMA temp_store_directory = '/tmp'"], ["PRAGMA user_version = 7"]),
+    ("more pages than there may be", ["PRAGMA max_page_count = 2000000000"], ["PRAGMA page_count"]),
+    ("the memory of all", ["PRAGMA hard_heap_limit = 1"], ["PRAGMA cache_size = -4000"]),
+    ("memory that is the file", ["PRAGMA mmap_size = 1000000000"], ["PRAGMA page_size"]),
+    ("the path of the file", ["PRAGMA database_list"], ["PRAGMA table_list"]),
+    ("the same pragma as a table", ["SELECT file FROM pragma_database_list"], ["SELECT name FROM pragma_table_info('t')"]),
+    ("an index of statistics by hand", [*TABLE, "ANALYZE", "CREATE TABLE sqlite_stat4 (a)"], [*TABLE, "ANALYZE"]),
+]  # fmt: skip
+LIMITS = [
+    ("a value without end", ["SELECT length(zeroblob(1000000000))"], ["SELECT length(zeroblob(1000000))"]),
+    ("a text without end", ["SELECT hex(zeroblob(10000000))"], ["SELECT hex(zeroblob(1000))"]),
+    (
+        "a text that grows",
+        ["SELECT replace(hex(zeroblob(4000000)), '0', hex(zeroblob(100)))"],
+        ["SELECT length(replace(hex(zeroblob(400)), '0', hex(zeroblob(100))))"],
+    ),
+    (
+        "rows without end",
+        [ENDLESS.format(" LIMIT 1000000").replace("count(*)", "x")],
+        [ENDLESS.format(" LIMIT 1000")],
+    ),
+    (
+        "rows of large values",
+        ["SELECT randomblob(10000000) FROM (VALUES (1), (2), (3), (4), (5))"],
+        ["SELECT length(randomblob(1000000)) FROM (VALUES (1), (2), (3), (4), (5))"],
+    ),
+    ("an expression without end", ["SELECT " + "(" * 5000 + "1" + ")" * 5000], ["SELECT " + "(" * 50 + "1" + ")" * 50]),
+    ("a union without end", [" UNION ALL ".join(["SELECT 1"] * 2000)], [" UNION ALL ".join(["SELECT 1"] * 100)]),
+    (
+        "a pattern without end",
+        ["SELECT 'a' LIKE '" + "%a" * 30000 + "'"],
+        ["SELECT 'a' LIKE '" + "%a" * 100 + "'"],
+    ),
+    (
+        "a trigger that calls itself",
+        [
+            "PRAGMA recursive_triggers = ON",
+            "CREATE TABLE t (a)",
+            "CREATE TRIGGER r AFTER INSERT ON t BEGIN INSERT INTO t VALUES (new.a + 1); END",
+            "INSERT INTO t VALUES (1)",
+        ],
+        [
+            "PRAGMA recursive_triggers = ON",
+            "CREATE TABLE t (a)",
+            "CREATE TRIGGER r AFTER INSERT ON t WHEN new.a < 5 BEGIN INSERT INTO t VALUES (new.a + 1); END",
+            "INSERT INTO t VALUES (1)",
+        ],
+    ),
+    ("two statements", ["SELECT 1; SELECT 2"], ["SELECT 1;"]),
+    (
+        "memory by sorting",
+        [ENDLESS.format(" LIMIT 200").replace("count(*)", "max(b) FROM (SELECT randomblob(8000000) AS b") + " ORDER BY b)"],
+        [ENDLESS.format(" LIMIT 20").replace("count(*)", "max(length(b)) FROM (SELECT randomblob(8000) AS b") + " ORDER BY b)"],
+    ),
+]  # fmt: skip
+TOO_MUCH = r"too (big|many|deep|large|complex)|has more than|stack overflow|one statement|out of memory|time or memory"
+TIMES = [
+    ("a count without end", ENDLESS.format(""), ENDLESS.format(" LIMIT 10")),
+    ("a join without end", f"WITH n AS (SELECT value FROM json_each('[{'1,' * 2000}1]')) SELECT count(*) FROM n, n b, n c, n d",
+     f"WITH n AS (SELECT value FROM json_each('[{'1,' * 20}1]')) SELECT count(*) FROM n, n b"),
+    ("one function that never ends", HEAVY.format(16_000_000), HEAVY.format(1000)),
+    ("rows that are written without end", f"INSERT INTO t {ENDLESS.format('').replace('count(*)', 'x')}", "INSERT INTO t VALUES (1)"),
+    ("an index of what never ends", f"CREATE TABLE u AS {ENDLESS.format('').replace('count(*)', 'x')}", "CREATE TABLE u (a)"),
+]  # fmt: skip
+
+ROWS = [
+    *(Attack(f"C1 SQL: {name}", run, attack, f"{DENIED}|may not be (modified|dropped)|reserved", twin) for name, attack, twin in SQL),
+    *(Attack(f"C1 SQL limit: {name}", run, attack, TOO_MUCH, twin) for name, attack, twin in LIMITS),
+    *(Attack(f"C1 SQL time: {name}", run_shortly, attack, "was stopped after|passed its time|out of memory", twin)
+      for name, attack, twin in TIMES),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_attack_is_refused(row: Attack) -> None:
+    check_refused(row)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_legitimate_twin_passes(row: Attack) -> None:
+    check_twin(row)
+
+
+def test_a_database_that_has_a_virtual_table_already_is_not_opened(tmp_path: Path) -> None:
+    import sqlite3
+
+    from ftl_operator.errors import SpecError
+
+    for name, statement in (
+        ("virtual", "CREATE VIRTUAL TABLE t USING fts5(a)"),
+        ("plain", "CREATE TABLE t (a)"),
+    ):
+        with contextlib.closing(sqlite3.connect(tmp_path / name)) as made:
+            made.execute(statement)
+    with pytest.raises(SpecError, match="virtual table 't'"):
+        Database(tmp_path / "virtual")
+    Database(tmp_path / "plain").close()
+
+
+def test_a_transaction_keeps_others_waiting_and_ends_with_whoever_began_it() -> None:
+    with contextlib.closing(Database(None)) as database:
+        first, second = Connection(database), Connection(database)
+        first.execute("CREATE TABLE t (a)", [], SECONDS)
+        first.execute("BEGIN", [], SECONDS)
+        first.execute("INSERT INTO t VALUES (1)", [], SECONDS)
+        with pytest.raises(DatabaseError, match="busy"):
+            second.execute("SELECT * FROM t", [], 0.2)
+        first.drop()
+        assert second.execute("SELECT * FROM t", [], SECONDS)["rows"] == []
+        second.execute("BEGIN", [], SECONDS)
+        second.execute("INSERT INTO t VALUES (?)", [2], SECONDS)
+        second.execute("COMMIT", [], SECONDS)
+        second.drop()
+        assert first.execute("SELECT a FROM t", [], SECONDS)["rows"] == [{"values": [("integer", 2)]}]
+
+
+def test_values_come_back_as_they_were_given() -> None:
+    values = [None, -(1 << 63), 1.5, "zwei\0ü", b"\x00\xff", ""]
+    with contextlib.closing(Database(None)) as database:
+        row = Connection(database).execute(f"SELECT {', '.join('?' * len(values))}", values, SECONDS)["rows"][
+            0
+        ]
+    assert [value for _, value in row["values"]] == values
+    assert [kind for kind, _ in row["values"]] == ["null", "integer", "real", "text", "blob", "text"]
+
+
+def test_what_was_committed_outlives_a_statement_that_had_to_be_killed() -> None:
+    with contextlib.closing(Database(None)) as database:
+        connection = Connection(database)
+        connection.execute("CREATE TABLE t (a)", [], SECONDS)
+        with pytest.raises(DatabaseError):
+            connection.execute(HEAVY.format(16_000_000), [], 0.5)
+        assert connection.execute("SELECT name FROM sqlite_master", [], SECONDS)["rows"]
