@@ -71,11 +71,11 @@ gateway: init ## Rebuild gateway.wasm and the prebuilt tools, and compare them w
 
 e2e: init ## A real control plane, spin-operator, registry and node on loopback
 	@$(RUN) python -m builds --end-to-end
-	$(RUN) pytest e2e --ignore=e2e/test_scale.py
+	$(RUN) pytest e2e --ignore=e2e/cases/test_scale.py
 
 scale: init ## A thousand FtlApps on that control plane: restart, memory, quiet (ten minutes; QUIET=3600 watches an hour; not part of `make test`)
 	@$(RUN) python -m builds --end-to-end
-	$(if $(QUIET),QUIET=$(QUIET)) $(RUN) pytest e2e/test_scale.py
+	$(if $(QUIET),QUIET=$(QUIET)) $(RUN) pytest e2e/cases/test_scale.py
 
 bench: init ## Measure, as ratios in one run
 	$(RUN) python -m bench

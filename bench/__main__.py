@@ -13,8 +13,8 @@ from bench.hosts import Ask, embedded, spin
 from bench.report import Figure
 from bench.requests import LEGACY, call, direct, listing
 from bench.tokens import ALGORITHMS, Issuer
+from ftl_operator.component.tool import Component
 from ftl_operator.host import Request
-from ftl_operator.inspect import Component
 
 COUNTS = {1: "forecast_07", 10: "forecast_0?", 100: "*"}
 """Numbers of tools, and the pattern that exposes so many of the component's hundred."""

@@ -5,13 +5,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ftl_operator.compose import ComposeSettings, GatewayAuth, compose
-from ftl_operator.host.engine import digest_of
-from ftl_operator.inspect import Component, component_from
-from ftl_operator.model import FtlApp
-from ftl_operator.refs import Digest
-from ftl_operator.resolve import WASM_LAYER, Descriptor, Layer, LocalArtifact, ResolvedApp, ResolvedTool
-from ftl_operator.wasm import read_binary
+from ftl_operator.api.app import FtlApp
+from ftl_operator.api.auth import GatewayAuth
+from ftl_operator.component.binary import read_binary
+from ftl_operator.component.tool import Component, component_from
+from ftl_operator.host.engine.engine import digest_of
+from ftl_operator.oci.descriptor import WASM_LAYER, Descriptor, Layer, LocalArtifact
+from ftl_operator.oci.reference import Digest
+from ftl_operator.pipeline.compose import ComposeSettings, compose
+from ftl_operator.pipeline.resolve import ResolvedApp, ResolvedTool
 
 TOOLS = "tools"
 """The component with the tools; the forwarder knows it under this name."""

@@ -9,8 +9,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from ftl_operator.compose import GatewayAuth
-from ftl_operator.model import Access
+from ftl_operator.api.auth import Access, GatewayAuth
 
 ALGORITHMS = ("RS256", "PS256", "ES256", "ES384", "EdDSA")
 ISSUER = "https://issuer.example"

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from builds.store import BuildError, build_all
 from builds.targets import END_TO_END, STORE, TARGETS
-from e2e import binaries
-from e2e.cluster import Cluster
-from e2e.operator import Operator
-from e2e.process import HarnessError
-from e2e.registry import PASSWORD, USER
+from e2e.cluster import binaries
+from e2e.cluster.control_plane import Cluster
+from e2e.cluster.operator import Operator
+from e2e.cluster.registry import PASSWORD, USER
+from e2e.support.process import HarnessError
 
 
 def main() -> int:

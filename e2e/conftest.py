@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from e2e.artifacts import tool_component
-from e2e.cluster import Cluster
-from e2e.operator import Operator
-from e2e.process import HarnessError
+from e2e.cluster.control_plane import Cluster
+from e2e.cluster.operator import Operator
+from e2e.support.artifacts import tool_component
+from e2e.support.process import HarnessError
 
 _numbers = itertools.count(1)
 

@@ -9,31 +9,34 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from ftl_operator import __version__, apis, logs, metrics
-from ftl_operator.auth import Preflight, gateway_policies
-from ftl_operator.components import Inspector
-from ftl_operator.controller import Controller
+from ftl_operator import __version__
+from ftl_operator.api import kinds
+from ftl_operator.api.app import FtlApp
+from ftl_operator.cluster.cache import Cache
+from ftl_operator.cluster.client import Kube
+from ftl_operator.cluster.leader_election import LeaderElection
+from ftl_operator.component.inspector import Inspector
+from ftl_operator.controller.circuit_breaker import CircuitBreakers
+from ftl_operator.controller.inspection_pool import InspectionPool
+from ftl_operator.controller.observer import Observer
+from ftl_operator.controller.operator import Operator
+from ftl_operator.controller.probe import Probe
+from ftl_operator.controller.pull_secrets import OperatorCredentials
+from ftl_operator.controller.reconciler import Controller
+from ftl_operator.controller.releaser import Dependencies, ReleasePlanner
+from ftl_operator.controller.telemetry import logs, metrics
+from ftl_operator.controller.workqueue import WorkQueue
 from ftl_operator.errors import ClusterError, FtlError, Reason
-from ftl_operator.gates import Gates
-from ftl_operator.host.componentize import componentize
 from ftl_operator.host.limits import SandboxLimits
-from ftl_operator.host.sandbox import ask_tools
-from ftl_operator.image import sha256
-from ftl_operator.inspections import Inspections
-from ftl_operator.issuer_http import IssuerSettings
-from ftl_operator.kube import Kube
-from ftl_operator.lease import Leadership
-from ftl_operator.logins import OwnLogins
-from ftl_operator.model import FtlApp
-from ftl_operator.observe import Observer
-from ftl_operator.operator import Operator
-from ftl_operator.probe import Probe
-from ftl_operator.registry import Registry, RegistrySettings
-from ftl_operator.release import Outside, Releaser
-from ftl_operator.resolve import WASM_LAYER, Descriptor, Layer
+from ftl_operator.host.sandbox.componentize import componentize
+from ftl_operator.host.sandbox.parent import ask_tools
+from ftl_operator.issuer.fetch import IssuerSettings
+from ftl_operator.issuer.preflight import Preflight, gateway_policies
+from ftl_operator.oci.descriptor import WASM_LAYER, Descriptor, Layer
+from ftl_operator.oci.digest import sha256
+from ftl_operator.registry.client import Registry
+from ftl_operator.registry.http import RegistrySettings
 from ftl_operator.settings import Settings
-from ftl_operator.view import View
-from ftl_operator.workqueue import WorkQueue
 
 GATEWAY = Path(__file__).parent / "gateway.wasm"
 
@@ -82,12 +85,12 @@ def build(settings: Settings, kubeconfig: Path | None) -> Operator:
     kube = Kube.connect(kubeconfig, connections=2 * settings.workers + 8)
     leadership = None
     if settings.leader_election:
-        leadership = Leadership(kube, settings.operator_namespace, settings.lease_name, settings.identity)
+        leadership = LeaderElection(kube, settings.operator_namespace, settings.lease_name, settings.identity)
         kube.fence.allowed = leadership.held
-    view, queue = View(), WorkQueue()
-    inspections = Inspections(queue.add)
-    gates = Gates(min(settings.registry_connections, max(1, settings.workers // 2)))
-    releaser = Releaser(settings, view, outside(settings, kube), inspections, gates)
+    view, queue = Cache(), WorkQueue()
+    inspections = InspectionPool(queue.add)
+    gates = CircuitBreakers(min(settings.registry_connections, max(1, settings.workers // 2)))
+    releaser = ReleasePlanner(settings, view, outside(settings, kube), inspections, gates)
     observer = Observer(settings, kube, view, Probe(settings.probe_timeout_seconds))
     controller = Controller(settings, kube, view, queue, releaser, observer)
     return Operator(settings, kube, view, queue, controller, leadership)
@@ -97,7 +100,7 @@ ISSUER_DOCUMENTS = "application/json, application/jwk-set+json"
 """What the API server calls its issuer's metadata and keys; it gives each under its own name only."""
 
 
-def outside(settings: Settings, kube: Kube) -> Outside:
+def outside(settings: Settings, kube: Kube) -> Dependencies:
     """The edges of the pipeline."""
     registry = Registry(
         RegistrySettings(
@@ -126,10 +129,10 @@ def outside(settings: Settings, kube: Kube) -> Outside:
         cluster=lambda path: kube.request("GET", path, accept=ISSUER_DOCUMENTS),
         askers=max(1, settings.workers // 4),
     )
-    return Outside(
+    return Dependencies(
         read=kube.get,
         registry=registry,
-        operator=OwnLogins(settings.docker_config),
+        operator=OperatorCredentials(settings.docker_config),
         inspector=inspector_of(settings, registry),
         fence=kube.fence,
         authorize=lambda app: preflight.authorize(app, config_reader(kube, app)),
@@ -153,7 +156,7 @@ def config_reader(kube: Kube, app: FtlApp) -> Callable[[str, str], str]:
     """Reads keys of ConfigMaps in an app's namespace, for the auth stage."""
 
     def read(name: str, key: str) -> str:
-        found = kube.get(apis.CONFIG_MAP, app.metadata.namespace, name) or {}
+        found = kube.get(kinds.CONFIG_MAP, app.metadata.namespace, name) or {}
         value = (found.get("data") or {}).get(key)
         if value is None:
             raise ClusterError(

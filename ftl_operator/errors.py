@@ -179,3 +179,21 @@ class ClusterError(FtlError):
 
     def __init__(self, message: str, *, reason: Reason = Reason.CLUSTER_UNAVAILABLE, field: str = "") -> None:
         super().__init__(message, reason=reason, field=field)
+
+
+COME_BACK = 1.0
+"""Seconds after which one who found a gate full may come back."""
+
+
+class WaitingError(Exception):
+    """Nothing is wrong: the look at an app goes on later.
+
+    Args:
+        message: What is waited for.
+        seconds: After how long to look again; None if somebody will say when.
+    """
+
+    def __init__(self, message: str, seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.seconds = seconds

@@ -24,10 +24,10 @@ from pydantic import (
     model_validator,
 )
 
+from ftl_operator.api.fields import DNS_LABEL, DNS_NAME
 from ftl_operator.errors import SpecError
 from ftl_operator.hosts import HostError, parse_pattern
-from ftl_operator.model_fields import DNS_LABEL, DNS_NAME
-from ftl_operator.refs import Reference, Repository, parse_repository
+from ftl_operator.oci.reference import Reference, Repository, parse_repository
 
 PREFIX = "FTL_"
 

@@ -4,7 +4,7 @@ import re
 
 import click
 
-from ftl_operator.cli import main
+from ftl_operator.cli.main import main
 
 
 def reference() -> str:

@@ -12,9 +12,10 @@ from typing import Annotated, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from ftl_operator import errors, status
-from ftl_operator.model import FtlAppSpec
-from ftl_operator.model_status import FtlAppStatus
+from ftl_operator import errors
+from ftl_operator.api.app import FtlAppSpec
+from ftl_operator.api.conditions import ConditionType
+from ftl_operator.api.status import FtlAppStatus
 
 EXAMPLE = Path(__file__).resolve().parent.parent / "examples" / "reference.yaml"
 
@@ -51,9 +52,7 @@ def conditions() -> str:
             "generation of the spec that it is about. The message says who must act and names the field."
         ),
         "## Conditions",
-        _table(
-            ("Condition", "What it says"), [(f"`{name}`", text) for name, text in _words(status.Condition)]
-        ),
+        _table(("Condition", "What it says"), [(f"`{name}`", text) for name, text in _words(ConditionType)]),
         "## Reasons",
         _table(("Reason", "What it means"), [(f"`{name}`", text) for name, text in _words(errors.Reason)]),
     ]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from builds import NotBuiltError, built, built_wasm
-from tests.command import Shell
+from tests.support.command import Shell
 
 NEEDS_OF_FIXTURES = {
     "guests": "guests",

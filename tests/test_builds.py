@@ -13,7 +13,7 @@ import pytest
 from builds import NotBuiltError, built, programs
 from builds.store import ROOT, Build, BuildError, Store, Target
 from builds.targets import END_TO_END, TARGETS, WASM
-from tests.command import poll
+from tests.support.command import poll
 
 
 def target(make: Callable[[Build], None], *inputs: Path, versions: str = "") -> Target:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.pages import Reader, fences, shows
+from tests.support.pages import Reader, fences, shows
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"

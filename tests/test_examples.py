@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from builds import built_wasm
-from ftl_operator.model import FtlApp
-from tests.command import QUICKSTART, ROOT, Shell, call_tool, list_tools
-from tests.registries import LiveRegistry, run_registry
+from ftl_operator.api.app import FtlApp
+from tests.support.command import QUICKSTART, ROOT, Shell, call_tool, list_tools
+from tests.support.registries import LiveRegistry, run_registry
 
 EXAMPLES = ROOT / "examples"
 FILES = sorted([*EXAMPLES.glob("*.yaml"), QUICKSTART / "ftlapp.yaml"])

@@ -2,7 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from ftl_operator.errors import SpecError
-from ftl_operator.refs import parse_reference
+from ftl_operator.oci.reference import parse_reference
 from ftl_operator.settings import Settings, Tenancy, host_allowed
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ftl_operator import apis
-from tests.empty_cluster import EmptyCluster
+from ftl_operator.api import kinds
+from tests.support.empty_cluster import EmptyCluster
 
 ROOT = Path(__file__).parent.parent
 IMAGES_UID = 65532
@@ -81,7 +81,7 @@ def test_the_operator_gets_ready_as_a_uid_that_nobody_knows(uid, tmp_path, clust
             operator.stdin.close()
             port = said(operator.stdout, r"probes are at port (\d+)")
             assert said(operator.stdout, r"(\d+) apps seen") == "0"
-            while cluster.watched.get() != apis.FTL_APP.path():
+            while cluster.watched.get() != kinds.FTL_APP.path():
                 """kopf watches other kinds too."""
             for path in ("readyz", "healthz"):
                 with urllib.request.urlopen(f"http://127.0.0.1:{port}/{path}", timeout=60) as answer:

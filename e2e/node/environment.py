@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from e2e.api import Object
+from e2e.cluster.api import Object
 
 
 class ConfigError(Exception):

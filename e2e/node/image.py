@@ -11,7 +11,7 @@ from typing import Any
 import urllib3
 
 from ftl_operator.errors import FtlError
-from ftl_operator.refs import Digest, Reference, parse_reference
+from ftl_operator.oci.reference import Digest, Reference, parse_reference
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 LOCKED_LAYER = "application/vnd.fermyon.spin.application.v1+config"

@@ -6,7 +6,7 @@ import threading
 
 import urllib3
 
-from e2e.api import Api, ApiError, Informer, Object
+from e2e.cluster.api import Api, ApiError, Informer, Object
 from e2e.node.image import Puller
 from e2e.node.pod import Pod
 from e2e.node.settings import NodeSettings

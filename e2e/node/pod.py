@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 import urllib3
 
-from e2e.api import ApiError, Object, kubeconfig
+from e2e.cluster.api import ApiError, Object, kubeconfig
 from e2e.node.environment import ConfigError, environment
 from e2e.node.image import PullError
 from e2e.node.probe import Probe
-from e2e.process import Process
+from e2e.support.process import Process
 
 if TYPE_CHECKING:
     from e2e.node.kubelet import Kubelet

@@ -3,7 +3,7 @@
 import http.client
 import time
 
-from e2e.api import Object
+from e2e.cluster.api import Object
 
 
 class Probe:

@@ -10,7 +10,7 @@ import socket
 import struct
 import threading
 
-from e2e.api import Api, Informer, Object
+from e2e.cluster.api import Api, Informer, Object
 from e2e.node.settings import NodeSettings
 
 Address = tuple[str, int]

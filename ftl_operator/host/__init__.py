@@ -4,10 +4,10 @@ It serves three purposes with one implementation: asking a component for its too
 (`sandbox`), `ftl-operator up` (`app`, `server`), and tests. Nothing else imports wasmtime.
 """
 
-from .app import HostApp
-from .engine import Code
-from .limits import Limits, SandboxLimits
-from .messages import Request, Response
-from .server import Server, serve
+from ftl_operator.host.app import HostApp
+from ftl_operator.host.engine.engine import Code
+from ftl_operator.host.http.messages import Request, Response
+from ftl_operator.host.http.server import Server, serve
+from ftl_operator.host.limits import Limits, SandboxLimits
 
 __all__ = ["Code", "HostApp", "Limits", "Request", "Response", "SandboxLimits", "Server", "serve"]

@@ -7,12 +7,21 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from ftl_operator.refs import Digest
-
-from .component import Component, GuestError
-from .engine import Code, Engine, cache_directory
-from .guest import Guest
-from .http_types import (
+from ftl_operator.host.component import Component, GuestError
+from ftl_operator.host.engine.engine import Code, Engine, cache_directory
+from ftl_operator.host.engine.interface import Err, Ok
+from ftl_operator.host.engine.linker import settle
+from ftl_operator.host.guest import Guest
+from ftl_operator.host.http.client import Client
+from ftl_operator.host.http.messages import Headers, Request, Response
+from ftl_operator.host.limits import Limits
+from ftl_operator.host.spin.allowed_hosts import Target, parse_target
+from ftl_operator.host.spin.locked_app import components_of, routes_of
+from ftl_operator.host.spin.routes import Match, match
+from ftl_operator.host.streams.logs import Log
+from ftl_operator.host.streams.pipe import Pipe, PipeError, Reader
+from ftl_operator.host.streams.workers import Workers
+from ftl_operator.host.wasi.http_types import (
     Fields,
     FutureResponse,
     IncomingRequest,
@@ -21,17 +30,7 @@ from .http_types import (
     RequestOptions,
     method_of,
 )
-from .interface import Err, Ok
-from .limits import Limits
-from .linker import settle
-from .locked import components_of, routes_of
-from .logs import Log
-from .messages import Headers, Request, Response
-from .outbound import Target, parse_target
-from .outbound_http import Client
-from .pipe import Pipe, PipeError, Reader
-from .routes import Match, match
-from .workers import Workers
+from ftl_operator.oci.reference import Digest
 
 _PATIENCE = 1.0
 """Seconds that a request waits for one of the places of `Limits.concurrency`."""

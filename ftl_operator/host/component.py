@@ -14,23 +14,31 @@ from wasmtime import _ffi as ffi
 from wasmtime import component as wc
 
 from ftl_operator.errors import ComponentError
-from ftl_operator.refs import Digest
-
-from . import capi, denied, spin, sqlite, wasi_filesystem, wasi_http  # noqa: F401 - they declare functions
-from .engine import Code, Engine, ticks
-from .files import Directory
-from .guest import Guest, Outcome, TimeLimitError
-from .http_types import IncomingRequest, ResponseOutparam, Send
-from .interface import Trap
-from .limits import Limits
-from .linker import GUESTS, link
-from .logs import Log
-from .outbound import AllowedHosts
-from .sqlite import Database
-from .stores import Store
-from .values import Lower, codec
-from .variables import ComponentVariables
-from .wasi_misc import Exit
+from ftl_operator.host.engine import capi  # noqa: F401 - they declare functions
+from ftl_operator.host.engine.engine import Code, Engine, ticks
+from ftl_operator.host.engine.interface import Trap
+from ftl_operator.host.engine.linker import GUESTS, link
+from ftl_operator.host.engine.values import Lower, codec
+from ftl_operator.host.guest import Guest, Outcome, TimeLimitError
+from ftl_operator.host.limits import Limits
+from ftl_operator.host.spin import (
+    key_value,  # noqa: F401 - they declare functions
+    sqlite,  # noqa: F401 - they declare functions
+)
+from ftl_operator.host.spin.allowed_hosts import AllowedHosts
+from ftl_operator.host.spin.sqlite import Database
+from ftl_operator.host.spin.store import Store
+from ftl_operator.host.spin.variables import ComponentVariables
+from ftl_operator.host.streams.logs import Log
+from ftl_operator.host.wasi import (
+    filesystem,  # noqa: F401 - they declare functions
+    http,  # noqa: F401 - they declare functions
+    sockets,  # noqa: F401 - they declare functions
+)
+from ftl_operator.host.wasi.cli import Exit
+from ftl_operator.host.wasi.files import Directory
+from ftl_operator.host.wasi.http_types import IncomingRequest, ResponseOutparam, Send
+from ftl_operator.oci.reference import Digest
 
 HANDLER = "wasi:http/incoming-handler"
 

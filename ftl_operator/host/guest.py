@@ -7,13 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .interface import Trap
-from .logs import LineWriter
-from .waker import Waker
+from ftl_operator.host.engine.interface import Trap
+from ftl_operator.host.streams.logs import LineWriter
+from ftl_operator.host.streams.waker import Waker
 
 if TYPE_CHECKING:
-    from .component import Component
-    from .pipe import Pipe
+    from ftl_operator.host.component import Component
+    from ftl_operator.host.streams.pipe import Pipe
 
 MAX_RESOURCES = 25_000
 """Handles that one instance may hold; they are the host's memory, not the guest's."""

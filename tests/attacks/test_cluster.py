@@ -2,15 +2,15 @@
 
 import pytest
 
-from ftl_operator.manifests import manifests
-from ftl_operator.manifests_network import interceptor_hosts
-from ftl_operator.manifests_spinapp import Release
-from ftl_operator.model import FtlApp
-from ftl_operator.ownership import Owner
-from ftl_operator.refs import parse_reference
+from ftl_operator.api.app import FtlApp
+from ftl_operator.api.names import Owner
+from ftl_operator.manifests.all import manifests
+from ftl_operator.manifests.network import interceptor_hosts
+from ftl_operator.manifests.spinapp import Release
+from ftl_operator.oci.reference import parse_reference
 from ftl_operator.settings import Settings
 from tests.attacks.table import Attack, check_refused, check_twin
-from tests.specs import ftlapp
+from tests.support.specs import ftlapp
 
 RELEASE = Release(parse_reference(f"registry.acme.dev/ftl/agents/case@sha256:{'0' * 64}"))
 SETTINGS = Settings(

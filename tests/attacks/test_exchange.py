@@ -12,7 +12,7 @@ import pytest
 from ftl_operator.exchange import Deadline, ExchangeSettings, HttpClient, Request
 from ftl_operator.hosts import parse_url
 from tests.attacks.table import Attack, check_refused, check_twin
-from tests.raw_server import PAUSE, Script, deaf, read_head, run_raw_server, saying
+from tests.support.raw_server import PAUSE, Script, deaf, read_head, run_raw_server, saying
 
 LIMIT = 100_000
 OK = b"HTTP/1.1 200 OK\r\n"

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ftl_operator.host.sqlite import Connection, Database, DatabaseError
+from ftl_operator.host.spin.sqlite import Connection, Database, DatabaseError
 from tests.attacks.table import Attack, check_refused, check_twin
 
 SECONDS = 30.0

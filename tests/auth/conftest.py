@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from ftl_operator.issuer_http import IssuerSettings
+from ftl_operator.issuer.fetch import IssuerSettings
 from tests.auth.live_issuer import HOST, LiveIssuer, jwk, live_issuer, look_up
 
 

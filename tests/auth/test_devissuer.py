@@ -8,12 +8,12 @@ from pathlib import Path
 import jwt
 import pytest
 
-from ftl_operator.devissuer import DevIssuer, grant_for
+from ftl_operator.api.app import FtlApp
+from ftl_operator.cli.dev_issuer import DevIssuer, grant_for
 from ftl_operator.errors import SpecError
-from ftl_operator.issuer import find_issuer
-from ftl_operator.issuer_http import IssuerSettings
-from ftl_operator.model import FtlApp
-from tests.specs import ftlapp
+from ftl_operator.issuer.fetch import IssuerSettings
+from ftl_operator.issuer.metadata import find_issuer
+from tests.support.specs import ftlapp
 
 AUDIENCE = "https://tools.acme.dev/mcp"
 

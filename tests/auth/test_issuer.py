@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from ftl_operator.errors import IssuerError, Reason, SpecError
-from ftl_operator.issuer import check_public_key, find_cluster_issuer, find_issuer, key_algorithms
-from ftl_operator.issuer_http import MAX_DOCUMENT_BYTES, IssuerSettings, get_json
+from ftl_operator.issuer.fetch import MAX_DOCUMENT_BYTES, IssuerSettings, get_json
+from ftl_operator.issuer.metadata import check_public_key, find_cluster_issuer, find_issuer, key_algorithms
 from tests.auth.live_issuer import HOST, KEYS, WEAK_RSA, Answer, LiveIssuer, jwk, live_issuer, look_up
 
 RS256 = ("RS256",)

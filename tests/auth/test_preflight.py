@@ -11,14 +11,13 @@ from typing import Any
 import pytest
 
 import ftl_operator
-from ftl_operator.auth import FAILURE_SECONDS, ISSUER_SECONDS, Preflight, gateway_policies
-from ftl_operator.errors import FtlError, IssuerError, Reason, SpecError
-from ftl_operator.gates import WaitingError
-from ftl_operator.issuer_http import IssuerSettings
-from ftl_operator.model import Access, FtlApp
-from ftl_operator.model_auth import AuthSpec
+from ftl_operator.api.app import FtlApp
+from ftl_operator.api.auth import Access, AuthSpec
+from ftl_operator.errors import FtlError, IssuerError, Reason, SpecError, WaitingError
+from ftl_operator.issuer.fetch import IssuerSettings
+from ftl_operator.issuer.preflight import FAILURE_SECONDS, ISSUER_SECONDS, Preflight, gateway_policies
 from tests.auth.live_issuer import HOST, Answer, LiveIssuer, jwk
-from tests.specs import ftlapp
+from tests.support.specs import ftlapp
 
 GATEWAY = Path(ftl_operator.__file__).parent / "gateway.wasm"
 AUDIENCE = "https://tools.acme.dev/mcp"

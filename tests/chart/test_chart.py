@@ -6,7 +6,7 @@ import subprocess
 import pytest
 import yaml
 
-from ftl_operator.permissions import PERMISSIONS
+from ftl_operator.cluster.rbac import PERMISSIONS
 from ftl_operator.settings import PREFIX, RouteHosts, Settings, Tenancy
 from tests.chart.helm import ALL_VALUES, CHART, ROOT, helm, template, the, values
 

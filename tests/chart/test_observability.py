@@ -7,8 +7,8 @@ import promql_parser
 import pytest
 import yaml
 
+from ftl_operator.api.conditions import ConditionType
 from ftl_operator.errors import Reason
-from ftl_operator.status import Condition
 from scripts.observability import families
 from tests.chart.helm import CHART, ROOT, the, values
 
@@ -72,7 +72,7 @@ def test_a_query_asks_for_metrics_and_labels_that_exist(name, query):
 @pytest.mark.parametrize(("name", "query"), QUERIES, ids=[name for name, _ in QUERIES])
 def test_a_query_compares_labels_with_values_that_occur(name, query):
     occurring = {
-        "condition": {item.value for item in Condition},
+        "condition": {item.value for item in ConditionType},
         "status": {"True", "False", "Unknown"},
         "reason": {item.value for item in Reason},
         "outcome": {item.value for item in Reason},

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
+from ftl_operator.api.conditions import ConditionType
 from ftl_operator.errors import Reason
-from ftl_operator.status import Condition
 from tests.chart.helm import ROOT
 
 PAGE = (ROOT / "docs" / "how-to" / "troubleshooting.md").read_text()
@@ -20,6 +20,6 @@ def test_there_is_no_entry_for_what_is_no_reason():
     assert set(re.findall(r"^### (\w+)$", PAGE, re.MULTILINE)) <= {reason.value for reason in Reason}
 
 
-@pytest.mark.parametrize("condition", list(Condition), ids=str)
+@pytest.mark.parametrize("condition", list(ConditionType), ids=str)
 def test_a_condition_is_named(condition):
     assert f"`{condition}`" in PAGE

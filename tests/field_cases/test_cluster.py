@@ -6,17 +6,17 @@ import urllib.request
 import pytest
 from prometheus_client import CollectorRegistry
 
-from ftl_operator import apis
-from ftl_operator.health import HealthServer
-from ftl_operator.manifests import manifests
-from ftl_operator.manifests_spinapp import Release
-from ftl_operator.model import FtlApp
-from ftl_operator.refs import parse_reference
+from ftl_operator.api import kinds
+from ftl_operator.api.app import FtlApp
+from ftl_operator.controller.telemetry.health import HealthServer
+from ftl_operator.manifests.all import manifests
+from ftl_operator.manifests.spinapp import Release
+from ftl_operator.oci.reference import parse_reference
 from ftl_operator.settings import Settings
-from tests.specs import ftlapp
+from tests.support.specs import ftlapp
 
 RELEASE = Release(parse_reference(f"registry.acme.dev/ftl/agents/case@sha256:{'0' * 64}"))
-WITHOUT_CILIUM = apis.EVERY_API - {apis.CILIUM_NETWORK_POLICY}
+WITHOUT_CILIUM = kinds.EVERY_API - {kinds.CILIUM_NETWORK_POLICY}
 ROUTE = {"gatewayRef": {"name": "public"}, "host": "tools.acme.dev"}
 PUBLIC = {"access": "public", "auth": None}
 KEDA_HTTP = {"autoscaling": {"scaler": "keda-http", "minReplicas": 0, "maxReplicas": 3}}
@@ -145,7 +145,7 @@ def test_9_pods_may_ask_dns_at_both_ports():
 
 
 def test_9_with_cilium_too():
-    rule = made({}, "CiliumNetworkPolicy", apis.EVERY_API)["spec"]["egress"][0]
+    rule = made({}, "CiliumNetworkPolicy", kinds.EVERY_API)["spec"]["egress"][0]
     assert [port["port"] for port in rule["toPorts"][0]["ports"]] == ["53", "5353"]
     namespaces = {peer["matchLabels"]["k8s:io.kubernetes.pod.namespace"] for peer in rule["toEndpoints"]}
     assert namespaces == {"kube-system", "openshift-dns"}

@@ -5,8 +5,8 @@ import pytest
 from gateway_app import application, inspected
 
 from builds import built_wasm
+from ftl_operator.component.tool import Component
 from ftl_operator.host import HostApp, Server, serve
-from ftl_operator.inspect import Component
 
 
 @pytest.fixture(scope="session")

@@ -6,15 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from builds import built
-from ftl_operator.compose import ComposeSettings, compose
+from ftl_operator.api.app import FtlApp
+from ftl_operator.cli.workspace import own_gateway
+from ftl_operator.component.binary import read_binary
+from ftl_operator.component.tool import Component, component_from
 from ftl_operator.host import HostApp, Limits, Request, Response
-from ftl_operator.host.sandbox import ask_tools
-from ftl_operator.inspect import Component, component_from
-from ftl_operator.local import own_gateway
-from ftl_operator.model import FtlApp
-from ftl_operator.refs import Digest
-from ftl_operator.resolve import WASM_LAYER, Descriptor, LocalArtifact, ResolvedApp, ResolvedTool
-from ftl_operator.wasm import read_binary
+from ftl_operator.host.sandbox.parent import ask_tools
+from ftl_operator.oci.descriptor import WASM_LAYER, Descriptor, LocalArtifact
+from ftl_operator.oci.reference import Digest
+from ftl_operator.pipeline.compose import ComposeSettings, compose
+from ftl_operator.pipeline.resolve import ResolvedApp, ResolvedTool
 
 HERE = Path(__file__).parent
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from gateway_app import HERE, node
 
-from tests.command import Shell
+from tests.support.command import Shell
 
 pytestmark = pytest.mark.needs("mcp-node")
 

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from gateway_app import application, post
 
+from ftl_operator.cli.workspace import GATEWAY_WASM
+from ftl_operator.component.binary import Kind, read_binary
+from ftl_operator.component.tool import Component
 from ftl_operator.host import HostApp, Request, serve
-from ftl_operator.host.sandbox import check_policy
-from ftl_operator.inspect import Component
-from ftl_operator.local import GATEWAY_WASM
-from ftl_operator.wasm import Kind, read_binary
+from ftl_operator.host.sandbox.parent import check_policy
 
 MAX_SIZE = 2_500_000
 ALLOWED_IMPORTS = ("wasi:", "fermyon:spin/variables@2.0.0", "fermyon:spin/key-value@2.0.0")

@@ -5,6 +5,10 @@ from datetime import UTC, datetime
 from itertools import product
 from typing import Any
 
+from ftl_operator.api.conditions import PIPELINE, false, true, unknown
+from ftl_operator.cluster.deployment import Rollout
+from ftl_operator.controller.status.conditions import next_status
+from ftl_operator.controller.status.inputs import Observed, Outcome
 from ftl_operator.errors import (
     ClusterError,
     ComponentError,
@@ -14,9 +18,6 @@ from ftl_operator.errors import (
     RegistryError,
     SpecError,
 )
-from ftl_operator.rollout import Rollout
-from ftl_operator.status import PIPELINE, Observed, Outcome, false, true, unknown
-from ftl_operator.verdict import status_after
 
 NOW = datetime(2026, 7, 28, tzinfo=UTC)
 GENERATION = 3
@@ -71,13 +72,13 @@ STAGES = {
 }
 BEFORE: dict[str, dict[str, Any]] = {
     "new": {},
-    "ready": status_after(
+    "ready": next_status(
         {},
         Outcome(generation=GENERATION, stages=STAGES["all"], facts={"image": IMAGE}),
         Observed(rollout=ROLLOUTS["complete"], probe=PROBES["answers"]),
         NOW,
     ),
-    "of the spec before": status_after(
+    "of the spec before": next_status(
         {},
         Outcome(generation=GENERATION - 1, stages=STAGES["all"], facts={"image": IMAGE}),
         Observed(rollout=ROLLOUTS["complete"], probe=PROBES["answers"]),
@@ -115,7 +116,7 @@ def objects() -> Iterator[dict[str, Any]]:
         observed = Observed(
             rollout=seen, probe=probe, rolled_back=rolled_back, is_current=is_current, cause="pod x: crashed"
         )
-        yield app(status_after(old, outcome, observed, NOW), suspend=suspended)
+        yield app(next_status(old, outcome, observed, NOW), suspend=suspended)
 
 
 def app(status: dict[str, Any] | None, *, suspend: bool, generation: int = GENERATION) -> dict[str, Any]:

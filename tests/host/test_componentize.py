@@ -9,9 +9,9 @@ import pytest
 from builds import built_wasm
 from ftl_operator.errors import ComponentError, Reason
 from ftl_operator.host import HostApp, Request
-from ftl_operator.host.componentize import componentize, is_core_module
-from ftl_operator.host.sandbox import ask_tools
-from ftl_operator.image import sha256
+from ftl_operator.host.sandbox.componentize import componentize, is_core_module
+from ftl_operator.host.sandbox.parent import ask_tools
+from ftl_operator.oci.digest import sha256
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ import pytest
 from conftest import Start
 
 from ftl_operator.host import Limits
-from ftl_operator.host.pipe import PipeError
+from ftl_operator.host.streams.pipe import PipeError
 
 
 @pytest.mark.parametrize(

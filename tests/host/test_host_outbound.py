@@ -18,8 +18,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftl_operator.errors import SpecError
-from ftl_operator.host.outbound import AllowedHosts, HostRuleError, parse_rule, parse_target
-from ftl_operator.host.outbound_http import Client
+from ftl_operator.host.http.client import Client
+from ftl_operator.host.spin.allowed_hosts import AllowedHosts, HostRuleError, parse_rule, parse_target
 
 # rule, URL, whether Spin's rules allow it
 TABLE = [

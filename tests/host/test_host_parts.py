@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftl_operator.host.logs import MAX_LINE, LineWriter
-from ftl_operator.host.routes import match, parse_route
-from ftl_operator.host.stores import Store
-from ftl_operator.host.variables import ComponentVariables, VariableError, expand
+from ftl_operator.host.spin.routes import match, parse_route
+from ftl_operator.host.spin.store import Store
+from ftl_operator.host.spin.variables import ComponentVariables, VariableError, expand
+from ftl_operator.host.streams.logs import MAX_LINE, LineWriter
 
 ROUTES = [
     ("all", "/..."),

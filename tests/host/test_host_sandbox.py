@@ -13,7 +13,7 @@ import pytest
 from builds import built_wasm
 from ftl_operator.errors import ComponentError, Reason
 from ftl_operator.host import SandboxLimits
-from ftl_operator.host.sandbox import ask_tools, check_policy, run_command
+from ftl_operator.host.sandbox.parent import ask_tools, check_policy, run_command
 
 QUICK = SandboxLimits(time=30, call_time=1, memory=64 << 20, output=1 << 20)
 PATIENT = replace(QUICK, call_time=20)

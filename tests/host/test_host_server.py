@@ -11,7 +11,7 @@ import pytest
 from conftest import Running, Start
 
 from ftl_operator.host import Server, serve
-from ftl_operator.host.http1 import BadRequestError, read_body, read_head
+from ftl_operator.host.http.parser import BadRequestError, read_body, read_head
 
 
 @pytest.fixture
@@ -116,7 +116,7 @@ def test_hundreds_of_connections_at_once(server: Server) -> None:
 def test_more_connections_than_there_may_be_are_told_to_come_back(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ftl_operator.host.server.MAX_CONNECTIONS", 2)
+    monkeypatch.setattr("ftl_operator.host.http.server.MAX_CONNECTIONS", 2)
     request = b"GET /hello HTTP/1.1\r\nhost: x\r\n\r\n"
     with connect(server) as one, connect(server) as other:
         for sock in (one, other):

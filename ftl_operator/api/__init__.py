@@ -1,0 +1,1 @@
+"""The FtlApp API: its model, its custom resource definition, the kinds, names and conditions it uses."""

@@ -1,0 +1,280 @@
+"""The FtlApp: what a person writes, complete, and the only place where defaults are.
+
+The custom resource definition, the JSON Schema for editors and the reference page are generated from these
+classes and their docstrings (`crd.py`, `scripts/generate.py`). Rules that the API server can check too are
+repeated there in CEL; a test holds the two together.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.alias_generators import to_camel
+from pydantic_core import ErrorDetails
+
+from ftl_operator.api.auth import Access, AuthSpec
+from ftl_operator.api.fields import HOST_PORT, IN_WORDS, ORIGIN, Keyed, LongText, ObjectReference, Part, Text
+from ftl_operator.api.network import NetworkSpec, RouteSpec, TelemetrySpec
+from ftl_operator.api.runtime import RuntimeSpec
+from ftl_operator.api.tools import (
+    GATEWAY,
+    MAX_TOOL_NAME,
+    EnvironmentVariable,
+    Image,
+    Rename,
+    Timeout,
+    ToolScopes,
+    ToolSpec,
+    Variable,
+)
+from ftl_operator.errors import Reason, SpecError
+from ftl_operator.oci.reference import MAX_REFERENCE_LENGTH
+
+__all__ = [
+    "API_VERSION",
+    "GATEWAY",
+    "MAX_TOOL_NAME",
+    "Access",
+    "AuthSpec",
+    "EnvironmentVariable",
+    "FtlApp",
+    "FtlAppSpec",
+    "GatewaySpec",
+    "Metadata",
+    "NetworkSpec",
+    "ObjectReference",
+    "PublishSpec",
+    "Rename",
+    "RouteSpec",
+    "RuntimeSpec",
+    "TelemetrySpec",
+    "ToolScopes",
+    "ToolSpec",
+    "UpdatePolicy",
+    "Variable",
+]
+
+GROUP = "ftl.tools"
+VERSION = "v1alpha1"
+KIND = "FtlApp"
+API_VERSION = f"{GROUP}/{VERSION}"
+MAX_APP_NAME = 52
+"""Longer names would leave no room for what is appended to them in the names of owned objects and pods."""
+
+
+class Icon(Part):
+    """An icon that clients may show."""
+
+    src: Annotated[str, Field(min_length=1, max_length=2048, pattern=r"^(https|data):\S+$")]
+    """Its URL, `https:` or `data:`."""
+    mime_type: Annotated[str | None, Field(max_length=64)] = None
+    """Its media type, for example `image/png`."""
+    sizes: Annotated[
+        tuple[Annotated[str, Field(max_length=16, pattern=r"^([0-9]+x[0-9]+|any)$")], ...],
+        Field(max_length=8),
+    ] = ()
+    """Its sizes, for example `48x48`, or `any`."""
+    theme: Annotated[str | None, Field(max_length=5, pattern="^(light|dark)$")] = None
+    """The theme it is made for: `light` or `dark`."""
+
+
+class GatewaySpec(Part):
+    """How the gateway presents the app and guards its tools."""
+
+    validate_arguments: bool = True
+    """Whether arguments are checked against a tool's schema before the tool is called."""
+    title: Annotated[str | None, Field(max_length=128)] = None
+    """The server's name for people; default: its `metadata.name`."""
+    version: Annotated[str, Field(min_length=1, max_length=64)] = "0.1.0"
+    """The version that clients see."""
+    instructions: LongText | None = None
+    """How a model should use the tools."""
+    icons: Annotated[tuple[Icon, ...], Field(max_length=8)] = ()
+    """Icons of the server."""
+    allowed_origins: Annotated[
+        tuple[Annotated[str, Field(max_length=256, pattern=ORIGIN)], ...], Field(max_length=32)
+    ] = ()
+    """Web pages whose scripts may call, as `https://host[:port]`, besides those of this machine."""
+    allowed_hosts: Annotated[
+        tuple[Annotated[str, Field(max_length=260, pattern=HOST_PORT)], ...], Field(max_length=32)
+    ] = ()
+    """Values of the `Host` header that are accepted, besides the route's host and the name of the app's
+    Service, `NAME.NAMESPACE.svc`. Empty means every one."""
+    max_response_bytes: Annotated[int, Field(ge=1024, le=104857600)] = 10485760
+    """The largest answer of a tool that is passed on, in bytes."""
+    list_ttl_seconds: Annotated[int, Field(ge=0, le=86400)] = 300
+    """How long clients may keep the list of tools, in seconds."""
+    timeout_seconds: Timeout = 30
+    """How long a call may take unless its tool says otherwise, in seconds."""
+    image: Image | None = None
+    """Another gateway than the operator's own: an OCI reference to its component."""
+
+
+class PublishSpec(Part):
+    """Where the composed application is pushed."""
+
+    repository: Annotated[str | None, Field(min_length=1, max_length=MAX_REFERENCE_LENGTH)] = None
+    """The repository, for example `ghcr.io/acme/assistant-tools`. Default: the operator's repository, then
+    the namespace and the name."""
+    secret_ref: ObjectReference | None = None
+    """A Secret of type `kubernetes.io/dockerconfigjson` with the credentials to push."""
+
+
+class UpdatePolicy(StrEnum):
+    """When a tag is looked up again."""
+
+    FOLLOW = "follow"
+    """At every reconcile: a tag that moves is rolled out."""
+    HOLD = "hold"
+    """When the spec changes or a reconcile is asked for: a tag that moves changes nothing by itself."""
+
+
+class FtlAppSpec(Part):
+    """What is wanted."""
+
+    description: Text = ""
+    """What the app is for. Clients see it."""
+    suspend: bool = False
+    """Whether to stop reconciling and run no pods."""
+    tools: Annotated[tuple[ToolSpec, ...], Field(min_length=1, max_length=64), Keyed()]
+    """The components with the tools."""
+    access: Access
+    """Who may call the tools."""
+    auth: AuthSpec | None = None
+    """How tokens are checked and whom they let in. Required unless `access` is `public`."""
+    gateway: GatewaySpec = GatewaySpec()
+    """How the gateway presents the app and guards its tools."""
+    publish: PublishSpec = PublishSpec()
+    """Where the composed application is pushed."""
+    image_pull_secrets: Annotated[tuple[ObjectReference, ...], Field(max_length=16), Keyed()] = ()
+    """Secrets with the credentials to pull the tools, and for the nodes to pull the composed application."""
+    runtime: RuntimeSpec = RuntimeSpec()
+    """How the app's pods run."""
+    network: NetworkSpec = NetworkSpec()
+    """Who may connect to the pods, and where they may connect to."""
+    route: RouteSpec | None = None
+    """The address at which clients reach the app."""
+    telemetry: TelemetrySpec = TelemetrySpec()
+    """What the app tells about itself."""
+    update_policy: UpdatePolicy = UpdatePolicy.FOLLOW
+    """When tags are looked up again."""
+    interval_seconds: Annotated[int | None, Field(ge=30, le=86400)] = None
+    """Seconds between two reconciles without any change; default: the operator's setting."""
+
+    def call_seconds(self, tool: ToolSpec) -> int:
+        """How long a call of one of an entry's tools may take."""
+        return self.gateway.timeout_seconds if tool.timeout_seconds is None else tool.timeout_seconds
+
+    @property
+    def longest_call_seconds(self) -> int:
+        """How long a call of any tool may take."""
+        return max(map(self.call_seconds, self.tools))
+
+    @model_validator(mode="after")
+    def _someone_may_call(self) -> Self:
+        if self.access is Access.PUBLIC:
+            if self.auth is not None:
+                raise ValueError("access: public checks no token; remove auth, or choose another access")
+            if any(tool.scopes for tool in self.tools):
+                raise ValueError("access: public checks no token, so tools cannot ask for scopes")
+        elif self.auth is None:
+            raise _NoUsableRuleError("access other than public needs auth")
+        elif self.access is Access.PRIVATE and not self.auth.allowed_subjects and self.auth.policy is None:
+            raise _NoUsableRuleError("access: private needs auth.allowedSubjects: nobody could call")
+        elif self.access is Access.ORG and self.auth.organization is None:
+            raise _NoUsableRuleError("access: org needs auth.organization: nobody could call")
+        elif self.access is Access.CUSTOM and self.auth.policy is None:
+            raise _NoUsableRuleError("access: custom needs auth.policy: nobody could call")
+        return self
+
+
+_APP_NAME = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
+
+
+class Metadata(BaseModel):
+    """The part of an object's metadata that the operator looks at."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="ignore", alias_generator=to_camel, hide_input_in_errors=True
+    )
+
+    name: Annotated[str, Field(max_length=MAX_APP_NAME, pattern=_APP_NAME)]
+    namespace: str = "default"
+    uid: str = ""
+    generation: int = 0
+    labels: dict[str, str] = {}
+    annotations: Annotated[dict[str, str], Field(repr=False)] = {}
+
+
+class FtlApp(BaseModel):
+    """An FtlApp as it was read. It has no status: what was observed must not change what is composed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    metadata: Metadata
+    spec: FtlAppSpec
+
+    @classmethod
+    def parse(cls, document: Mapping[str, Any]) -> Self:
+        """Check an FtlApp as the API server or a YAML file has it.
+
+        Args:
+            document: The object. Its `status` is not looked at.
+
+        Raises:
+            SpecError: Something is not usable; carries the first bad path, names up to five.
+        """
+        if not isinstance(document, Mapping):
+            raise SpecError("this is not an object; an FtlApp has apiVersion, kind, metadata and spec")
+        if document.get("apiVersion") != API_VERSION or document.get("kind") != KIND:
+            raise SpecError(f"this is not an FtlApp: write apiVersion: {API_VERSION} and kind: {KIND}")
+        known = {key: value for key, value in document.items() if key not in ("apiVersion", "kind", "status")}
+        try:
+            return cls.model_validate(known)
+        except ValidationError as error:
+            raise _spec_error(error) from None
+
+
+class _NoUsableRuleError(ValueError):
+    """The app is not public and nothing says who may call it."""
+
+
+def _spec_error(error: ValidationError) -> SpecError:
+    problems = error.errors(include_url=False, include_input=False)
+    # An item that is not usable counts as none, so its list is called too short as well.
+    problems = [item for item in problems if item["type"] != "too_short" or not _has_inner(item, problems)]
+    causes = [item.get("ctx", {}).get("error") for item in problems]
+    reason = Reason.NO_USABLE_RULE if isinstance(causes[0], _NoUsableRuleError) else Reason.INVALID_SPEC
+    said = [(_path(item["loc"]), _words(item)) for item in problems[:5]]
+    (field, message), *others = said
+    message += "".join(f"; {path}: {words}" for path, words in others)
+    if len(problems) > len(said):
+        message += f"; and {len(problems) - len(said)} more"
+    return SpecError(message, reason=reason, field=field)
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    path = ""
+    for part in location:
+        # pydantic marks the key of a mapping, as opposed to its value, by a part of its own.
+        if part != "[key]":
+            path += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return path.removeprefix(".")
+
+
+def _has_inner(problem: ErrorDetails, problems: list[ErrorDetails]) -> bool:
+    at = problem["loc"]
+    return any(len(item["loc"]) > len(at) and item["loc"][: len(at)] == at for item in problems)
+
+
+def _words(problem: ErrorDetails) -> str:
+    match problem["type"]:
+        case "missing":
+            return "this is required"
+        case "extra_forbidden":
+            return "there is no such field"
+        case "string_pattern_mismatch":
+            pattern = problem["ctx"]["pattern"]
+            return f"write {IN_WORDS[pattern]}" if pattern in IN_WORDS else f"this does not match {pattern}"
+    return problem["msg"].removeprefix("Value error, ").replace("Tuple", "List").replace("tuple", "list")

@@ -1,0 +1,255 @@
+"""A token issuer on this machine, so that authorization can be tried without an identity provider.
+
+`ftl-operator up --dev-issuer` starts it and judges its tokens instead of the spec's issuer's; `ftl-operator
+token` mints one. It listens on the loopback address only, and nothing in the cluster imports this module.
+"""
+
+import json
+import os
+import secrets
+import stat
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Self
+
+import jwt
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from ftl_operator.api.app import FtlApp
+from ftl_operator.api.auth import Access, Algorithm
+from ftl_operator.errors import SpecError
+
+LOOPBACK = "127.0.0.1"
+KEY_FILE = "issuer-key.pem"
+ISSUER_FILE = "issuer.json"
+DEFAULT_LIFETIME = 3600
+"""Seconds."""
+SUBJECT = "developer"
+"""Who a token is for, if the spec names nobody."""
+
+_CURVES: Mapping[str, type[ec.EllipticCurve]] = {"ES256": ec.SECP256R1, "ES384": ec.SECP384R1}
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a token says."""
+
+    subject: str
+    audience: str
+    scopes: tuple[str, ...] = ()
+    claims: Mapping[str, Any] | None = None
+
+
+class DevIssuer:
+    """An issuer whose key and address are kept in a folder, so that another process can mint for it.
+
+    Args:
+        state_dir: Where the key (readable by its owner only) and the address are kept.
+        algorithm: RS256, ES256 or ES384; an existing key of another kind is replaced.
+    """
+
+    def __init__(self, state_dir: Path, algorithm: str = "RS256") -> None:
+        self._directory = state_dir
+        self._algorithm = algorithm
+        self._server: ThreadingHTTPServer | None = None
+
+    @property
+    def url(self) -> str:
+        """The issuer's URL. Raises SpecError if it was never started."""
+        try:
+            return str(json.loads((self._directory / ISSUER_FILE).read_text(encoding="utf-8"))["issuer"])
+        except (OSError, ValueError, LookupError, TypeError):
+            raise SpecError(
+                "there is no local issuer here; start one with 'ftl-operator up --dev-issuer FILE'"
+            ) from None
+
+    @property
+    def jwks_uri(self) -> str:
+        """Where its keys are."""
+        return f"{self.url}/jwks"
+
+    @property
+    def algorithm(self) -> str:
+        """How it signs."""
+        return self._algorithm
+
+    def start(self) -> Self:
+        """Serve metadata and keys, at the address of the last time if that is free."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+        self._key()
+        try:
+            port = int(self.url.rpartition(":")[2])
+        except (SpecError, ValueError):
+            port = 0
+        try:
+            server = ThreadingHTTPServer((LOOPBACK, port), _handler(self))
+        except OSError:
+            server = ThreadingHTTPServer((LOOPBACK, 0), _handler(self))
+        url = f"http://{LOOPBACK}:{server.server_address[1]}"
+        _write(self._directory / ISSUER_FILE, json.dumps({"issuer": url}).encode())
+        self._server = server
+        threading.Thread(target=server.serve_forever, args=(0.1,), name="dev-issuer", daemon=True).start()
+        return self
+
+    def stop(self) -> None:
+        """Stop serving; the key stays."""
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+    def __enter__(self) -> Self:
+        return self if self._server else self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def mint(
+        self,
+        subject: str,
+        audience: str,
+        scopes: Sequence[str] = (),
+        lifetime: int = DEFAULT_LIFETIME,
+        claims: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Sign an access token (RFC 9068).
+
+        Args:
+            subject: `sub`.
+            audience: `aud`.
+            scopes: `scope`.
+            lifetime: Seconds from now.
+            claims: Further claims, which may replace the others.
+        """
+        now = int(time.time())
+        payload = {
+            "iss": self.url,
+            "sub": subject,
+            "aud": audience,
+            "iat": now,
+            "exp": now + lifetime,
+            "jti": secrets.token_urlsafe(12),
+            "client_id": "ftl-operator",
+            "scope": " ".join(scopes),
+            **(claims or {}),
+        }
+        key = self._key()
+        headers = {"typ": "at+jwt", "kid": self._jwk(key)["kid"]}
+        return jwt.encode(payload, key, self._algorithm, headers)
+
+    def mint_for(self, app: FtlApp) -> str:
+        """A token that passes the app's rules about subjects, organization and scopes."""
+        grant = grant_for(app)
+        return self.mint(grant.subject, grant.audience, grant.scopes, claims=grant.claims)
+
+    def adjust(self, app: FtlApp) -> FtlApp:
+        """The app with this issuer in place of its own; its rules and audiences stay."""
+        auth = app.spec.auth
+        if auth is None:
+            return app
+        replaced = {
+            "issuer": self.url,
+            "jwks_uri": self.jwks_uri,
+            "public_key": None,
+            "algorithms": (Algorithm(self._algorithm),),
+        }
+        spec = app.spec.model_copy(update={"auth": auth.model_copy(update=replaced)})
+        return app.model_copy(update={"spec": spec})
+
+    def metadata(self) -> dict[str, Any]:
+        """The OpenID Connect Discovery document; there is nothing to log in to."""
+        return {
+            "issuer": self.url,
+            "jwks_uri": self.jwks_uri,
+            "response_types_supported": [],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": [self._algorithm],
+        }
+
+    def jwks(self) -> dict[str, Any]:
+        """The public key set."""
+        return {"keys": [self._jwk(self._key())]}
+
+    def _jwk(self, key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> dict[str, Any]:
+        converter = jwt.get_algorithm_by_name(self._algorithm)
+        jwk: dict[str, Any] = json.loads(converter.to_jwk(key.public_key()))
+        jwk.pop("key_ops", None)
+        identity = "".join(str(jwk[name]) for name in ("n", "x", "y") if name in jwk)
+        return {**jwk, "use": "sig", "alg": self._algorithm, "kid": f"dev-{identity[:16]}"}
+
+    def _key(self) -> rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey:
+        path = self._directory / KEY_FILE
+        try:
+            key = load_pem_private_key(path.read_bytes(), None)
+        except (OSError, ValueError):
+            key = None
+        curve = _CURVES.get(self._algorithm)
+        if curve is None and isinstance(key, rsa.RSAPrivateKey):
+            return key
+        if curve and isinstance(key, ec.EllipticCurvePrivateKey) and isinstance(key.curve, curve):
+            return key
+        fresh = rsa.generate_private_key(65537, 2048) if curve is None else ec.generate_private_key(curve())
+        self._directory.mkdir(parents=True, exist_ok=True)
+        _write(path, fresh.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        return fresh
+
+
+def grant_for(app: FtlApp) -> Grant:
+    """What a token must say to pass an app's rules; a policy of its own may still ask for more."""
+    auth = app.spec.auth
+    if auth is None:
+        raise SpecError("everyone may call this app; no token is needed", field="spec.access")
+    subject, claims = SUBJECT, {}
+    if auth.allowed_subjects:
+        subject = auth.allowed_subjects[0]
+    elif app.spec.access is Access.ORG and auth.organization is not None:
+        if auth.organization.members:
+            subject = auth.organization.members[0]
+        else:
+            claims[auth.organization.claim] = auth.organization.value
+    scopes = [*auth.required_scopes]
+    for tool in app.spec.tools:
+        scopes += [scope for entry in tool.scopes for scope in entry.require]
+    return Grant(subject, auth.audiences[0], tuple(dict.fromkeys(scopes)), claims)
+
+
+def _write(path: Path, content: bytes) -> None:
+    # Written beside and renamed, so that another process never reads half a key.
+    beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, stat.S_IRUSR | stat.S_IWUSR)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+    beside.replace(path)
+
+
+def _handler(issuer: DevIssuer) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            documents = {
+                "/jwks": issuer.jwks,
+                "/.well-known/openid-configuration": issuer.metadata,
+                "/.well-known/oauth-authorization-server": issuer.metadata,
+            }
+            document = documents.get(self.path.partition("?")[0])
+            body = json.dumps(document() if document else {"error": "not_found"}).encode()
+            self.send_response(200 if document else 404)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.send_header("Access-Control-Allow-Origin", "*")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing: the requests are the gateway's own."""
+
+    return Handler

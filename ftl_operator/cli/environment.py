@@ -1,0 +1,57 @@
+"""This machine as the command line finds it: its folders, its registries' logins, its files.
+
+What is imported here on top is all that a cached `inspect` needs; the rest comes when it is first used.
+"""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ftl_operator.component.inspector import Inspector
+
+if TYPE_CHECKING:
+    from ftl_operator.registry.client import Registry
+
+
+def cache_directory() -> Path:
+    """Where blobs, inspection results and publications are kept. Raises OSError if it cannot be made."""
+    path = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ftl-operator"
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def state_directory() -> Path:
+    """Where the local issuer keeps its key."""
+    return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "ftl-operator"
+
+
+def open_registry(plain_http: Sequence[str], ca_file: Path | None) -> "Registry":
+    """Registries with the logins of Docker's configuration."""
+    from ftl_operator.registry.client import Registry
+    from ftl_operator.registry.docker_config import Credentials
+    from ftl_operator.registry.http import RegistrySettings
+
+    settings = RegistrySettings(cache_directory() / "blobs", plain_http=tuple(plain_http), ca_file=ca_file)
+    return Registry(settings, Credentials.from_environment())
+
+
+def open_inspector(registry: "Registry | None") -> Inspector:
+    """Inspects components in the sandbox, each digest once on this machine.
+
+    Args:
+        registry: Where components come from; None if all are local files.
+    """
+    return Inspector(registry, cache_directory(), _ask, _componentize)
+
+
+def _ask(wasm: Path) -> bytes:
+    from ftl_operator.host.sandbox.parent import ask_tools
+
+    return ask_tools(wasm)
+
+
+def _componentize(core: bytes) -> bytes:
+    from ftl_operator.host.sandbox.componentize import componentize
+
+    return componentize(core)

@@ -1,0 +1,109 @@
+"""`inspect`: what the component behind one reference is, for people and for programs."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ftl_operator.cli.console import Console, printable
+from ftl_operator.cli.environment import open_inspector
+from ftl_operator.component.tool import Component
+from ftl_operator.errors import SpecError
+from ftl_operator.oci.descriptor import Artifact, LocalArtifact
+from ftl_operator.oci.local import local_artifact
+from ftl_operator.oci.reference import FileReference, parse_source
+
+if TYPE_CHECKING:
+    from ftl_operator.registry.client import Registry
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """A component as `inspect` shows it."""
+
+    source: Artifact | LocalArtifact
+    component: Component
+
+    @property
+    def reference(self) -> str:
+        """The reference, pinned."""
+        if isinstance(self.source, LocalArtifact):
+            return f"file:{self.source.path}"
+        return str(self.source.reference.pinned(self.source.manifest_digest))
+
+    def document(self) -> dict[str, Any]:
+        """For programs."""
+        component = self.component
+        return {
+            "reference": self.reference,
+            "digest": component.digest,
+            "size": component.size,
+            "kind": str(component.binary.kind),
+            "imports": list(component.binary.imports),
+            "exports": list(component.binary.exports),
+            "tools": None if component.tools is None else [tool.document() for tool in component.tools],
+            "dynamicReason": component.dynamic_reason,
+        }
+
+    def text(self) -> str:
+        """For people."""
+        return printable("\n".join(self._lines()))
+
+    def _lines(self) -> list[str]:
+        component = self.component
+        lines = [
+            f"reference  {self.reference}",
+            f"component  {component.digest}",
+            f"size       {component.size / 1e6:.1f} MB",
+            f"kind       {component.binary.kind}",
+            f"imports    {_columns(component.binary.imports)}",
+            f"exports    {_columns(component.binary.exports)}",
+        ]
+        if component.tools is None:
+            return [*lines, f"tools      asked at run time: {component.dynamic_reason}"]
+        for index, tool in enumerate(component.tools):
+            head = "tools      " if index == 0 else " " * 11
+            lines.append(f"{head}{tool.name}{_arguments(tool.input_schema)}")
+            if description := (tool.description or "").strip():
+                lines.append(f"{' ' * 13}{description.splitlines()[0]}")
+        return lines if component.tools else [*lines, "tools      none"]
+
+
+def inspect(
+    reference: str, component: str | None, connect: "Callable[[], Registry]", console: Console
+) -> Inspected:
+    """What a reference's component is.
+
+    Args:
+        reference: An OCI reference, or `file:PATH` relative to the working directory.
+        component: Which one of an artifact with several.
+        connect: Gives the registries; not called for a file.
+        console: Where to say what is waited for.
+
+    Raises:
+        FtlError: The reference is not usable, or the component is not.
+    """
+    if not reference.startswith("file:") and Path(reference).is_file():
+        raise SpecError(f"{reference} is a file here and no OCI reference; write file:{reference}")
+    parsed = parse_source(reference, Path.cwd())
+    if isinstance(parsed, FileReference):
+        source: Artifact | LocalArtifact = local_artifact(parsed.path, "")
+        registry = None
+        if component is not None:
+            raise SpecError("--component chooses in an artifact of a registry; a file is one component")
+    else:
+        registry = connect()
+        with console.step(f"looking up {reference}"):
+            source = registry.artifact(parsed, component)
+    with console.step(f"inspecting {reference}"):
+        return Inspected(source, open_inspector(registry).inspect(source, reference))
+
+
+def _columns(names: tuple[str, ...]) -> str:
+    return f"\n{' ' * 11}".join(names) or "none"
+
+
+def _arguments(schema: Mapping[str, Any]) -> str:
+    required = schema.get("required", ())
+    names = [name if name in required else f"{name}?" for name in schema.get("properties", {})]
+    return f"({', '.join(names)})"

@@ -1,0 +1,299 @@
+"""The command line: `ftl-operator up | render | inspect | publish | crd | token`."""
+
+import errno
+import json
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from functools import wraps
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ftl_operator import __version__
+from ftl_operator.cli.console import EXIT_INTERRUPTED, EXIT_USAGE, Console
+from ftl_operator.errors import FtlError, Reason
+
+Command = Callable[..., None]
+
+
+def _formats(*names: str) -> Callable[[Command], Command]:
+    """`--output`, and errors told in that format with the exit code of their kind."""
+
+    def decorate(command: Command) -> Command:
+        @click.option(
+            "--output", "-o", type=click.Choice(names), default=names[0], show_default=True, help="Format."
+        )
+        @wraps(command)
+        def run(output: str, **options: object) -> None:
+            console = Console(output)
+            # As Ctrl-C: what runs is ended in order, sandboxed children with it.
+            before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+            try:
+                command(console=console, **options)
+            except FtlError as error:
+                console.fail(error)
+            except KeyboardInterrupt:
+                sys.exit(EXIT_INTERRUPTED)
+            except OSError as error:
+                if error.errno == errno.EPIPE:
+                    raise
+                where = f"{error.filename}: " if error.filename else ""
+                console.fail(FtlError(f"{where}{error.strerror or error}", reason=Reason.LOCAL_FAILURE))
+            finally:
+                signal.signal(signal.SIGTERM, before)
+
+        return run
+
+    return decorate
+
+
+def _registry_options(command: Command) -> Command:
+    command = click.option(
+        "--ca-file",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="PEM file of certificate authorities to trust besides the system's.",
+    )(command)
+    return click.option(
+        "--plain-http",
+        multiple=True,
+        metavar="HOST[:PORT]",
+        help="A registry to speak to without TLS; may be repeated.",
+    )(command)
+
+
+def _pairs(_: click.Context, __: click.Parameter, texts: Sequence[str]) -> dict[str, str]:
+    pairs = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            # The text is not repeated: it may be a secret whose name was forgotten.
+            raise click.BadParameter("write NAME=VALUE")
+        pairs[name] = value
+    return pairs
+
+
+class _Group(click.Group):
+    """Tells wrong usage in the format that was asked for, as commands tell their errors."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.meta[__name__] = _asks_for_json(args)
+        return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's
+        try:
+            return super().invoke(ctx)
+        except click.UsageError as error:
+            if not ctx.meta[__name__]:
+                raise
+            document = {"error": {"reason": "Usage", "field": "", "message": error.format_message()}}
+            click.echo(json.dumps(document, ensure_ascii=False), err=True)
+            ctx.exit(EXIT_USAGE)
+
+
+def _asks_for_json(args: Sequence[str]) -> bool:
+    return not {"--output=json", "-ojson"}.isdisjoint(args) or any(
+        option in ("--output", "-o") and value == "json" for option, value in pairwise(args)
+    )
+
+
+@click.group("ftl-operator", cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="ftl-operator")
+def main() -> None:
+    """Serve Model Context Protocol tools from WebAssembly components.
+
+    An FtlApp lists tool components by OCI reference and says who may call them. These commands work with an
+    FtlApp in a file and need no cluster; 'python -m ftl_operator' is the controller that runs in one.
+
+    Exit codes: 0 success, 2 wrong usage, 65 unusable input, 69 something outside does not answer, 130 Ctrl-C.
+    """
+
+
+@main.command()
+@click.argument("file")
+@click.option("--address", default="127.0.0.1", show_default=True, help="Where to listen.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=3000,
+    show_default=True,
+    help="Which port; 0 takes any free one.",
+)
+@click.option("--watch", is_flag=True, help="Compose again when FILE or a local component changes.")
+@click.option(
+    "--variable",
+    "variables",
+    multiple=True,
+    callback=_pairs,
+    metavar="NAME=VALUE",
+    help="A value for an application variable; may be repeated. Else $SPIN_VARIABLE_NAME counts.",
+)
+@click.option(
+    "--state-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keep key-value stores and databases here; without it they are forgotten at the end.",
+)
+@click.option(
+    "--dev-issuer", is_flag=True, help="Judge tokens of a local issuer instead of the spec's, and print one."
+)
+@click.option(
+    "--host",
+    type=click.Choice(["embedded", "spin"]),
+    default="embedded",
+    show_default=True,
+    help="What runs the components; 'spin' publishes first and needs 'spin' on PATH.",
+)
+@_registry_options
+@_formats("text", "json")
+def up(console: Console, file: str, **options: Any) -> None:  # noqa: ANN401 - click's options
+    """Serve the FtlApp in FILE on this machine, without a cluster.
+
+    The very artifact that a cluster would run is composed, published to a local image layout, and served from
+    there. FILE may hold Secrets and ConfigMaps beside the FtlApp. '-' is standard input.
+    """
+    if options["watch"] and file == "-":
+        raise click.UsageError("--watch needs a file; standard input cannot change")
+    if options["watch"] and options["host"] == "spin":
+        raise click.UsageError("--watch works with the embedded host only")
+    from ftl_operator.cli import environment, tokens
+    from ftl_operator.cli import up as serving
+
+    registry = environment.open_registry(options["plain_http"], options["ca_file"])
+    with tokens.authorization(options["ca_file"], use_dev_issuer=options["dev_issuer"]) as authorization:
+        chosen = serving.UpOptions(
+            file,
+            options["address"],
+            options["port"],
+            options["variables"],
+            options["state_dir"],
+            authorization.adjust,
+            authorization.authorize,
+            authorization.headers,
+        )
+        if options["host"] == "spin":
+            from ftl_operator.cli.spin import up_in_spin
+
+            sys.exit(up_in_spin(chosen, registry, console, insecure=options["plain_http"]))
+        serving.up(chosen, registry, console, watch=options["watch"])
+
+
+@main.command()
+@click.argument("file")
+@click.option("--repository", help="Where the app is published, if the spec does not say it.")
+@_registry_options
+@_formats("yaml", "json")
+def render(
+    console: Console, file: str, repository: str | None, plain_http: tuple[str, ...], ca_file: Path | None
+) -> None:
+    """Print the objects that the controller would apply for the FtlApp in FILE, as YAML.
+
+    Nothing is pushed or applied. The image's digest is the one that publishing would give.
+    """
+    from ftl_operator.cli import environment, tokens
+    from ftl_operator.cli import render as cli_render
+
+    registry = environment.open_registry(plain_http, ca_file)
+    objects = cli_render.render(file, repository, registry, console, tokens.authorize(ca_file))
+    console.result(objects)
+
+
+@main.command()
+@click.argument("reference")
+@click.option("--component", help="Which component of the artifact: an id, a layer's title or its digest.")
+@_registry_options
+@_formats("text", "json")
+def inspect(
+    console: Console,
+    reference: str,
+    component: str | None,
+    plain_http: tuple[str, ...],
+    ca_file: Path | None,
+) -> None:
+    """Say what the component at REFERENCE is: its kind, what it imports, and its tools.
+
+    REFERENCE is an OCI reference with a tag or digest, or file:PATH.
+    """
+    from ftl_operator.cli import environment
+    from ftl_operator.cli import inspect as cli_inspect
+
+    found = cli_inspect.inspect(
+        reference, component, lambda: environment.open_registry(plain_http, ca_file), console
+    )
+    console.result(found.document(), found.text)
+
+
+@main.command()
+@click.argument("file")
+@click.option("--repository", help="Where to push, if the spec does not say it.")
+@_registry_options
+@_formats("text", "json")
+def publish(
+    console: Console, file: str, repository: str | None, plain_http: tuple[str, ...], ca_file: Path | None
+) -> None:
+    """Compose the FtlApp in FILE, push the application, and print its reference by digest.
+
+    The same inputs give the same digest; what the registry has is not sent again.
+    """
+    from ftl_operator.cli import environment, tokens
+    from ftl_operator.cli import render as cli_render
+
+    registry = environment.open_registry(plain_http, ca_file)
+    published = cli_render.publish(file, repository, registry, console, tokens.authorize(ca_file))
+    document = {
+        "reference": str(published.reference),
+        "pushed": published.pushed,
+        "uploaded_bytes": published.uploaded_bytes,
+    }
+    console.result(document, lambda: str(published.reference))
+    if not published.pushed:
+        console.note("the registry had it already; nothing was sent")
+
+
+@main.command()
+@click.option("--schema", is_flag=True, help="Print the JSON Schema for editors instead.")
+@_formats("yaml", "json")
+def crd(console: Console, *, schema: bool) -> None:
+    """Print the custom resource definition of FtlApp."""
+    from ftl_operator.api import crd as definitions
+
+    document = definitions.editor_schema() if schema else definitions.definition()
+    console.result(document)
+
+
+@main.command()
+@click.argument("file")
+@click.option("--subject", help="Who the token is for; default: somebody whom the app lets in.")
+@click.option("--audience", help="What it is for; default: the app's first audience.")
+@click.option(
+    "--scope", "scopes", multiple=True, help="A scope; may be repeated. Default: all the app asks for."
+)
+@click.option(
+    "--claim",
+    "claims",
+    multiple=True,
+    callback=_pairs,
+    metavar="NAME=VALUE",
+    help="A further claim; may be repeated.",
+)
+@click.option(
+    "--lifetime", type=click.IntRange(1), default=3600, show_default=True, help="Seconds until it expires."
+)
+@_formats("text", "json")
+def token(console: Console, file: str, **options: Any) -> None:  # noqa: ANN401 - click's options
+    """Mint a token of the local issuer for the app in FILE.
+
+    The issuer is the one that 'up --dev-issuer' starts on this machine. No other issuer accepts such a token.
+    """
+    from ftl_operator.cli import dev_issuer, tokens, workspace
+
+    grant = dev_issuer.grant_for(workspace.read_app_file(file).app)
+    minted = tokens.dev_issuer().mint(
+        options["subject"] or grant.subject,
+        options["audience"] or grant.audience,
+        options["scopes"] or grant.scopes,
+        options["lifetime"],
+        {**(grant.claims or {}), **options["claims"]},
+    )
+    console.result({"token": minted}, lambda: minted)

@@ -1,0 +1,69 @@
+"""`render` and `publish`: the pipeline's end for a person, without a cluster."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ftl_operator.cli.console import Console
+from ftl_operator.cli.workspace import Authorize, local_edges, read_app_file
+from ftl_operator.errors import SpecError
+from ftl_operator.manifests.all import manifests
+from ftl_operator.manifests.spinapp import Release
+from ftl_operator.oci.reference import Reference, Repository, parse_repository
+from ftl_operator.pipeline.plan import Plan, Stages, plan, repository_of
+from ftl_operator.pipeline.plan import publish as push
+from ftl_operator.registry.client import PublishedApp, Registry
+from ftl_operator.settings import Settings
+
+
+def publish(
+    file: str, repository: str | None, registry: Registry, console: Console, authorize: Authorize
+) -> PublishedApp:
+    """Compose the app in a file and push it.
+
+    Raises:
+        FtlError: Whatever stops a stage.
+    """
+    planned, target = _plan(file, repository, registry, console, authorize)
+    with console.step(f"publishing to {target}"):
+        return push(planned, registry, target, Stages())
+
+
+def render(
+    file: str, repository: str | None, registry: Registry, console: Console, authorize: Authorize
+) -> list[Mapping[str, Any]]:
+    """The objects that the controller would apply for the app in a file.
+
+    Raises:
+        FtlError: Whatever stops a stage.
+    """
+    planned, target = _plan(file, repository, registry, console, authorize)
+    image = Reference(target, digest=planned.image.digest)
+    release = Release(image, issuer_urls=planned.issuer_urls)
+    app = planned.resolved.app
+    return [_without_owner(item) for item in manifests(app, release, Settings()).objects]
+
+
+def _plan(
+    file: str, repository: str | None, registry: Registry, console: Console, authorize: Authorize
+) -> tuple[Plan, Repository]:
+    workspace = read_app_file(file)
+    app = workspace.app
+    # Before the work of minutes, that it is not in vain.
+    if repository is not None:
+        target = parse_repository(repository, "--repository")
+    elif app.spec.publish.repository is not None:
+        target = repository_of(app, Settings())
+    else:
+        raise SpecError(
+            "nothing says where the app is published; write it here or pass --repository",
+            field="spec.publish.repository",
+        )
+    with console.step(f"composing {app.metadata.name}"):
+        edges = local_edges(workspace, registry, authorize, console.progress)
+        return plan(app, edges, Stages(), workspace.directory), target
+
+
+def _without_owner(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    """An object as a file can hold it: who owns it is known in a cluster only."""
+    metadata = {key: value for key, value in item["metadata"].items() if key != "ownerReferences"}
+    return {**item, "metadata": metadata}

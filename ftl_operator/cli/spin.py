@@ -1,0 +1,66 @@
+"""`up --host spin`: publish an FtlApp to its own repository and have the `spin` on PATH run it from there."""
+
+import os
+import shutil
+import subprocess
+
+from ftl_operator.cli.console import Console
+from ftl_operator.cli.up import UpOptions, client_configuration
+from ftl_operator.cli.workspace import local_edges, read_app_file, variables_of
+from ftl_operator.errors import SpecError
+from ftl_operator.pipeline.plan import Stages, plan, publish, repository_of
+from ftl_operator.registry.client import Registry
+from ftl_operator.settings import Settings
+
+
+def up_in_spin(options: UpOptions, registry: Registry, console: Console, *, insecure: tuple[str, ...]) -> int:
+    """Publish and run until `spin` ends.
+
+    Args:
+        options: What to serve and where.
+        registry: Where references are looked up and the app is published.
+        console: Where to say what happens.
+        insecure: Registries that are spoken to without TLS.
+
+    Returns:
+        The exit code of `spin`.
+
+    Raises:
+        FtlError: There is no `spin` on PATH, the spec does not say where to publish, or a stage fails.
+    """
+    spin = shutil.which("spin")
+    if spin is None:
+        raise SpecError("--host spin needs 'spin' on PATH; without it, use the embedded host")
+    workspace = read_app_file(options.file)
+    if workspace.app.spec.publish.repository is None:
+        raise SpecError(
+            "--host spin runs the app from a registry, so write where it is published",
+            field="spec.publish.repository",
+        )
+    app = options.adjust(workspace.app)
+    target = repository_of(app, Settings())
+    with console.step(f"composing {app.metadata.name}"):
+        edges = local_edges(workspace, registry, options.authorize, console.progress)
+        planned = plan(app, edges, Stages(), workspace.directory)
+    values = variables_of(planned.locked, workspace, options.variables)
+    with console.step(f"publishing to {target}"):
+        published = publish(planned, registry, target, Stages())
+    url = f"http://{options.address}:{options.port}/mcp"
+    configuration = client_configuration(app.metadata.name, url, options.headers(app))
+    console.result({"image": str(published.reference), "client": configuration}, lambda: str(configuration))
+    command = [spin, "up", "--from", str(published.reference)]
+    command += ["--listen", f"{options.address}:{options.port}"]
+    if options.state_dir is not None:
+        command += ["--state-dir", str(options.state_dir)]
+    if target.registry in insecure:
+        command.append("--insecure")
+    # In the environment and not among the arguments, which everybody on the machine can read.
+    environment = {f"SPIN_VARIABLE_{name.upper()}": value for name, value in values.items()}
+    with subprocess.Popen(command, env={**os.environ, **environment}) as process:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            # Ctrl-C reached spin as well; what it says while it stops should be seen.
+            return process.wait()
+        finally:
+            process.terminate()

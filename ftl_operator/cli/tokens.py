@@ -1,0 +1,57 @@
+"""How `up`, `render` and `publish` judge `access`: with the spec's own issuer, or with a local one."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ftl_operator.api.app import FtlApp
+from ftl_operator.api.auth import Access
+from ftl_operator.cli.dev_issuer import DevIssuer
+from ftl_operator.cli.environment import state_directory
+from ftl_operator.cli.workspace import GATEWAY_WASM, Authorize
+from ftl_operator.issuer.fetch import IssuerSettings
+from ftl_operator.issuer.preflight import Preflight, gateway_policies
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSource:
+    """How an app's callers are judged on this machine.
+
+    Args:
+        adjust: What is changed of the app before it is composed.
+        authorize: Checks its issuer and policy.
+        headers: What a client must send, given the app.
+    """
+
+    adjust: Callable[[FtlApp], FtlApp]
+    authorize: Authorize
+    headers: Callable[[FtlApp], Mapping[str, str]]
+
+
+def authorize(ca_file: Path | None = None) -> Authorize:
+    """Checks an app's issuer and policy as the controller does, but may ask issuers of this machine."""
+    settings = IssuerSettings(developing=True, ca_file=ca_file)
+    return Preflight(settings, gateway_policies(GATEWAY_WASM)).authorize
+
+
+@contextmanager
+def authorization(ca_file: Path | None, *, use_dev_issuer: bool) -> Iterator[TokenSource]:
+    """What judges callers while the body runs; a local issuer serves its keys as long."""
+    check = authorize(ca_file)
+    if not use_dev_issuer:
+        yield TokenSource(lambda app: app, check, lambda _: {})
+        return
+    with dev_issuer().start() as issuer:
+
+        def headers(app: FtlApp) -> Mapping[str, str]:
+            if app.spec.access is Access.PUBLIC:
+                return {}
+            return {"Authorization": f"Bearer {issuer.mint_for(app)}"}
+
+        yield TokenSource(issuer.adjust, check, headers)
+
+
+def dev_issuer() -> DevIssuer:
+    """The local issuer of this user; it keeps its key and its address between runs."""
+    return DevIssuer(state_directory() / "issuer")

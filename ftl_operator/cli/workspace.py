@@ -1,0 +1,244 @@
+"""One FtlApp in a file, without a cluster: what `up`, `render` and `publish` read, and the edges they use.
+
+The file may hold Secrets and ConfigMaps beside the FtlApp; what the app takes from them is then at hand. They
+are read for `up` only and appear in nothing that is printed or published.
+"""
+
+import base64
+import binascii
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ftl_operator.api.app import FtlApp
+from ftl_operator.api.auth import GatewayAuth
+from ftl_operator.api.fields import ValueSource
+from ftl_operator.cli.environment import open_inspector
+from ftl_operator.component.tool import Component
+from ftl_operator.errors import Reason, SpecError
+from ftl_operator.oci.descriptor import WASM_LAYER, Descriptor, Layer
+from ftl_operator.oci.digest import sha256
+from ftl_operator.oci.reference import Digest, FileReference
+from ftl_operator.pipeline.compose import LockedApp
+from ftl_operator.pipeline.plan import Inputs, Source
+from ftl_operator.pipeline.resolve import sources
+from ftl_operator.registry.client import Registry
+
+GATEWAY_WASM = Path(__file__).parents[1] / "gateway.wasm"
+MAX_FILE_BYTES = 4 << 20
+
+Texts = Mapping[str, str]
+Authorize = Callable[[FtlApp, Callable[[str, str], str]], GatewayAuth | None]
+"""Checks `spec.auth`, given how to read a key of a ConfigMap."""
+
+
+@dataclass(frozen=True, slots=True)
+class AppFile:
+    """An FtlApp file, read.
+
+    Args:
+        app: The FtlApp.
+        directory: What `file:` references in it are relative to.
+        objects: Keys and values of the Secrets and ConfigMaps beside it, by kind and name.
+    """
+
+    app: FtlApp
+    directory: Path
+    objects: Mapping[tuple[str, str], Texts] = field(repr=False)
+
+    def text(self, source: ValueSource) -> str | None:
+        """The value that a `valueFrom` names, if its object is in the file."""
+        key = source.secret_key_ref or source.config_map_key_ref
+        kind = "Secret" if source.secret_key_ref else "ConfigMap"
+        return None if key is None else self.objects.get((kind, key.name), {}).get(key.key)
+
+    def config(self, name: str, key: str) -> str:
+        """A key of a ConfigMap in the file. Raises SpecError if it is not there."""
+        try:
+            return self.objects["ConfigMap", name][key]
+        except KeyError:
+            raise SpecError(
+                f"the file has no ConfigMap {name!r} with the key {key!r}; add it as another document",
+                reason=Reason.SOURCE_NOT_FOUND,
+            ) from None
+
+
+def read_app_file(path: str) -> AppFile:
+    """Read a file with one FtlApp; `-` is standard input.
+
+    Raises:
+        SpecError: The file cannot be read, or does not hold exactly one usable FtlApp.
+    """
+    name = "standard input" if path == "-" else path
+    try:
+        if path == "-":
+            raw = sys.stdin.buffer.read(MAX_FILE_BYTES + 1)
+        else:
+            with Path(path).open("rb") as file:
+                raw = file.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise SpecError(f"{name} cannot be read: {error.strerror or error}") from error
+    if len(raw) > MAX_FILE_BYTES:
+        raise SpecError(f"{name} is larger than {MAX_FILE_BYTES} bytes", reason=Reason.TOO_LARGE)
+    documents = _documents(raw, name)
+    kinds = [document.get("kind") for document in documents]
+    if kinds.count("FtlApp") != 1:
+        found = ", ".join(str(kind) for kind in kinds) or "nothing"
+        raise SpecError(f"{name} must hold one FtlApp; it holds {found}")
+    app = FtlApp.parse(documents[kinds.index("FtlApp")])
+    directory = Path.cwd() if path == "-" else Path(path).resolve().parent
+    return AppFile(app, directory, dict(_objects(documents)))
+
+
+def local_files(workspace: AppFile) -> frozenset[Path]:
+    """The files that the app's components come from."""
+    found = sources(workspace.app, workspace.directory).values()
+    return frozenset(source.path for source in found if isinstance(source, FileReference))
+
+
+def _documents(raw: bytes, name: str) -> list[dict[str, Any]]:
+    try:
+        documents = [document for document in yaml.load_all(raw, _Loader) if document is not None]
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # ValueError: a date that the calendar does not have. RecursionError: nested without end.
+        raise SpecError(f"{name} is not YAML: {error}") from error
+    for document in documents:
+        if not isinstance(document, dict):
+            raise SpecError(
+                f"{name} holds {type(document).__name__} {str(document)[:50]!r} beside its objects"
+            )
+    return documents
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads YAML as `kubectl` and the API server do: a key that is there twice is an error."""
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Called for each mapping before its merge keys (`<<`) put further pairs into it."""
+        marks = vars(self).setdefault("_checked", set())
+        if id(node) not in marks:
+            marks.add(id(node))
+            seen = set()
+            for key, _ in node.value:
+                if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key {key.value!r} is there twice", key.start_mark
+                    )
+                seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+        super().flatten_mapping(node)
+
+
+def _objects(documents: Sequence[Mapping[str, Any]]) -> Iterator[tuple[tuple[str, str], Texts]]:
+    for document in documents:
+        kind = str(document.get("kind"))
+        if kind not in ("Secret", "ConfigMap"):
+            continue
+        name = str(_mapping(document, "metadata", kind).get("name"))
+        where = f"{kind} {name}"
+        given = {key: str(value) for key, value in _mapping(document, "data", where).items()}
+        texts = given if kind == "ConfigMap" else dict(_decoded(given, where))
+        if kind == "Secret":
+            texts |= {key: str(value) for key, value in _mapping(document, "stringData", where).items()}
+        yield (kind, name), texts
+
+
+def _decoded(data: Texts, where: str) -> Iterator[tuple[str, str]]:
+    for key, value in data.items():
+        try:
+            # Bytes that are no text, such as a key store, are no variable's value; another key may be.
+            with contextlib.suppress(UnicodeDecodeError):
+                yield key, base64.b64decode("".join(value.split()), validate=True).decode()
+        except binascii.Error:
+            raise SpecError(f"{where}: data.{key} is not base64; write the text into stringData") from None
+
+
+def _mapping(document: Mapping[str, Any], name: str, where: str) -> Mapping[str, Any]:
+    value = document.get(name)
+    if value is not None and not isinstance(value, dict):
+        raise SpecError(f"{where}: {name} is not a mapping")
+    return value or {}
+
+
+def own_gateway() -> Layer:
+    """The prebuilt gateway as a layer."""
+    try:
+        content = GATEWAY_WASM.read_bytes()
+    except OSError as error:
+        raise SpecError(
+            f"the gateway component is not installed: {error.strerror}: {GATEWAY_WASM}"
+        ) from error
+    return Layer(Descriptor(WASM_LAYER, sha256(content), len(content)), path=GATEWAY_WASM)
+
+
+def local_edges(
+    workspace: AppFile, registry: Registry, authorize: Authorize, say: Callable[[str], None]
+) -> Inputs:
+    """The pipeline's edges on this machine.
+
+    Args:
+        workspace: The file, whose ConfigMaps the policy may come from.
+        registry: Where references are looked up.
+        authorize: Checks the app's issuer and policy.
+        say: Told what is being waited for.
+    """
+    inspector = open_inspector(registry)
+
+    def inspect(source: Source, where: str) -> Component:
+        say(f"inspecting {where}")
+        return inspector.inspect(source, where)
+
+    return Inputs(registry.artifact, inspect, lambda app: authorize(app, workspace.config), own_gateway())
+
+
+def layer_files(layers: Sequence[Layer], registry: Registry) -> dict[Digest, Path]:
+    """A local file of every layer; what is not here yet is pulled."""
+    files = {}
+    for layer in layers:
+        path = layer.path
+        if path is None and layer.source is not None:
+            path = registry.blob(layer.source, layer.descriptor)
+        if path is None:
+            raise ValueError(f"the layer {layer.descriptor.digest} has neither a path nor a source")
+        files[layer.descriptor.digest] = path
+    return files
+
+
+def variables_of(locked: LockedApp, workspace: AppFile, given: Texts) -> dict[str, str]:
+    """Values for an application's variables: given ones first, then the environment's, then the file's.
+
+    Args:
+        locked: The application.
+        workspace: The file, with its Secrets and ConfigMaps.
+        given: Values by the name of the application's variable.
+
+    Raises:
+        SpecError: A variable has no value, or one is given that the application does not have.
+    """
+    known = locked.document["variables"]
+    for name in given:
+        if name not in known:
+            names = ", ".join(sorted(name for name in known if not name.startswith("gateway_")))
+            raise SpecError(f"the application has no variable {name!r}; it has: {names or 'none'}")
+    values = dict(given)
+    for name in known:
+        if name not in values and (value := os.environ.get(f"SPIN_VARIABLE_{name.upper()}")) is not None:
+            values[name] = value
+    for binding in locked.bindings:
+        if binding.name in values:
+            continue
+        text = workspace.text(binding.source)
+        if text is None:
+            raise SpecError(
+                f"{binding.tool} needs a value for its variable {binding.variable!r}: put the Secret or "
+                f"ConfigMap into the same file, set SPIN_VARIABLE_{binding.name.upper()}, or pass "
+                f"--variable {binding.name}=VALUE",
+                reason=Reason.SOURCE_NOT_FOUND,
+            )
+        values[binding.name] = text
+    return values

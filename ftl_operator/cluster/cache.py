@@ -1,0 +1,294 @@
+"""What the watches have seen, kept small: the standby's warm memory and the worker's only source of reads.
+
+A thousand apps own ten thousand objects; as parsed JSON they would take more memory than the operator may
+have. So each is kept as compressed JSON without what nobody asks for, and read back by the one worker that
+needs it. Nothing here decides anything: `see_…` answer only *which* apps somebody should look at again.
+"""
+
+import json
+import sys
+import threading
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ftl_operator.api import kinds
+from ftl_operator.api.conditions import Result
+from ftl_operator.api.kinds import Api
+from ftl_operator.api.names import DIGEST_ANNOTATION, TRIGGER_ANNOTATION, NamespacedName
+from ftl_operator.cluster.deployment import Rollout, rollout_of
+from ftl_operator.cluster.executor import SpinAppStatus, makes_deployment, report_of
+from ftl_operator.cluster.secrets import SecretVersion, Source, secret_version, sources_of
+
+Json = dict[str, Any]
+Body = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class CachedApp:
+    """An FtlApp, and what makes a look at it worthwhile."""
+
+    uid: str
+    generation: int
+    trigger: str
+    resource_version: str
+    deleting: bool
+    sources: frozenset[Source]
+    conditions: tuple[tuple[str, str, str], ...]
+    tool_count: int
+    rolling_since: str
+    """When the rollout that is under way began, as the status has it; empty without one."""
+    packed: bytes
+
+    def read(self) -> Json:
+        """The object."""
+        return _unpack(self.packed)
+
+
+@dataclass(frozen=True, slots=True)
+class CachedObject:
+    """An object that an FtlApp owns."""
+
+    api: Api
+    name: str
+    uid: str
+    owner: NamespacedName
+    owner_uid: str
+    version: int
+    packed: bytes
+
+    def read(self) -> Json:
+        """The object without its status."""
+        return _unpack(self.packed)
+
+
+class Cache:
+    """Everything seen, by app. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._apps: dict[NamespacedName, CachedApp] = {}
+        self._owned: dict[NamespacedName, dict[tuple[Api, str], CachedObject]] = {}
+        self._owner: dict[tuple[Api, str, str], NamespacedName] = {}
+        self._rollouts: dict[NamespacedName, Rollout] = {}
+        self._executors: dict[NamespacedName, bool] = {}
+        self._reports: dict[NamespacedName, SpinAppStatus] = {}
+        self._sources: dict[tuple[str, str, str], SecretVersion] = {}
+        self._places: dict[tuple[Api, str, str], int] = {}
+
+    # What a worker asks
+
+    def app(self, key: NamespacedName) -> CachedApp | None:
+        """The app, if it exists."""
+        return self._apps.get(key)
+
+    def apps(self) -> list[tuple[NamespacedName, CachedApp]]:
+        """Every app."""
+        with self._lock:
+            return list(self._apps.items())
+
+    def rollouts(self, since: str) -> int:
+        """How many apps are being rolled out since then or later; a time as the status has it."""
+        with self._lock:
+            return sum(seen.rolling_since >= since for seen in self._apps.values() if seen.rolling_since)
+
+    def owned(self, key: NamespacedName, uid: str) -> dict[tuple[Api, str], CachedObject]:
+        """What the app with this uid owns, by kind and name."""
+        with self._lock:
+            return {
+                found: seen for found, seen in self._owned.get(key, {}).items() if seen.owner_uid in (uid, "")
+            }
+
+    def rollout(self, key: NamespacedName) -> Rollout | None:
+        """The state of the app's Deployment, if there is one."""
+        return self._rollouts.get(key)
+
+    def executor(self, namespace: str, name: str) -> bool | None:
+        """Whether a SpinAppExecutor makes a Deployment; None if the namespace has no such one."""
+        return self._executors.get(NamespacedName(namespace, name))
+
+    def report(self, key: NamespacedName) -> SpinAppStatus:
+        """What the status of the app's SpinApp says."""
+        return self._reports.get(key, SpinAppStatus())
+
+    def source(self, kind: str, namespace: str, name: str) -> SecretVersion | None:
+        """What is known of a Secret or ConfigMap, if it exists."""
+        return self._sources.get((kind, namespace, name))
+
+    def has_seen(self, api: Api, namespace: str, name: str, version: int) -> bool:
+        """Whether an object was seen in this state or a newer one."""
+        return self._places.get((api, namespace, name), -1) >= version
+
+    # What the watches tell
+
+    def see(self, api: Api, body: Body, *, gone: bool = False) -> list[NamespacedName]:
+        """Remember an object as it is now, or forget it. Returns the apps to look at because of it."""
+        metadata = body["metadata"]
+        key = NamespacedName(metadata.get("namespace", ""), metadata["name"])
+        place = (api, key.namespace, key.name)
+        with self._lock:
+            if gone:
+                self._places.pop(place, None)
+            else:
+                self._places[place] = max(version_of(body), self._places.get(place, 0))
+            if api == kinds.FTL_APP:
+                return self._see_app(key, body, gone=gone)
+            if api == kinds.DEPLOYMENT:
+                return self._see_rollout(key, body, gone=gone)
+            if api == kinds.SPIN_APP_EXECUTOR:
+                return self._see_executor(key, body, gone=gone)
+            woken = self._see_source(api, key, body, gone=gone) if api in _SOURCES else []
+            if api in kinds.OWNED:
+                reported = self._see_report(key, body, gone=gone) if api == kinds.SPIN_APP else []
+                woken += self._see_owned(api, key, body, gone=gone) or reported
+            return woken
+
+    def _see_app(self, key: NamespacedName, body: Body, *, gone: bool) -> list[NamespacedName]:
+        if gone:
+            return [key] if self._apps.pop(key, None) else []
+        metadata = body["metadata"]
+        old = self._apps.get(key)
+        is_older = old is not None and _number(old.resource_version) > version_of(body)
+        if old is not None and is_older and old.uid == metadata["uid"]:
+            return []
+        status = body.get("status") or {}
+        seen = CachedApp(
+            uid=metadata["uid"],
+            generation=int(metadata.get("generation", 0)),
+            trigger=(metadata.get("annotations") or {}).get(TRIGGER_ANNOTATION, ""),
+            resource_version=metadata.get("resourceVersion", ""),
+            deleting="deletionTimestamp" in metadata,
+            sources=frozenset(sources_of(body.get("spec") or {})),
+            conditions=_conditions(status),
+            tool_count=int(status.get("toolCount", 0)),
+            rolling_since=_rolling_since(status),
+            packed=_pack(body, ()),
+        )
+        self._apps[key] = seen
+        # The status is the operator's own writing; only what others decide is worth a look.
+        changed = old is None or (old.uid, old.generation, old.trigger, old.deleting) != (
+            seen.uid,
+            seen.generation,
+            seen.trigger,
+            seen.deleting,
+        )
+        return [key] if changed else []
+
+    def _see_owned(self, api: Api, key: NamespacedName, body: Body, *, gone: bool) -> list[NamespacedName]:
+        place = (api, key.namespace, key.name)
+        version = version_of(body)
+        if not gone and self._is_newer(place, version):
+            return []
+        before = self._owner.pop(place, None)
+        old = self._owned.get(before, {}).pop((api, key.name), None) if before else None
+        if before and not self._owned[before]:
+            del self._owned[before]
+        owner = None if gone else owner_of(key.namespace, body["metadata"])
+        if owner is None:
+            return [before] if before else []
+        uid = body["metadata"]["uid"]
+        seen = CachedObject(api, key.name, uid, owner[0], owner[1], version, _pack(body, ("status",)))
+        self._owner[place] = seen.owner
+        self._owned.setdefault(seen.owner, {})[api, key.name] = seen
+        same = old is not None and (old.owner, old.packed) == (seen.owner, seen.packed)
+        return [] if same else [seen.owner]
+
+    def _is_newer(self, place: tuple[Api, str, str], version: int) -> bool:
+        """Whether a newer state was seen: a worker's own write and the watch's news of it may cross."""
+        owner = self._owner.get(place)
+        seen = self._owned.get(owner, {}).get((place[0], place[2])) if owner else None
+        return seen is not None and seen.version > version
+
+    def _see_rollout(self, key: NamespacedName, body: Body, *, gone: bool) -> list[NamespacedName]:
+        # spin-operator gives a Deployment the name of its SpinApp, and the operator that of the FtlApp.
+        old = self._rollouts.pop(key, None)
+        if gone:
+            return [key] if old and key in self._apps else []
+        self._rollouts[key] = rollout_of(body)
+        return [key] if old != self._rollouts[key] and key in self._apps else []
+
+    def _see_report(self, key: NamespacedName, body: Body, *, gone: bool) -> list[NamespacedName]:
+        old = self._reports.pop(key, SpinAppStatus())
+        self._reports |= {} if gone else {key: report_of(body)}
+        # Of a Deployment, its own watch tells more and sooner.
+        executor = NamespacedName(key.namespace, (body.get("spec") or {}).get("executor", ""))
+        is_news = self._executors.get(executor) is False and self._reports.get(key, old) != old
+        return [key] if is_news and key in self._apps else []
+
+    def _see_executor(self, key: NamespacedName, body: Body, *, gone: bool) -> list[NamespacedName]:
+        old = self._executors.pop(key, None)
+        self._executors |= {} if gone else {key: makes_deployment(body)}
+        is_news = self._executors.get(key) != old
+        return [app for app in self._apps if is_news and app.namespace == key.namespace]
+
+    def _see_source(self, api: Api, key: NamespacedName, body: Body, *, gone: bool) -> list[NamespacedName]:
+        place = (api.kind, key.namespace, key.name)
+        old = self._sources.pop(place, None)
+        new = None if gone else secret_version(body)
+        if new is not None:
+            self._sources[place] = new
+        if old == new:
+            return []
+        named = (api.kind, key.name)
+        return [
+            app
+            for app, seen in self._apps.items()
+            if app.namespace == key.namespace and named in seen.sources
+        ]
+
+
+_SOURCES = (kinds.SECRET, kinds.CONFIG_MAP)
+
+
+def owner_of(namespace: str, metadata: Body) -> tuple[NamespacedName, str] | None:
+    """Which FtlApp an object belongs to: its name and its uid, or None.
+
+    An object whose owner reference somebody removed is still known by its labels and the digest annotation;
+    its uid is then empty, and the next apply restores the reference.
+    """
+    for reference in metadata.get("ownerReferences") or ():
+        if reference.get("kind") == kinds.FTL_APP.kind and reference.get("apiVersion", "").startswith(
+            f"{kinds.FTL_APP.group}/"
+        ):
+            return NamespacedName(namespace, reference["name"]), reference["uid"]
+    instance = (metadata.get("labels") or {}).get("app.kubernetes.io/instance")
+    # KEDA copies labels and annotations to the autoscaler it makes and owns: that one is not the operator's.
+    is_orphan = not metadata.get("ownerReferences")
+    if is_orphan and instance and DIGEST_ANNOTATION in (metadata.get("annotations") or {}):
+        return NamespacedName(namespace, instance), ""
+    return None
+
+
+def version_of(body: Body) -> int:
+    """An object's resourceVersion as a number."""
+    return _number(str(body["metadata"].get("resourceVersion", "")))
+
+
+def _number(version: str) -> int:
+    # Opaque by the API's rules of old, an increasing number in every API server (and by rule since 1.35).
+    return int(version) if version.isdecimal() else 0
+
+
+def _rolling_since(status: Body) -> str:
+    newest: Body = next(iter(status.get("history") or ()), {})
+    return str(newest["time"]) if newest.get("result") == Result.ROLLING_OUT else ""
+
+
+def _conditions(status: Body) -> tuple[tuple[str, str, str], ...]:
+    # Interned, for a thousand apps say the same few words.
+    return tuple(
+        (sys.intern(item["type"]), sys.intern(item["status"]), sys.intern(item["reason"]))
+        for item in status.get("conditions") or ()
+    )
+
+
+def _pack(body: Body, without: tuple[str, ...]) -> bytes:
+    kept = {name: value for name, value in body.items() if name not in without}
+    left = ("managedFields", "resourceVersion") if without else ("managedFields",)
+    kept["metadata"] = {name: value for name, value in body["metadata"].items() if name not in left}
+    return zlib.compress(json.dumps(kept, sort_keys=True, separators=(",", ":")).encode(), 1)
+
+
+def _unpack(packed: bytes) -> Json:
+    return dict(json.loads(zlib.decompress(packed)))

@@ -1,0 +1,299 @@
+"""EDGE: the only importer of the Kubernetes client. Reads, server-side apply, deletion, status and events.
+
+Requests go straight to REST paths built from `apis.py`: the generated client's model classes would be
+parsed only to be taken apart again. Every write passes `fence`, so a replica that lost the Lease cannot
+write, and one that gives it up knows when its last write has ended.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import urllib3
+from kubernetes import config as kubernetes_config
+from kubernetes.client import ApiClient, Configuration
+
+from ftl_operator.api import kinds
+from ftl_operator.api.kinds import Api, ClusterApis
+from ftl_operator.cluster.write_gate import WriteGate
+from ftl_operator.errors import ClusterError, Reason
+
+FIELD_MANAGER = "ftl-operator"
+"""The one field manager of everything the operator applies."""
+
+WRITE_SECONDS = 4.5
+"""How long a write may take. Below the Lease's margin, so none lands after another replica took over."""
+
+READ_SECONDS = 30.0
+"""How long a read may take; a page of a listing on a busy API server takes its time."""
+
+DISCOVERY_SECONDS = 60.0
+"""How long the list of served kinds is believed."""
+
+Json = dict[str, Any]
+
+
+class NotFoundError(ClusterError):
+    """The object, or its kind, does not exist."""
+
+
+class ConflictError(ClusterError):
+    """The object exists already, changed meanwhile, or belongs to somebody else."""
+
+
+class TerminatingError(ClusterError):
+    """The namespace is being deleted, and with it everything that could be written there."""
+
+
+class Kube:
+    """The cluster.
+
+    Args:
+        client: A configured API client, of which the connection pool and the credentials are used.
+        fence: What every write passes.
+    """
+
+    def __init__(self, client: ApiClient, fence: WriteGate | None = None) -> None:
+        self._configuration: Configuration = client.configuration
+        self._pool: urllib3.PoolManager = client.rest_client.pool_manager
+        self.fence = fence or WriteGate()
+        self._lock = threading.Lock()
+        self._served: tuple[float, ClusterApis] | None = None
+
+    @classmethod
+    def connect(cls, kubeconfig: Path | None, connections: int = 16) -> "Kube":
+        """Use the kubeconfig given, else the pod's ServiceAccount, else the user's default kubeconfig.
+
+        Raises:
+            ClusterError: There is no usable configuration.
+        """
+        configuration = Configuration()
+        try:
+            if kubeconfig is None and Path("/var/run/secrets/kubernetes.io/serviceaccount/token").exists():
+                kubernetes_config.load_incluster_config(client_configuration=configuration)  # type: ignore[no-untyped-call]
+            else:
+                kubernetes_config.load_kube_config(  # type: ignore[no-untyped-call]
+                    config_file=str(kubeconfig) if kubeconfig else None,
+                    client_configuration=configuration,
+                )
+        except kubernetes_config.ConfigException as error:
+            raise ClusterError(f"no usable cluster configuration: {error}") from error
+        configuration.connection_pool_maxsize = connections
+        return cls(ApiClient(configuration))
+
+    # Reads
+
+    def serves(self) -> ClusterApis:
+        """Which owned kinds the cluster serves: one aggregated discovery request, believed for a while."""
+        with self._lock:
+            if self._served and time.monotonic() < self._served[0]:
+                return self._served[1]
+        accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+        served = set()
+        for path in ("/api", "/apis"):
+            for group in self.request("GET", path, accept=accept).get("items") or ():
+                served |= set(_kinds(group))
+        found = ClusterApis(api for api in kinds.OWNED if (api.group, api.version, api.kind) in served)
+        with self._lock:
+            self._served = (time.monotonic() + DISCOVERY_SECONDS, found)
+        return found
+
+    def get(self, api: Api, namespace: str, name: str) -> Json | None:
+        """An object, or None if it or its kind does not exist."""
+        try:
+            return self.request("GET", api.path(namespace, name))
+        except NotFoundError:
+            return None
+
+    def list_metadata(
+        self, api: Api, namespaces: tuple[str, ...], labels: str = "", fields: str = ""
+    ) -> Iterator[Json]:
+        """The metadata of every object of a kind; nothing if the cluster does not serve the kind."""
+        accept = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+        for namespace in namespaces or (None,):
+            token = ""
+            while True:
+                query = {"limit": "250", "continue": token, "labelSelector": labels, "fieldSelector": fields}
+                try:
+                    page = self.request("GET", api.path(namespace), query=query, accept=accept)
+                except NotFoundError:
+                    break
+                for item in page.get("items") or ():
+                    yield {"metadata": item["metadata"]}
+                token = page["metadata"].get("continue", "")
+                if not token:
+                    break
+
+    def pods(self, namespace: str, selector: str) -> list[Json]:
+        """The pods that a label selector chooses, at most 50: enough to tell why an app is not available."""
+        query = {"labelSelector": selector, "limit": "50"}
+        pods: list[Json] = self.request("GET", kinds.POD.path(namespace), query=query).get("items") or []
+        return pods
+
+    # Writes
+
+    def apply(self, manifest: Mapping[str, Any]) -> Json:
+        """Server-side apply an object: what it says becomes so, what an earlier apply said and it omits goes.
+
+        Returns:
+            The object as the cluster has it now.
+        """
+        metadata = manifest["metadata"]
+        return self._write(
+            "PATCH",
+            kinds.api_of(dict(manifest)).path(metadata["namespace"], metadata["name"]),
+            query={"fieldManager": FIELD_MANAGER, "force": "true"},
+            body=manifest,
+            content_type="application/apply-patch+yaml",
+        )
+
+    def delete(self, api: Api, namespace: str, name: str, uid: str) -> None:
+        """Delete exactly the object with this uid; what depends on it goes in the background."""
+        body = {
+            "kind": "DeleteOptions",
+            "apiVersion": "v1",
+            "propagationPolicy": "Background",
+            "preconditions": {"uid": uid},
+        }
+        with suppress(NotFoundError):
+            self._write("DELETE", api.path(namespace, name), body=body)
+
+    def scale(self, namespace: str, name: str, replicas: int) -> None:
+        """Set a Deployment's replicas through its scale, as an autoscaler does."""
+        self._write(
+            "PATCH",
+            kinds.DEPLOYMENT.path(namespace, name, "scale"),
+            query={"fieldManager": FIELD_MANAGER},
+            body={"spec": {"replicas": replicas}},
+            content_type="application/merge-patch+json",
+        )
+
+    def patch_status(
+        self, namespace: str, name: str, resource_version: str, patch: Mapping[str, Any]
+    ) -> Json:
+        """Merge a patch into an FtlApp's status.
+
+        Raises:
+            ConflictError: The object is not at `resource_version` any more: look at it again.
+        """
+        return self._write(
+            "PATCH",
+            kinds.FTL_APP.path(namespace, name, "status"),
+            query={"fieldManager": FIELD_MANAGER},
+            body={"metadata": {"resourceVersion": resource_version}, "status": patch},
+            content_type="application/merge-patch+json",
+        )
+
+    def post_event(self, namespace: str, event: Mapping[str, Any]) -> None:
+        """Create an event."""
+        self._write("POST", kinds.EVENT.path(namespace), body=event)
+
+    def read_lease(self, namespace: str, name: str) -> Json | None:
+        """A Lease, or None."""
+        return self.get(kinds.LEASE, namespace, name)
+
+    def write_lease(self, namespace: str, lease: Mapping[str, Any]) -> Json:
+        """Create a Lease, or replace the one of its resourceVersion.
+
+        Raises:
+            ConflictError: Somebody was faster.
+        """
+        metadata = lease["metadata"]
+        if metadata.get("resourceVersion"):
+            return self.request("PUT", kinds.LEASE.path(namespace, metadata["name"]), body=lease)
+        return self.request("POST", kinds.LEASE.path(namespace), body=lease)
+
+    # One request
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        content_type: str = "application/json",
+        accept: str = "application/json",
+    ) -> Json:
+        """Send one request and read its JSON.
+
+        Raises:
+            NotFoundError: 404.
+            ConflictError: 409.
+            ClusterError: Any other refusal, or no answer in time.
+        """
+        url = f"{self._configuration.host.rstrip('/')}{quote(path)}"
+        if query:
+            url += "?" + urlencode({name: value for name, value in query.items() if value})
+        headers = {"Accept": accept, "User-Agent": FIELD_MANAGER}
+        for setting in self._credentials():
+            if setting.get("in") == "header" and setting.get("value"):
+                headers[setting["key"]] = setting["value"]
+        encoded = None
+        if body is not None:
+            headers["Content-Type"] = content_type
+            encoded = json.dumps(body, separators=(",", ":")).encode()
+        try:
+            timeout = urllib3.Timeout(total=_patience(method, path))
+            answer = self._pool.request(
+                method, url, body=encoded, headers=headers, timeout=timeout, retries=False
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise ClusterError(f"the API server does not answer {method} {path}: {error}") from error
+        content = _object(answer.data)
+        if answer.status < 300 and content is not None:
+            return content
+        said = (content or {}).get("message") or f"HTTP {answer.status} without usable JSON"
+        message = f"{method} {path}: {said}"
+        if answer.status == 404:
+            raise NotFoundError(message)
+        if answer.status == 409:
+            raise ConflictError(message, reason=Reason.CONFLICT)
+        causes = ((content or {}).get("details") or {}).get("causes") or ()
+        if any(cause.get("reason") == "NamespaceTerminating" for cause in causes):
+            raise TerminatingError(message)
+        raise ClusterError(message)
+
+    def _credentials(self) -> Iterator[Mapping[str, str]]:
+        # Asked for every request: the client renews a ServiceAccount's token when its file changes.
+        yield from self._configuration.auth_settings().values()  # type: ignore[misc]
+
+    def _write(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        content_type: str = "application/json",
+    ) -> Json:
+        with self.fence.passage():
+            return self.request(method, path, query=query, body=body, content_type=content_type)
+
+
+def _patience(method: str, path: str) -> float:
+    # An election cannot wait for an API server that has gone silent.
+    is_urgent = method != "GET" or f"/{kinds.LEASE.plural}/" in path
+    return WRITE_SECONDS if is_urgent else READ_SECONDS
+
+
+def _object(raw: bytes) -> Json | None:
+    # A path of a group that is not served is answered in plain text.
+    try:
+        content = json.loads(raw or b"{}")
+    except ValueError:
+        return None
+    return content if isinstance(content, dict) else None
+
+
+def _kinds(group: Json) -> Iterator[tuple[str, str, str]]:
+    """Group, version and kind of each resource in an item of an aggregated discovery document."""
+    name = group["metadata"].get("name", "")
+    for version in group.get("versions", ()):
+        for resource in version.get("resources", ()):
+            yield name, version["version"], resource.get("responseKind", {}).get("kind", "")

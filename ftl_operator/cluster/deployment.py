@@ -1,0 +1,137 @@
+"""What a Deployment says about its rollout, and what its pods say when it does not go on. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ftl_operator.api.names import SPEC_ANNOTATION
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """The numbers of a Deployment that tell how far it is."""
+
+    image: str
+    generation: int
+    observed_generation: int
+    desired: int
+    total: int
+    updated: int
+    ready: int
+    available: int
+    is_available: bool
+    spec_digest: str
+    """The digest of the SpinApp's spec that it was made of, from its annotation."""
+    message: str
+    """What the Deployment's controller says while pods cannot even be created (quota, admission)."""
+    owner: str = ""
+    """The uid of the SpinApp that it belongs to; it goes when that one goes."""
+
+    @property
+    def is_observed(self) -> bool:
+        """Whether the numbers are about the current template."""
+        return self.observed_generation >= self.generation
+
+    @property
+    def is_out(self) -> bool:
+        """Whether every pod there is runs the current template."""
+        return self.is_observed and self.updated >= self.desired and self.total <= self.updated
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all pods run the current template and are available, as `kubectl rollout status` says."""
+        return self.is_out and self.available >= self.desired
+
+    @property
+    def is_scaled_to_zero(self) -> bool:
+        """Whether nobody asks for a pod and none is left."""
+        return self.is_observed and self.desired == 0 and self.total == 0
+
+
+def rollout_of(deployment: Mapping[str, Any]) -> Rollout:
+    """Read a Deployment. An API server leaves zeros out of the status."""
+    spec, status = deployment.get("spec") or {}, deployment.get("status") or {}
+    containers = spec.get("template", {}).get("spec", {}).get("containers") or [{}]
+    conditions = {item["type"]: item for item in status.get("conditions") or ()}
+    failure = conditions.get("ReplicaFailure", {})
+    owners = deployment["metadata"].get("ownerReferences") or ()
+    image = str(containers[0].get("image", ""))
+    arguments = containers[0].get("args") or []
+    if "-f" in arguments[:-1]:
+        # An executor with `spinImage` runs Spin itself as the container and names the artifact in its
+        # arguments.
+        image = str(arguments[arguments.index("-f") + 1])
+    return Rollout(
+        image=image,
+        generation=int(deployment["metadata"].get("generation", 0)),
+        observed_generation=int(status.get("observedGeneration", 0)),
+        desired=int(spec.get("replicas", 1)),
+        total=int(status.get("replicas", 0)),
+        updated=int(status.get("updatedReplicas", 0)),
+        ready=int(status.get("readyReplicas", 0)),
+        available=int(status.get("availableReplicas", 0)),
+        is_available=conditions.get("Available", {}).get("status") == "True",
+        spec_digest=str((deployment["metadata"].get("annotations") or {}).get(SPEC_ANNOTATION, "")),
+        message=str(failure.get("message", "")) if failure.get("status") == "True" else "",
+        owner=next((item["uid"] for item in owners if item.get("kind") == "SpinApp"), ""),
+    )
+
+
+START_SECONDS = 30.0
+"""How long a container may run and not be ready before that is called a failure."""
+
+
+def pod_cause(pods: Iterable[Mapping[str, Any]], now: datetime) -> str:
+    """Why pods do not become ready, in their own words; empty if none says anything.
+
+    Args:
+        pods: Pods of one app. The newest one that has a cause speaks, for it runs the newest template.
+        now: The time, to tell a pod that is starting from one that fails.
+    """
+    newest = sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")), reverse=True)
+    for pod in newest:
+        cause = _container_cause(pod) or _scheduling_cause(pod, now)
+        if cause:
+            return f"pod {pod['metadata']['name']}: {cause}"
+    return ""
+
+
+def _container_cause(pod: Mapping[str, Any]) -> str:
+    status = pod.get("status") or {}
+    for container in status.get("containerStatuses") or ():
+        waiting = container.get("state", {}).get("waiting") or {}
+        ended = container.get("state", {}).get("terminated") or container.get("lastState", {}).get(
+            "terminated"
+        )
+        if waiting.get("reason") in (None, "ContainerCreating", "PodInitializing") and not ended:
+            continue
+        said = _join(waiting.get("reason", ""), waiting.get("message", ""))
+        if ended:
+            exit_code = _join(ended.get("reason", ""), ended.get("message", ""))
+            said = _join(
+                said, f"last exit code {ended.get('exitCode')}" + (f" ({exit_code})" if exit_code else "")
+            )
+        return said
+    if status.get("phase") == "Failed":
+        return _join(status.get("reason", "Failed"), status.get("message", ""))
+    return ""
+
+
+def _scheduling_cause(pod: Mapping[str, Any], now: datetime) -> str:
+    status = pod.get("status") or {}
+    for condition in status.get("conditions") or ():
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            return _join(condition.get("reason", ""), condition.get("message", ""))
+    for container in status.get("containerStatuses") or ():
+        since = (container.get("state", {}).get("running") or {}).get("startedAt")
+        if not since or not container.get("started") or container.get("ready"):
+            continue
+        if (now - datetime.fromisoformat(since)).total_seconds() > START_SECONDS:
+            return "it runs, but its readiness probe fails"
+    return ""
+
+
+def _join(first: str, second: str) -> str:
+    text = f"{first}: {second}" if first and second else first or second
+    return " ".join(text.split())[:500]

@@ -1,0 +1,47 @@
+"""What the operator may do in a cluster: exactly what it does, no more.
+
+The chart's roles are compared with this list in a test, and the end-to-end tests run under those roles, so
+a verb that is missing here fails there.
+"""
+
+from dataclasses import dataclass
+
+from ftl_operator.api import kinds
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Permission:
+    """One rule of RBAC.
+
+    Args:
+        group: The API group; empty for the core group.
+        resource: The plural, with `/subresource` where it is one.
+        verbs: Sorted.
+        where: `apps` for every namespace that is served, `own` for the operator's own namespace, `cluster`
+            for what has no namespace and is only granted together with the whole cluster.
+    """
+
+    group: str
+    resource: str
+    verbs: tuple[str, ...]
+    where: str = "apps"
+
+
+_WATCH = ("get", "list", "watch")
+_OWN = ("create", "delete", "get", "list", "patch", "watch")
+
+PERMISSIONS: tuple[Permission, ...] = (
+    Permission("ftl.tools", "ftlapps", _WATCH),
+    Permission("ftl.tools", "ftlapps/status", ("patch",)),
+    *(Permission(api.group, api.plural, _OWN) for api in kinds.OWNED),
+    Permission("core.spinkube.dev", "spinappexecutors", _WATCH),
+    Permission("apps", "deployments", _WATCH),
+    Permission("apps", "deployments/scale", ("patch",)),
+    Permission("", "pods", ("list",)),
+    Permission("", "secrets", _WATCH),
+    Permission("events.k8s.io", "events", ("create",)),
+    Permission("coordination.k8s.io", "leases", ("create", "get", "update"), where="own"),
+    # kopf notices by these that the API of an optional kind was installed after the operator was started.
+    Permission("apiextensions.k8s.io", "customresourcedefinitions", ("list", "watch"), where="cluster"),
+    Permission("", "namespaces", ("list", "watch"), where="cluster"),
+)

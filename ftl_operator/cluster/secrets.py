@@ -1,0 +1,51 @@
+"""Secrets and ConfigMaps that an app reads from its namespace: which, and whether they changed. Pure."""
+
+import hmac
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Source = tuple[str, str]
+"""Kind (`Secret` or `ConfigMap`) and name of something an app reads from its namespace."""
+
+
+@dataclass(frozen=True, slots=True)
+class SecretVersion:
+    """A Secret or ConfigMap: which keys it has, and a digest that changes with their values.
+
+    The digest is keyed by the object's uid and shortened, so that it tells whoever may read pods, but not
+    Secrets, that something changed and not what.
+    """
+
+    digest: str
+    keys: tuple[str, ...]
+
+
+def sources_of(spec: object) -> Iterator[Source]:
+    """Every Secret and ConfigMap that a spec names, wherever in it, by the field names Kubernetes uses."""
+    if isinstance(spec, Mapping):
+        for field, value in spec.items():
+            if field in ("secretKeyRef", "secretRef", "secret") and isinstance(value, Mapping):
+                yield "Secret", str(value.get("name", ""))
+            elif field in ("configMapKeyRef", "configMap") and isinstance(value, Mapping):
+                yield "ConfigMap", str(value.get("name", ""))
+            elif field == "loadFromSecret" and value:
+                yield "Secret", str(value)
+            elif field == "imagePullSecrets" and isinstance(value, list):
+                for item in value:
+                    yield "Secret", str(item.get("name", "") if isinstance(item, Mapping) else item)
+            else:
+                yield from sources_of(value)
+    elif isinstance(spec, list):
+        for value in spec:
+            yield from sources_of(value)
+
+
+def secret_version(body: Mapping[str, Any]) -> SecretVersion:
+    """What is kept of a Secret or ConfigMap."""
+    values = {**(body.get("data") or {}), **(body.get("binaryData") or {})}
+    canonical = json.dumps(values, sort_keys=True, separators=(",", ":")).encode()
+    digest = hmac.digest(str(body["metadata"].get("uid", "")).encode(), canonical, "sha256")
+    return SecretVersion(digest.hex()[:16], tuple(sorted(map(sys.intern, values))))

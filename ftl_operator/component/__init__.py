@@ -1,0 +1,1 @@
+"""What a WebAssembly component is: its binary, its tools, their schemas and what it asks of a host."""

@@ -1,0 +1,132 @@
+"""What a running app shows: its Deployment's numbers, its pods' causes, and its answers when it is asked."""
+
+import threading
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from ftl_operator.api.app import FtlApp
+from ftl_operator.api.auth import Access
+from ftl_operator.api.conditions import ConditionState, ConditionType, finding
+from ftl_operator.api.names import POD_LABEL, SPEC_ANNOTATION, NamespacedName
+from ftl_operator.cluster.cache import Cache
+from ftl_operator.cluster.client import Kube
+from ftl_operator.cluster.deployment import Rollout, pod_cause
+from ftl_operator.cluster.executor import SpinAppStatus
+from ftl_operator.controller.probe import Probe
+from ftl_operator.errors import COME_BACK, Reason, WaitingError
+from ftl_operator.manifests.spinapp import probe_token
+from ftl_operator.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was seen of a running app.
+
+    Args:
+        rollout: Its Deployment's numbers, if there is one.
+        is_current: Whether they are about the SpinApp as it was applied last.
+        cause: Why its pods do not become ready.
+        report: What its SpinApp says, if its executor makes no Deployment.
+    """
+
+    rollout: Rollout | None
+    is_current: bool
+    cause: str
+    report: SpinAppStatus | None = None
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is anything that can be observed."""
+        return self.rollout is not None or self.report is not None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all pods run what was applied last and are available, as far as anything tells."""
+        if self.report is not None:
+            return self.report.may_serve
+        return self.rollout is not None and self.is_current and self.rollout.is_complete
+
+    @property
+    def is_scaled_to_zero(self) -> bool:
+        """Whether nobody asks for a pod and none is left."""
+        return self.rollout is not None and self.rollout.is_scaled_to_zero
+
+
+class Observer:
+    """Looks at running apps.
+
+    Args:
+        settings: The operator's settings.
+        kube: The cluster.
+        view: What was seen of it.
+        probe: Asks running apps.
+    """
+
+    def __init__(self, settings: Settings, kube: Kube, view: Cache, probe: Probe) -> None:
+        self._settings = settings
+        self._kube = kube
+        self._view = view
+        self._probe = probe
+        # An app that does not answer holds a worker until the timeout: half of them stay free, and those that
+        # are known to be silent get few, so that others are asked meanwhile.
+        self._slots = threading.BoundedSemaphore(max(1, settings.workers // 2))
+        self._silent = threading.BoundedSemaphore(max(1, settings.workers // 8))
+
+    def see(self, key: NamespacedName, spin_app: Mapping[str, Any]) -> Seen:
+        """What is seen without asking the app.
+
+        Args:
+            key: The app.
+            spin_app: Its SpinApp; empty if there is none.
+        """
+        spec = spin_app.get("spec") or {}
+        if self._view.executor(key.namespace, spec.get("executor", "")) is False:
+            # Another executor's Deployment may be there for a moment.
+            report = self._view.report(key)
+            return Seen(None, report.is_current, "" if report.may_serve else str(report), report)
+        rollout = self._view.rollout(key)
+        if rollout is None:
+            return Seen(None, False, "")
+        is_current = not spin_app or _is_of(rollout, spin_app)
+        if (is_current and rollout.is_complete) or rollout.is_scaled_to_zero:
+            return Seen(rollout, is_current, "")
+        pods = self._kube.pods(key.namespace, f"{POD_LABEL}={key.name}")
+        return Seen(rollout, is_current, pod_cause(pods, datetime.now(UTC)) or rollout.message)
+
+    def ask(self, app: FtlApp, status: Mapping[str, Any], expected: list[str]) -> ConditionState | None:
+        """Ask the running app for its tools, unless it has answered well since it was rolled out.
+
+        Raises:
+            WaitingError: Too many apps are being asked now.
+        """
+        before = finding(status, ConditionType.VERIFIED)
+        if before is not None and before.status == "True":
+            return None
+        was_silent = before is not None and before.reason is not Reason.PROGRESSING
+        with ExitStack() as held:
+            for slots in (self._silent, self._slots) if was_silent else (self._slots,):
+                if not slots.acquire(blocking=False):
+                    raise WaitingError("other apps are being asked for their tools", COME_BACK)
+                held.callback(slots.release)
+            url = self._settings.service_url.format(
+                name=app.metadata.name, namespace=app.metadata.namespace
+            ).rstrip("/")
+            token = probe_token(app.metadata.uid, self._settings.probe_key)
+            is_public = app.spec.access is Access.PUBLIC
+            return self._probe.ask(url, token, expected=expected, is_public=is_public)
+
+
+def _is_of(rollout: Rollout, spin_app: Mapping[str, Any]) -> bool:
+    """Whether a Deployment is the one that spin-operator makes of this SpinApp as it is now."""
+    spec = spin_app["spec"]
+    return (
+        # One that an earlier SpinApp left is about to be collected with its pods.
+        rollout.owner in ("", spin_app["metadata"]["uid"])
+        # Somebody else may have changed the image and not the annotation. Only the digests are compared, for
+        # a cluster's own policies may lead pulls to a mirror.
+        and rollout.image.rpartition("@")[2] == spec["image"].rpartition("@")[2]
+        and rollout.spec_digest == (spec.get("deploymentAnnotations") or {}).get(SPEC_ANNOTATION, "")
+    )

@@ -1,0 +1,235 @@
+"""The running operator: watches that feed the view, an election, and workers that act while it is won."""
+
+import asyncio
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import kopf
+from kopf._core.engines.peering import Identity
+
+from ftl_operator.api import kinds
+from ftl_operator.cluster.cache import Cache, version_of
+from ftl_operator.cluster.client import WRITE_SECONDS, Kube
+from ftl_operator.cluster.leader_election import LeaderElection
+from ftl_operator.controller import watches
+from ftl_operator.controller.reconciler import Controller
+from ftl_operator.controller.telemetry import metrics
+from ftl_operator.controller.telemetry.health import HealthServer
+from ftl_operator.controller.workqueue import WorkQueue
+from ftl_operator.errors import ClusterError
+from ftl_operator.settings import Settings
+
+SYNC_SECONDS = 0.2
+"""How often a starting replica compares what it has seen with what there is."""
+RELIST_SECONDS = 10.0
+"""How long it waits for something before it asks whether that is still there."""
+WATCHDOG_SECONDS = 60.0
+"""How often a running one does, for its apps."""
+STALLED_SECONDS = 150.0
+"""How long a watch may miss a change before the liveness probe fails; kopf itself gives up a silent one
+after 70.
+"""
+
+HANDOVER_SECONDS = 0.5
+"""How long looks that are under way may take to end by themselves once the replica is told to end; what they
+have not written then, the next replica writes."""
+
+END_SECONDS = 8.0
+"""How long the process waits for its threads when it ends. A Lease that could not be freed lasts longer, so
+what is still under way then ends before another replica begins."""
+
+Place = tuple[str, str, int]
+_log = logging.getLogger(__name__)
+
+
+class Operator:
+    """One replica.
+
+    Args:
+        settings: The operator's settings; their `identity` is set. kopf gets it too: its own guess asks
+            for the user's name, which an arbitrary uid in a container does not have.
+        kube: The cluster; its fence is open while this replica leads.
+        view: Fed by the watches.
+        queue: Fed by the watches.
+        controller: Looks at apps.
+        leadership: This replica's part in the election; None without one.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        kube: Kube,
+        view: Cache,
+        queue: WorkQueue,
+        controller: Controller,
+        leadership: LeaderElection | None,
+    ) -> None:
+        self._settings = settings
+        self._kube = kube
+        self._view = view
+        self._queue = queue
+        self._controller = controller
+        self._leadership = leadership
+        self._stop = threading.Event()
+        self._synced = threading.Event()
+        self._heart = watches.EventLoopHeartbeat()
+        self._missed_since: float | None = None
+        self._threads: list[threading.Thread] = []
+        self._workers: list[threading.Thread] = []
+
+    def run(self, kubeconfig: Path | None) -> None:
+        """Run until a signal ends it."""
+        metrics.WORKERS.set(self._settings.workers)
+        metrics.QUEUE.set_function(self._queue.ready)
+        metrics.count_apps(self._states)
+        address = (self._settings.metrics_address, self._settings.metrics_port)
+        health = HealthServer(address, metrics.REGISTRY, live=self._what_stalls, ready=self._what_is_missing)
+        _log.info("metrics and probes are at port %d", health.port)
+        try:
+            asyncio.run(self._listen(kubeconfig))
+        finally:
+            self._stop.set()
+            self._queue.close()
+            _join(self._threads, END_SECONDS)
+            health.stop()
+
+    async def _listen(self, kubeconfig: Path | None) -> None:
+        """Run the watches, and beside them what acts on what they hear, until a signal comes."""
+        clusterwide = not self._settings.namespaces
+        ended = asyncio.Event()
+        others = asyncio.all_tasks()
+        tasks = await kopf.spawn_tasks(
+            registry=watches.registry_of(self._view, self._queue, self._heart, kubeconfig),
+            settings=watches.framework_settings(clusterwide=clusterwide),
+            standalone=True,
+            clusterwide=clusterwide,
+            namespaces=self._settings.namespaces,
+            identity=Identity(self._settings.identity),
+            stop_flag=ended,
+        )
+
+        def end(number: signal.Signals) -> None:
+            # The Lease does not wait for kopf, which takes seconds to end.
+            _log.info("%s: this replica ends", number.name)
+            self._stop.set()
+            self._queue.close()
+            ended.set()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            # In place of kopf's own.
+            asyncio.get_running_loop().add_signal_handler(number, end, number)
+        for name, target in (("election", self._elect), ("sync", self._sync)):
+            self._start(name, target)
+        self._workers = [self._start(f"worker-{n}", self._work) for n in range(self._settings.workers)]
+        await kopf.run_tasks(tasks, ignored=others)
+
+    def _start(self, name: str, target: Callable[[], None]) -> threading.Thread:
+        thread = threading.Thread(target=target, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+        return thread
+
+    def _may_act(self) -> bool:
+        return self._synced.is_set() and self._kube.fence.is_open()
+
+    def _elect(self) -> None:
+        if self._leadership is not None:
+            self._leadership.run(self._stop, self._lead, self._end)
+            return
+        self._lead(True)
+        self._stop.wait()
+        self._end()
+
+    def _end(self) -> bool:
+        """Let the workers end, and nothing be written from then on. Returns whether nothing is under way."""
+        _join(self._workers, HANDOVER_SECONDS)
+        return self._kube.fence.close(WRITE_SECONDS)
+
+    def _lead(self, leads: bool) -> None:  # noqa: FBT001 - what the election says
+        metrics.LEADER.set(leads)
+        _log.info("this replica %s", "acts" if leads else "stands by")
+        if leads:
+            self._wake_all()
+
+    def _wake_all(self) -> None:
+        for key, _ in self._view.apps():
+            self._queue.add(key)
+
+    def _work(self) -> None:
+        while not self._stop.is_set():
+            if self._may_act():
+                self._controller.work(lambda: self._stop.is_set() or not self._may_act())
+            else:
+                self._stop.wait(0.2)
+
+    def _sync(self) -> None:
+        """Wait until the first listings are complete: what is not seen yet must not be taken for missing."""
+        for api in watches.SELECTORS:
+            awaited: list[Place] | None = None
+            tried = time.monotonic()
+            while not self._stop.is_set():
+                try:
+                    if awaited is None:
+                        awaited, tried = self._places(api), time.monotonic()
+                except ClusterError as error:
+                    _log.warning("the listing of %s is not complete: %s", api.plural, error)
+                else:
+                    awaited = [place for place in awaited if not self._view.has_seen(api, *place)]
+                    if not awaited:
+                        break
+                    if time.monotonic() - tried > RELIST_SECONDS:
+                        # What was deleted between the two listings will never be seen.
+                        awaited = None
+                self._stop.wait(SYNC_SECONDS)
+        self._synced.set()
+        _log.info("%d apps seen", len(self._view.apps()))
+        self._wake_all()
+        self._watchdog()
+
+    def _watchdog(self) -> None:
+        """Ask now and then whether the watch of apps has missed something, as a silent watch would."""
+        while not self._stop.wait(WATCHDOG_SECONDS):
+            try:
+                places = self._places(kinds.FTL_APP)
+            except ClusterError:
+                # An API server that does not answer is no reason to restart.
+                continue
+            if all(self._view.has_seen(kinds.FTL_APP, *place) for place in places):
+                self._missed_since = None
+            elif self._missed_since is None:
+                self._missed_since = time.monotonic()
+
+    def _places(self, api: kinds.Api) -> list[Place]:
+        """Namespace, name and version of every object of a kind that is watched."""
+        listed = self._kube.list_metadata(api, self._settings.namespaces, *watches.SELECTORS[api])
+        return [
+            (item["metadata"]["namespace"], item["metadata"]["name"], version_of(item)) for item in listed
+        ]
+
+    def _what_stalls(self) -> str:
+        if self._stop.is_set():
+            return ""
+        now = time.monotonic()
+        if now - self._heart.beat > 60:
+            return f"the event loop has not run for {now - self._heart.beat:.0f} s"
+        if self._missed_since is not None and now - self._missed_since > STALLED_SECONDS:
+            return f"the watch has missed a change for {now - self._missed_since:.0f} s"
+        dead = [thread.name for thread in self._threads if not thread.is_alive()]
+        return f"these threads have ended: {', '.join(dead)}" if dead else ""
+
+    def _what_is_missing(self) -> str:
+        return "" if self._synced.is_set() else "the first listing is not complete"
+
+    def _states(self) -> list[tuple[tuple[tuple[str, str, str], ...], int]]:
+        return [(seen.conditions, seen.tool_count) for _, seen in self._view.apps()]
+
+
+def _join(threads: Iterable[threading.Thread], seconds: float) -> None:
+    """Wait until all have ended, so many seconds in all."""
+    give_up = time.monotonic() + seconds
+    for thread in threads:
+        thread.join(max(0.0, give_up - time.monotonic()))

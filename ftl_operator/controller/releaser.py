@@ -1,0 +1,265 @@
+"""What an app should run: known at once when nothing changed, planned and published when something did.
+
+"Nothing changed" costs one HEAD request per reference. It survives a restart with an empty cache, because the
+digest of all inputs stands in `status.history` beside the image that was made from them.
+"""
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ftl_operator.api.app import FtlApp, UpdatePolicy
+from ftl_operator.api.auth import GatewayAuth
+from ftl_operator.api.conditions import ConditionState, ConditionType, finding
+from ftl_operator.api.names import NamespacedName
+from ftl_operator.cluster.cache import Cache
+from ftl_operator.cluster.write_gate import WriteGate
+from ftl_operator.component.inspector import Inspector
+from ftl_operator.component.tool import Component
+from ftl_operator.controller.circuit_breaker import CircuitBreakers
+from ftl_operator.controller.inspection_pool import InspectionPool
+from ftl_operator.controller.pull_secrets import OperatorCredentials, PullSecrets, ReadObject
+from ftl_operator.errors import ClusterError, Reason
+from ftl_operator.manifests.spinapp import Release, pod_sources
+from ftl_operator.oci.descriptor import Artifact, Layer
+from ftl_operator.oci.reference import Digest, Reference, Repository, parse_reference
+from ftl_operator.pipeline.findings import auth_finding, facts_of, resolved_finding
+from ftl_operator.pipeline.plan import (
+    Inputs,
+    Plan,
+    Source,
+    Stages,
+    error_field,
+    inputs_of,
+    plan,
+    publish,
+    repository_of,
+)
+from ftl_operator.pipeline.resolve import sources
+from ftl_operator.registry.client import Registry
+from ftl_operator.settings import Settings
+
+HEAD_SECONDS = 5.0
+"""How long an answer to "what does this tag mean" serves other apps with the same login."""
+MAX_HEADS = 10_000
+
+Authorize = Callable[[FtlApp], GatewayAuth | None]
+"""The auth stage's edge: checks `spec.auth`; None for a public app."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseResult:
+    """What to run, and what the status says of it if that is newly known."""
+
+    release: Release
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Dependencies:
+    """What the way to a release asks of the world outside the process.
+
+    Args:
+        read: Reads an object of the cluster.
+        registry: Registries, without anybody's credentials.
+        operator: The operator's own logins; used for nothing but its own publish repository, for
+            otherwise whoever may write an FtlApp could read and write what only the operator may.
+        inspector: Inspects components.
+        authorize: Checks `spec.auth`.
+        gateway: The operator's own gateway component.
+        fence: What every publication passes.
+    """
+
+    read: ReadObject
+    registry: Registry
+    operator: OperatorCredentials
+    inspector: Inspector
+    authorize: Authorize
+    gateway: Layer
+    fence: WriteGate = field(default_factory=WriteGate)
+
+
+class ReleasePlanner:
+    """Finds, or makes, what apps should run. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        view: Cache,
+        outside: Dependencies,
+        inspections: InspectionPool,
+        gates: CircuitBreakers,
+    ) -> None:
+        self._settings = settings
+        self._view = view
+        self._outside = outside
+        self._inspections = inspections
+        self._gates = gates
+        self._logins = PullSecrets(settings, view, outside.read, outside.operator)
+        self._heads: dict[tuple[Reference, tuple[str, ...]], tuple[float, Digest]] = {}
+        self._lock = threading.Lock()
+
+    def release(self, app: FtlApp, status: Mapping[str, Any], steps: Stages) -> ReleaseResult:
+        """What the app should run now; published if it was not yet.
+
+        Args:
+            app: The app.
+            status: Its status as it is.
+            steps: Keeps the stages' findings.
+
+        Raises:
+            FtlError: Whatever stops a stage.
+            WaitingError: A component is being inspected, or a registry is busy.
+        """
+        pods = self.pods_digest(app)
+        pulling = self._outside.registry.with_credentials(self._logins.pull(app))
+        with steps.enter("resolve", ConditionType.RESOLVED) as found:
+            digests = self._digests(app, pulling, status, fresh=_is_asked_for(app, status))
+            found.append(resolved_finding(len(app.spec.tools)))
+        with steps.enter("auth", ConditionType.AUTH_READY) as found:
+            auth = self._outside.authorize(app)
+            found.append(auth_finding(auth))
+        inputs = inputs_of(app, digests, auth, self._outside.gateway.descriptor.digest)
+        issuer_urls = (auth.jwks_uri,) if auth is not None and auth.jwks_uri else ()
+        image = _made_from(status, inputs)
+        if image is not None:
+            steps.findings |= _kept(status)
+            return ReleaseResult(Release(image, inputs, pods, issuer_urls))
+        target = repository_of(app, self._settings)
+        planned = plan(app, self._edges(app, pulling, digests, auth), steps)
+        self._publish(app, planned, target, steps)
+        release = Release(Reference(target, digest=planned.image.digest), inputs, pods, issuer_urls)
+        return ReleaseResult(release, facts_of(planned.resolved, planned.components, planned.locked))
+
+    def pods_digest(self, app: FtlApp) -> str:
+        """A digest of the Secrets and ConfigMaps that the app's pods read; empty if they read none.
+
+        Raises:
+            ClusterError: One of them, or a key of it, does not exist.
+        """
+        digests = set()
+        for source in pod_sources(app):
+            seen = self._view.source(source.kind, app.metadata.namespace, source.name)
+            if seen is None or (source.key and source.key not in seen.keys):
+                key = f" with the key {source.key!r}" if seen is not None else ""
+                raise ClusterError(
+                    f"there is no {source.kind} {source.name!r}{key} in the namespace",
+                    reason=Reason.SOURCE_NOT_FOUND,
+                    field=source.field,
+                )
+            digests.add(f"{source.kind}/{source.name}={seen.digest}")
+        return hashlib.sha256(",".join(sorted(digests)).encode()).hexdigest()[:16] if digests else ""
+
+    def _digests(
+        self, app: FtlApp, registry: Registry, status: Mapping[str, Any], *, fresh: bool
+    ) -> dict[Reference, Digest]:
+        held = {} if fresh else _held_digests(app, status)
+        logins = self._logins.known_by(app)
+        digests: dict[Reference, Digest] = {}
+        for source, reference in sources(app).items():
+            if not isinstance(reference, Reference) or reference in digests:
+                continue
+            if source in held:
+                digests[reference] = held[source]
+                continue
+            with error_field(_field_of(app, source)):
+                digests[reference] = self._digest(reference, registry, logins, fresh=fresh)
+        return digests
+
+    def _digest(
+        self, reference: Reference, registry: Registry, logins: tuple[str, ...], *, fresh: bool
+    ) -> Digest:
+        """What a reference means now; a thousand apps that name it after a restart ask once in a while."""
+        place = (reference, logins)
+        with self._lock:
+            kept = self._heads.get(place)
+        if kept is not None and not fresh and time.monotonic() < kept[0]:
+            return kept[1]
+        with self._gates.enter(reference.repository.registry):
+            digest = registry.digest(reference)
+        with self._lock:
+            if len(self._heads) >= MAX_HEADS:
+                self._heads.clear()
+            self._heads[place] = (time.monotonic() + HEAD_SECONDS, digest)
+        return digest
+
+    def _edges(
+        self, app: FtlApp, registry: Registry, digests: Mapping[Reference, Digest], auth: GatewayAuth | None
+    ) -> Inputs:
+        inspector = self._outside.inspector.with_registry(registry)
+        key = NamespacedName(app.metadata.namespace, app.metadata.name)
+
+        def find(reference: Reference, component: str | None) -> Artifact:
+            with self._gates.enter(reference.repository.registry):
+                found = registry.artifact(reference.pinned(digests[reference]), component)
+            return Artifact(reference, found.manifest_digest, found.layer, found.component_id)
+
+        def inspect(source: Source, where: str) -> Component:
+            known = inspector.known(source.layer)
+            if known is not None or not isinstance(source, Artifact):
+                return known or inspector.inspect(source, where)
+
+            def run() -> Component:
+                with self._gates.enter(source.reference.repository.registry):
+                    return inspector.inspect(source, where)
+
+            return self._inspections.inspect(source.layer, where, key, run)
+
+        return Inputs(find, inspect, lambda _: auth, self._outside.gateway)
+
+    def _publish(self, app: FtlApp, planned: Plan, target: Repository, steps: Stages) -> None:
+        registry = self._outside.registry.with_credentials(self._logins.push(app, target))
+        with self._outside.fence.passage(), self._gates.enter(target.registry):
+            publish(planned, registry, target, steps)
+
+
+_MADE = (ConditionType.INSPECTED, ConditionType.COMPOSED, ConditionType.PUBLISHED)
+"""The stages that are left out when nothing changed."""
+
+
+def _made_from(status: Mapping[str, Any], inputs: str) -> Reference | None:
+    """The image that was made from exactly these inputs, if the status is about them."""
+    newest = next(iter(status.get("history") or ()), None)
+    if newest is None or newest.get("inputs") != inputs:
+        return None
+    kept = _kept(status)
+    is_whole = all(condition in kept and kept[condition].status == "True" for condition in _MADE)
+    return parse_reference(newest["image"]) if is_whole else None
+
+
+def _kept(status: Mapping[str, Any]) -> dict[ConditionType, ConditionState]:
+    """What the stages that are left out found when they ran."""
+    found = {condition: finding(status, condition) for condition in _MADE}
+    return {condition: kept for condition, kept in found.items() if kept is not None}
+
+
+def _is_asked_for(app: FtlApp, status: Mapping[str, Any]) -> bool:
+    """Whether somebody wants to know what tags mean right now, by a new spec or by the annotation."""
+    trigger = app.metadata.annotations.get("ftl.tools/reconcile", "")
+    return (
+        status.get("observedGeneration") != app.metadata.generation
+        or status.get("lastHandledReconcileAt", "") != trigger
+    )
+
+
+def _held_digests(app: FtlApp, status: Mapping[str, Any]) -> dict[str, Digest]:
+    """Digests that `updatePolicy: hold` keeps."""
+    if app.spec.update_policy is not UpdatePolicy.HOLD:
+        return {}
+    pinned = {item["name"]: item.get("image", "") for item in status.get("components") or ()}
+    return {
+        tool.source: Digest(pinned[tool.name].rpartition("@")[2])
+        for tool in app.spec.tools
+        if "@sha256:" in pinned.get(tool.name, "")
+        and pinned[tool.name].startswith(tool.image.partition("@")[0])
+    }
+
+
+def _field_of(app: FtlApp, source: str) -> str:
+    for index, tool in enumerate(app.spec.tools):
+        if tool.source == source:
+            return f"spec.tools[{index}].image"
+    return "spec.gateway.image"

@@ -1,0 +1,1 @@
+"""wasmtime: compiling, linking, and the conversion of WIT values."""

@@ -1,0 +1,146 @@
+"""The wasmtime engine and its cache of compiled components."""
+
+import contextlib
+import hashlib
+import os
+import platform
+import tempfile
+import threading
+import time
+import weakref
+from enum import StrEnum
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import wasmtime
+from wasmtime import _bindings as bindings
+from wasmtime import component as wc
+
+from ftl_operator.oci.reference import Digest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+TICK = 0.02
+"""Seconds between two looks at running guests' deadlines."""
+
+
+_WINCH = 2
+"""WASMTIME_STRATEGY_WINCH of wasmtime/config.h."""
+
+
+class Code(StrEnum):
+    """How a component is compiled; each way has its own entries in the cache."""
+
+    FAST = "fast"
+    """Optimized."""
+    METERED = "metered"
+    """Optimized, and counting instructions, which costs time."""
+    ONCE = "once"
+    """Compiled in a quarter of the time, for a component that is called once; as FAST except on x86_64."""
+
+
+def cache_directory() -> Path:
+    """Where compiled components lie. Its bytes are trusted as code, so nobody else may write there."""
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return root / "ftl-operator" / "compiled" / f"wasmtime-{version('wasmtime')}"
+
+
+class Engine:
+    """A wasmtime engine with epochs ticking, and compiled components kept on disk.
+
+    Args:
+        code: How components are compiled.
+        cache: Directory of compiled components; None compiles anew each time.
+    """
+
+    def __init__(self, code: Code = Code.FAST, cache: Path | None = None) -> None:
+        config = wasmtime.Config()
+        config.epoch_interruption = True
+        config.consume_fuel = code is Code.METERED
+        # WASI 0.2 needs no concurrent calls, and wasmtime 50's support for them traps ("deferred host scope
+        # has no call context") when a host function takes two borrowed resources, as `poll` and `splice` do.
+        bindings.wasmtime_config_concurrency_support_set(config.ptr(), False)
+        if code is Code.ONCE and platform.machine() in ("x86_64", "AMD64"):
+            # wasmtime-py's setter does not know the baseline compiler, which is complete on x86_64 only.
+            bindings.wasmtime_config_strategy_set(config.ptr(), _WINCH)
+        self.code = code
+        self.raw = wasmtime.Engine(config)
+        self._cache = cache
+        self.on_tick: list[Callable[[], None]] = []
+        """Called at each tick, from its thread."""
+        threading.Thread(target=_tick, args=(weakref.ref(self),), name="epoch", daemon=True).start()
+
+    def load(self, wasm: Path, digest: Digest | None = None) -> wc.Component:
+        """Compile a component, or take it from the cache.
+
+        Args:
+            wasm: Its file.
+            digest: Its digest, if it is known.
+
+        Raises:
+            wasmtime.WasmtimeError: The bytes are no component that wasmtime runs.
+            ComponentError: They are a core module that cannot become a component.
+            PermissionError: Others may write to the cache.
+        """
+        if self._cache is None:
+            return wc.Component(self.raw, _component(wasm))
+        try:
+            self._cache.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError:
+            # A home that cannot be written to costs the time of compiling, and nothing else.
+            return wc.Component(self.raw, _component(wasm))
+        status = self._cache.stat()
+        if status.st_uid != os.getuid() or status.st_mode & 0o022:
+            raise PermissionError(f"others may write to {self._cache}, so its code is not run; remove it")
+        entry = self._cache / f"{(digest or digest_of(wasm)).replace(':', '-')}.{self.code}"
+        if entry.exists():
+            try:
+                return wc.Component.deserialize_file(self.raw, str(entry))
+            except wasmtime.WasmtimeError:
+                # Another processor's code, or a file that was cut off: compile it again.
+                entry.unlink(missing_ok=True)
+        compiled = wc.Component(self.raw, _component(wasm))
+        self._keep(entry, compiled.serialize())
+        return compiled
+
+    def _keep(self, entry: Path, code: bytes | bytearray) -> None:
+        # A full or write-protected disk only costs the next start its time.
+        with contextlib.suppress(OSError):
+            with tempfile.NamedTemporaryFile(dir=entry.parent, delete=False) as file:
+                try:
+                    file.write(code)
+                except OSError:
+                    Path(file.name).unlink(missing_ok=True)
+                    raise
+            Path(file.name).rename(entry)
+
+
+def _component(wasm: Path) -> bytes:
+    """A file's component; a core module is turned into one, as Spin does when it loads it."""
+    # Only here, for the sandbox that does it has an engine of its own.
+    from ftl_operator.host.sandbox.componentize import componentize, is_core_module
+
+    binary = wasm.read_bytes()
+    return componentize(binary) if is_core_module(binary) else binary
+
+
+def digest_of(wasm: Path) -> Digest:
+    """The digest of a file."""
+    with wasm.open("rb") as file:
+        return Digest("sha256:" + hashlib.file_digest(file, "sha256").hexdigest())
+
+
+def ticks(seconds: float) -> int:
+    """An epoch deadline no earlier than `seconds` from now."""
+    return int(seconds / TICK) + 2
+
+
+def _tick(reference: "weakref.ref[Engine]") -> None:
+    while (engine := reference()) is not None:
+        engine.raw.increment_epoch()
+        for call in engine.on_tick:
+            call()
+        del engine
+        time.sleep(TICK)

@@ -1,0 +1,139 @@
+"""Carries guests' requests to real servers: HTTP/1.1 over TCP or TLS, bodies streamed both ways."""
+
+import ssl
+import time
+
+import urllib3
+from urllib3 import exceptions as u3
+
+from ftl_operator.host.engine.interface import Err, Ok
+from ftl_operator.host.guest import Guest
+from ftl_operator.host.spin.allowed_hosts import Target
+from ftl_operator.host.streams.pipe import Pipe, PipeError, Reader
+from ftl_operator.host.wasi.http_types import (
+    ErrorCode,
+    Fields,
+    FutureResponse,
+    IncomingResponse,
+    OutgoingRequest,
+    RequestOptions,
+    method_name,
+)
+
+CHUNK = 64 << 10
+_CONNECTION_HEADERS = frozenset(
+    ("connection", "keep-alive", "transfer-encoding", "upgrade", "proxy-connection")
+)
+
+
+class Client:
+    """A pool of connections for one application.
+
+    Args:
+        context: TLS settings; by default the system's certificate authorities.
+    """
+
+    def __init__(self, context: ssl.SSLContext | None = None) -> None:
+        self._pool = urllib3.PoolManager(
+            num_pools=32, maxsize=16, ssl_context=context or ssl.create_default_context(), retries=False
+        )
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self._pool.clear()
+
+    def send(
+        self,
+        guest: Guest,
+        request: OutgoingRequest,
+        options: RequestOptions | None,
+        target: Target,
+        future: FutureResponse,
+    ) -> None:
+        """Do the exchange in this thread. Never raises: the future takes errors as wasi:http error-codes."""
+        seconds = _timeouts(guest, options)
+        url = f"{target.scheme}://{request.authority}{request.path or '/'}"
+        headers = urllib3.HTTPHeaderDict()
+        for name, value in request.headers.entries:
+            if name.lower() != "host":
+                headers.add(name, value.decode("latin-1"))
+        body = Reader(request.pipe, guest.deadline) if request.pipe is not None else None
+        try:
+            response = self._pool.urlopen(
+                method_name(request.method), url, headers=headers, body=body, redirect=False, retries=False,
+                preload_content=False, decode_content=False,
+                timeout=urllib3.Timeout(connect=seconds[0], read=seconds[1]),
+            )  # fmt: skip
+        except Exception as error:  # noqa: BLE001 - every failure becomes a code
+            future.set(Err(_code(error)))
+            return
+        pipe = Pipe()
+        entries = [
+            (name.lower(), value.encode("latin-1"))
+            for name, value in response.headers.items()
+            if name.lower() not in _CONNECTION_HEADERS
+        ]
+        future.set(Ok(IncomingResponse(response.status, Fields(entries, immutable=True), pipe)))
+        _pump(response, pipe, guest, seconds[2])
+
+
+def _timeouts(guest: Guest, options: RequestOptions | None) -> tuple[float, float, float]:
+    """Seconds to connect, to the first byte, and between bytes; never beyond the request's own end."""
+    rest = max(0.001, guest.deadline - time.monotonic())
+    values = options.values if options is not None else {}
+
+    def one(name: str) -> float:
+        nanoseconds = values.get(name)
+        return rest if nanoseconds is None else min(rest, max(0.001, nanoseconds / 1e9))
+
+    return one("connect-timeout"), one("first-byte-timeout"), one("between-bytes-timeout")
+
+
+def _pump(response: urllib3.BaseHTTPResponse, pipe: Pipe, guest: Guest, between: float) -> None:
+    connection = getattr(response, "connection", None)
+    sock = getattr(connection, "sock", None)
+    if sock is not None:
+        sock.settimeout(between)
+    try:
+        while not pipe.reader_gone:
+            chunk = response.read1(CHUNK)
+            if not chunk:
+                pipe.finish()
+                response.release_conn()
+                return
+            pipe.write(chunk)
+            pipe.wait_writable(guest.deadline)
+    except PipeError:
+        pass
+    except Exception as error:  # noqa: BLE001 - every failure becomes a code
+        pipe.fail(PipeError(str(error), _code(error)))
+    finally:
+        response.close()
+
+
+def _code(error: BaseException) -> ErrorCode:
+    match error:
+        case PipeError():
+            return error.code
+        case u3.NameResolutionError():
+            return "DNS-error", {"rcode": None, "info-code": None}
+        case u3.NewConnectionError() | ConnectionRefusedError():
+            return "connection-refused", None
+        case u3.ConnectTimeoutError():
+            return "connection-timeout", None
+        case u3.ReadTimeoutError() | TimeoutError():
+            return "connection-read-timeout", None
+        case u3.SSLError() | ssl.SSLError():
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                return "TLS-certificate-error", None
+            return "TLS-protocol-error", None
+        case u3.LocationValueError():
+            return "HTTP-request-URI-invalid", None
+        case u3.IncompleteRead() | u3.InvalidChunkLength():
+            return "HTTP-response-incomplete", None
+        case u3.ProtocolError() if "IncompleteRead" in str(error):
+            return "HTTP-response-incomplete", None
+        case u3.ProtocolError() | ConnectionError():
+            return "connection-terminated", None
+        case _:
+            return "internal-error", type(error).__name__

@@ -1,0 +1,206 @@
+"""The child's side of the sandbox: gives up what it can, runs one component once, writes the answer."""
+
+import contextlib
+import ctypes
+import json
+import os
+import resource
+import sys
+import time
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import wasmtime
+from wasmtime import component as wc
+
+from ftl_operator.host.app import HostApp
+from ftl_operator.host.component import cause_of
+from ftl_operator.host.engine.engine import Code, Engine, digest_of, ticks
+from ftl_operator.host.http.messages import Request
+from ftl_operator.host.limits import Limits, SandboxLimits
+from ftl_operator.host.streams.pipe import PipeError
+
+_CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
+_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
+_KEPT_LINES = 12
+_TOLD = 1500
+"""Characters of a component's own output that a message repeats."""
+
+
+class SandboxError(Exception):
+    """Why there is no answer; the text goes to the component's author."""
+
+
+def main() -> None:
+    """Read an order from standard input, write a line of JSON and the answer's bytes to standard output."""
+    order = json.loads(sys.stdin.buffer.readline())
+    limits = SandboxLimits(**order["limits"])
+    confine(limits)
+    body = sys.stdin.buffer.read()
+    try:
+        run = _command if order["kind"] == "command" else _http
+        answer, failure = run(order, body, limits), None
+    except SandboxError as error:
+        answer, failure = b"", str(error)
+    sys.stdout.buffer.write(json.dumps({"failure": failure}).encode() + b"\n" + answer)
+    sys.stdout.buffer.flush()
+    # Threads of a guest that does not end would keep the interpreter from ending.
+    os._exit(0)
+
+
+def confine(limits: SandboxLimits) -> None:
+    """Limit this process, and cut it off from the network where the kernel lets its user do so."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    cpu = int(limits.time * (os.cpu_count() or 1)) + 1
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + 1))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 30, 1 << 30))
+    # Linear memories reserve address space that is not memory, so DATA, which counts what is writable, bounds
+    # memory, and AS only stops nonsense.
+    resource.setrlimit(resource.RLIMIT_DATA, (limits.process_memory, limits.process_memory))
+    resource.setrlimit(resource.RLIMIT_AS, (limits.process_memory + (256 << 30),) * 2)
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_PDEATHSIG, 9, 0, 0, 0)
+    libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+    if libc.unshare(_CLONE_NEWNET) != 0:
+        libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
+
+
+def _http(order: Mapping[str, Any], body: bytes, limits: SandboxLimits) -> bytes:
+    wasm = Path(order["wasm"])
+    printed: deque[str] = deque(maxlen=_KEPT_LINES)
+    app = HostApp(
+        _document(digest_of(wasm), order.get("variables", {})),
+        lambda _digest: wasm,
+        limits=Limits(
+            time=limits.call_time, memory=limits.memory, request_body=max(len(body), 1 << 20), depth=0
+        ),
+        log=lambda _component, line: printed.append(line),
+        code=Code.ONCE,
+        cache=Path(order["cache"]),
+    )
+    try:
+        app.prepare()
+    except wasmtime.WasmtimeError as error:
+        raise SandboxError(f"the component cannot be loaded: {error}") from None
+    except Exception as error:  # noqa: BLE001 - told to the parent, which knows the component
+        raise SandboxError(str(error)) from None
+    response = app.handle(Request(order["method"], order["path"], body=body))
+    answer = bytearray()
+    try:
+        for chunk in response.body:
+            answer += chunk
+            if len(answer) > limits.output:
+                raise SandboxError(f"the component's answer is longer than {limits.output} bytes")
+    except PipeError as error:
+        raise SandboxError(_told(f"the component's answer is not whole: {error}", printed, limits)) from None
+    if response.status != 200:
+        if response.failure:
+            raise SandboxError(_told(response.failure, printed, limits))
+        text = bytes(answer[:300]).decode(errors="replace")
+        cause = f"the component answered with status {response.status}: {text}"
+        raise SandboxError(_told(cause, printed, limits))
+    return bytes(answer)
+
+
+def _told(cause: str, printed: "deque[str]", limits: SandboxLimits) -> str:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+    text = "\n".join(line for line in printed if line != cause)[-_TOLD:]
+    if peak > limits.memory * 3 // 4 or "memory allocation of" in text or "MemoryError" in text:
+        cause += f" (its memory limit is {limits.memory >> 20} MiB)"
+    return f"{cause}; it printed:\n{text}" if text else cause
+
+
+def _document(digest: str, variables: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "spin_lock_version": 0,
+        "variables": {name: {"default": value} for name, value in variables.items()},
+        "triggers": [
+            {"id": "http", "trigger_type": "http", "trigger_config": {"component": "tool", "route": "/..."}}
+        ],
+        "components": [
+            {
+                "id": "tool",
+                "source": {"content_type": "application/wasm", "digest": digest},
+                "config": {name: f"{{{{ {name} }}}}" for name in variables},
+            }
+        ],
+    }
+
+
+def _command(order: Mapping[str, Any], stdin: bytes, limits: SandboxLimits) -> bytes:
+    """Run wasi:cli/run with wasmtime's own WASI: no arguments, environment, directories or network."""
+    engine = Engine(cache=Path(order["cache"]))
+    wasm = Path(order["wasm"])
+    try:
+        component = engine.load(wasm, digest_of(wasm))
+    except wasmtime.WasmtimeError as error:
+        raise SandboxError(f"the component cannot be loaded: {error}") from None
+    index = _run_index(component, engine)
+    linker = wc.Linker(engine.raw)
+    linker.add_wasip2()
+    output, errors = _Collector(limits.output), _Collector(1 << 16)
+    config = wasmtime.WasiConfig()
+    config.stdout_custom = output.write
+    config.stderr_custom = errors.write
+    with contextlib.ExitStack() as stack:
+        # The C API takes standard input from a file; one in memory has a path and needs no writable disk.
+        memory = stack.enter_context(open(os.memfd_create("stdin"), "wb", buffering=0))  # noqa: PTH123
+        memory.write(stdin)
+        config.stdin_file = f"/proc/self/fd/{memory.fileno()}"
+        store = wasmtime.Store(engine.raw)
+        store.set_limits(memory_size=limits.memory)
+        store.set_epoch_deadline(ticks(limits.call_time))
+        store.set_wasi(config)
+        deadline = time.monotonic() + limits.call_time
+        try:
+            instance = linker.instantiate(store, component)
+            succeeded = _run_export(instance, store, index)
+        except wasmtime.ExitTrap as exit_:
+            succeeded = exit_.code == 0
+        except wasmtime.WasmtimeError as error:
+            late = time.monotonic() >= deadline
+            cause = "passed its time limit" if late else f"trapped: {cause_of(str(error))}"
+            raise SandboxError(_told(f"the component {cause}", deque([errors.text]), limits)) from None
+    if output.full:
+        raise SandboxError(f"the component's output is longer than {limits.output} bytes")
+    if not succeeded:
+        raise SandboxError(_told("the component failed", deque([errors.text]), limits))
+    return bytes(output.data)
+
+
+def _run_index(component: wc.Component, engine: Engine) -> wc.ExportIndex:
+    names = component.type.exports(engine.raw)
+    export = next((name for name in names if name.partition("@")[0] == "wasi:cli/run"), None)
+    index = component.get_export_index("run", component.get_export_index(export)) if export else None
+    if index is None:
+        raise SandboxError(f"the component does not export wasi:cli/run (it exports {', '.join(names)})")
+    return index
+
+
+def _run_export(instance: wc.Instance, store: wasmtime.Store, index: wc.ExportIndex) -> bool:
+    function = instance.get_func(store, index)
+    result = function(store) if function is not None else None
+    return not (isinstance(result, wc.Variant) and result.tag == "err")
+
+
+class _Collector:
+    def __init__(self, limit: int) -> None:
+        self.data = bytearray()
+        self.limit = limit
+        self.full = False
+
+    def write(self, data: bytes) -> int:
+        if len(self.data) + len(data) > self.limit:
+            self.full = True
+        else:
+            self.data += data
+        return len(data)
+
+    @property
+    def text(self) -> str:
+        return self.data.decode(errors="replace")
+
+
+__all__ = ["main"]

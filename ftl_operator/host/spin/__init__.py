@@ -1,0 +1,1 @@
+"""Spin's interfaces and rules: variables, stores, SQLite, routes, allowed outbound hosts."""

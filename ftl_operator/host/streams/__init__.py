@@ -1,0 +1,1 @@
+"""Pipes, workers and logs between guests and the outside."""

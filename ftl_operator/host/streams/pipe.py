@@ -1,0 +1,185 @@
+"""A bounded stream of bytes between two threads: request and response bodies."""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ftl_operator.host.streams.waker import Waker
+
+CAPACITY = 256 << 10
+
+
+class PipeError(Exception):
+    """The other end is gone.
+
+    Attributes:
+        code: A wasi:http error-code, as a (case, payload) pair.
+    """
+
+    def __init__(self, message: str, code: tuple[str, Any] = ("internal-error", None)) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Pipe:
+    """Bytes go in at one end and come out at the other; the writer is held back when the reader is slow.
+
+    The ends wake each other: `reader` and `writer` are set by whoever waits there. A guest that writes sets
+    `owe`, which wakes the reader when the guest has done its next step.
+    """
+
+    __slots__ = ("_chunks", "_lock", "_size", "capacity", "draining", "error", "finished", "owe", "reader",
+                 "reader_gone", "trailers", "writer")  # fmt: skip
+
+    def __init__(self, capacity: int = CAPACITY) -> None:
+        self._chunks: deque[bytes] = deque()
+        self._lock = threading.Lock()
+        self._size = 0
+        self.capacity = capacity
+        self.draining = False
+        self.finished = False
+        """The writer has ended it; what is buffered can still be read."""
+        self.error: PipeError | None = None
+        self.reader_gone = False
+        self.trailers: Any = None
+        self.owe: Callable[[Callable[[], None]], None] | None = None
+        self.reader: Waker | None = None
+        self.writer: Waker | None = None
+
+    @classmethod
+    def of(cls, data: bytes) -> "Pipe":
+        """A pipe that holds all of `data` and is finished."""
+        pipe = cls()
+        if data:
+            pipe._chunks.append(data)
+            pipe._size = len(data)
+        pipe.finished = True
+        return pipe
+
+    @property
+    def room(self) -> int:
+        """How many bytes may be written now."""
+        return max(0, self.capacity - self._size)
+
+    def writable(self) -> bool:
+        """Whether a write would go through, or fail, without waiting."""
+        return self._size < self.capacity or self.reader_gone or self.error is not None
+
+    def readable(self) -> bool:
+        """Whether a read would give something, the end included, without waiting."""
+        return self._size > 0 or self.finished or self.error is not None
+
+    def write(self, data: bytes) -> None:
+        """Add bytes, whatever the room. Raises PipeError when the reader is gone."""
+        if self.error is not None:
+            raise self.error
+        if self.reader_gone:
+            raise PipeError("the reader is gone", ("connection-terminated", None))
+        if data and not self.draining:
+            with self._lock:
+                self._chunks.append(data)
+                self._size += len(data)
+            self._tell(full=self._size > self.capacity // 2)
+
+    def read(self, limit: int) -> bytes | None:
+        """Take up to `limit` bytes; empty if there are none now, None at the end. Raises PipeError."""
+        with self._lock:
+            if self._chunks:
+                first = self._chunks.popleft()
+                if len(first) > limit:
+                    self._chunks.appendleft(first[limit:])
+                    first = first[:limit]
+                self._size -= len(first)
+            elif self.error is not None:
+                raise self.error
+            elif self.finished:
+                return None
+            else:
+                return b""
+        _wake(self.writer)
+        return first
+
+    def wait_writable(self, until: float) -> None:
+        """Wait for room, as the writing thread. Raises PipeError at that time on the monotonic clock."""
+        if not self.writable():
+            waker = self.writer = Waker()
+            if not waker.wait(self.writable, until):
+                raise PipeError("the reader is too slow", ("connection-write-timeout", None))
+
+    def finish(self, trailers: Any = None) -> None:
+        """The writer's orderly end."""
+        self.trailers = trailers
+        self.finished = True
+        self._tell(full=False)
+
+    def fail(self, error: PipeError) -> None:
+        """The writer's end without all bytes; ignored after `finish`."""
+        if not self.finished and self.error is None:
+            self.error = error
+        _wake(self.reader)
+        _wake(self.writer)
+
+    def _tell(self, *, full: bool) -> None:
+        reader = self.reader
+        if reader is None:
+            return
+        if self.owe is None or full:
+            reader.wake()
+        else:
+            self.owe(reader.wake)
+
+    def drain(self) -> None:
+        """The reader wants no more, yet lets the writer end in peace: what it writes is dropped."""
+        self.draining = True
+        with self._lock:
+            self._chunks.clear()
+            self._size = 0
+        _wake(self.writer)
+
+    def leave(self) -> None:
+        """The reader's end; writes fail from now on."""
+        self.reader_gone = True
+        with self._lock:
+            self._chunks.clear()
+            self._size = 0
+        _wake(self.writer)
+
+
+class Reader(Iterator[bytes]):
+    """Reads a pipe to its end, from outside of any guest. Closing it early tells the writer.
+
+    Args:
+        pipe: What to read.
+        until: Time on the monotonic clock at which reading fails.
+
+    Raises:
+        PipeError: From `next`, when the writer failed or the time is over.
+    """
+
+    def __init__(self, pipe: Pipe, until: float) -> None:
+        self._pipe = pipe
+        self._until = until
+        self._waker = pipe.reader = Waker()
+
+    def __next__(self) -> bytes:
+        while True:
+            if not self._waker.wait(self._pipe.readable, self._until):
+                raise PipeError("the time for the body is over", ("connection-read-timeout", None))
+            chunk = self._pipe.read(1 << 20)
+            if chunk is None:
+                raise StopIteration
+            if chunk:
+                return chunk
+
+    def close(self) -> None:
+        """Stop reading; after the end this does nothing."""
+        self._pipe.leave()
+
+    def __del__(self) -> None:
+        self.close()
+
+
+def _wake(waker: Waker | None) -> None:
+    if waker is not None:
+        waker.wake()

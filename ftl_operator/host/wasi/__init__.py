@@ -1,0 +1,1 @@
+"""The WASI 0.2 interfaces."""

@@ -1,0 +1,230 @@
+"""From a published application to the objects that run it. Pure.
+
+`manifests` lists what an FtlApp owns; there is one function per kind, here and in the modules
+`manifests_…`. Kinds that the cluster does not serve are left out and named.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ftl_operator.api import kinds as api_kinds
+from ftl_operator.api.app import FtlApp
+from ftl_operator.api.auth import Access
+from ftl_operator.api.kinds import Api, ClusterApis
+from ftl_operator.api.names import Owner
+from ftl_operator.api.runtime import RuntimeConfig, Scaler
+from ftl_operator.errors import ClusterError, Reason
+from ftl_operator.manifests.egress import Target, targets_of
+from ftl_operator.manifests.metadata import manifest
+from ftl_operator.manifests.network import (
+    check_route_host,
+    cilium_network_policy,
+    http_route,
+    ingress,
+    interceptor_backend,
+    interceptor_hosts,
+    interceptor_service,
+    network_policy,
+    own_backend,
+)
+from ftl_operator.manifests.scaling import (
+    SPARE_SECONDS,
+    WAIT_SECONDS,
+    horizontal_pod_autoscaler,
+    http_scaled_object,
+    pod_disruption_budget,
+    scaled_object,
+)
+from ftl_operator.manifests.spinapp import Release, owner_of_app, spin_app
+from ftl_operator.settings import Settings
+
+Manifest = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """An object that was left out, because the cluster does not serve its kind.
+
+    Args:
+        api: The kind.
+        field: The field of the spec that asks for it.
+        is_vital: Whether the app is not as the spec wants it without it.
+    """
+
+    api: Api
+    field: str
+    is_vital: bool
+
+    def __str__(self) -> str:
+        return (
+            f"{self.field} needs {self.api.kind} of {self.api.api_version}, which this cluster does not serve"
+        )
+
+    def error(self) -> ClusterError:
+        """The same as an error."""
+        return ClusterError(
+            f"the cluster does not serve {self.api.kind} of {self.api.api_version}; install it or "
+            f"remove the field",
+            reason=Reason.API_MISSING,
+            field=self.field,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Manifests:
+    """The objects, in the order in which they are applied, and what is missing."""
+
+    objects: tuple[Manifest, ...]
+    missing: tuple[Missing, ...] = ()
+
+
+def manifests(
+    app: FtlApp, release: Release, settings: Settings, served: ClusterApis = api_kinds.EVERY_API
+) -> Manifests:
+    """Everything that an app owns, and nothing else: what is not here is to be deleted.
+
+    Args:
+        app: The app.
+        release: What is to run.
+        settings: The operator's settings.
+        served: The kinds that the cluster serves.
+
+    Raises:
+        SpecError: The settings do not allow what the spec asks for.
+    """
+    if app.spec.route is not None:
+        check_route_host(owner_of_app(app), app.spec.route, settings)
+    wanted = list(_wanted(app, release, settings, served))
+    missing = tuple(found for found in wanted if isinstance(found, Missing))
+    return Manifests(tuple(found for found in wanted if not isinstance(found, Missing)), missing)
+
+
+def endpoint(app: FtlApp, settings: Settings) -> str:
+    """The URL of the app's MCP endpoint: outside the cluster if it has a route, else in it.
+
+    In the cluster it is that of the app's Service, or of the interceptor if that is to see every request.
+    """
+    if app.spec.route is not None:
+        return f"{app.spec.route.url}mcp"
+    owner = owner_of_app(app)
+    if app.spec.runtime.is_intercepted:
+        return f"http://{owner.interceptor_host}:{settings.interceptor_port}/mcp"
+    return f"http://{owner.host}/mcp"
+
+
+def _wanted(
+    app: FtlApp, release: Release, settings: Settings, served: ClusterApis
+) -> Iterable[Manifest | Missing]:
+    owner, spec = owner_of_app(app), app.spec
+    yield client_configuration(owner, endpoint(app, settings))
+    if spec.network.policy:
+        targets = _targets(app, release)
+        closes_names = api_kinds.CILIUM_NETWORK_POLICY in served
+        namespaces = [
+            settings.operator_namespace,
+            *([settings.interceptor_namespace] if spec.runtime.is_intercepted else []),
+        ]
+        yield network_policy(owner, spec.network, None if closes_names else targets, namespaces)
+        if closes_names:
+            yield cilium_network_policy(owner, spec.network, targets)
+    yield spin_app(app, release, settings)
+    scaling = spec.runtime.autoscaling
+    if scaling is not None and not spec.suspend:
+        kinds = {
+            Scaler.HPA: (api_kinds.HORIZONTAL_POD_AUTOSCALER, horizontal_pod_autoscaler),
+            Scaler.KEDA: (api_kinds.SCALED_OBJECT, scaled_object),
+            Scaler.KEDA_HTTP: (
+                api_kinds.HTTP_SCALED_OBJECT,
+                lambda owner, scaling: http_scaled_object(
+                    owner,
+                    scaling,
+                    interceptor_hosts(owner, spec.route, settings),
+                    spec.longest_call_seconds,
+                ),
+            ),
+        }
+        api, build = kinds[scaling.scaler]
+        yield (
+            build(owner, scaling) if api in served else Missing(api, "spec.runtime.autoscaling.scaler", True)
+        )
+    least = scaling.min_replicas if scaling is not None else spec.runtime.replicas or 1
+    if least >= 2 and not spec.suspend and api_kinds.POD_DISRUPTION_BUDGET in served:
+        yield pod_disruption_budget(owner)
+    if spec.telemetry.service_monitor:
+        if api_kinds.SERVICE_MONITOR in served:
+            yield service_monitor(owner, spec.telemetry.service_monitor_labels)
+        else:
+            yield Missing(api_kinds.SERVICE_MONITOR, "spec.telemetry.serviceMonitor", False)
+    yield from _addresses(app, settings, served)
+
+
+def _addresses(app: FtlApp, settings: Settings, served: ClusterApis) -> Iterable[Manifest | Missing]:
+    """What leads requests to the app."""
+    owner, route = owner_of_app(app), app.spec.route
+    is_intercepted = app.spec.runtime.is_intercepted
+    if is_intercepted:
+        yield interceptor_service(owner, settings)
+    if route is None:
+        return
+    backend = own_backend(owner)
+    if is_intercepted and not app.spec.suspend:
+        # The interceptor does not know a suspended app, whose requests are to fail as those of a Service do.
+        backend = interceptor_backend(owner, route, settings)
+    if route.ingress_class_name is not None:
+        yield ingress(owner, route, backend)
+    if route.gateway_ref is not None:
+        if api_kinds.HTTP_ROUTE in served:
+            seconds = app.spec.longest_call_seconds + SPARE_SECONDS
+            if is_intercepted:
+                # The first request waits for a pod.
+                seconds += WAIT_SECONDS
+            protected = app.spec.access is not Access.PUBLIC
+            yield http_route(owner, route, backend, seconds, is_protected=protected)
+        else:
+            yield Missing(api_kinds.HTTP_ROUTE, "spec.route.gatewayRef", True)
+
+
+def service_monitor(owner: Owner, labels: Mapping[str, str]) -> Manifest:
+    """Tells a Prometheus of Prometheus Operator's to read the app's metrics."""
+    made = manifest(
+        api_kinds.SERVICE_MONITOR,
+        owner,
+        {
+            "spec": {
+                "selector": {"matchLabels": owner.pod_selector},
+                # spin-operator's Service has no name for its port, so the container's is used.
+                "endpoints": [{"targetPort": "http-app", "path": "/metrics", "interval": "30s"}],
+                "targetLabels": [],
+            }
+        },
+    )
+    made["metadata"]["labels"] |= labels
+    return made
+
+
+def client_configuration(owner: Owner, url: str) -> Manifest:
+    """A ConfigMap with `mcp.json`, as MCP clients take it."""
+    servers = {"mcpServers": {owner.name: {"type": "http", "url": url}}}
+    return manifest(
+        api_kinds.CONFIG_MAP,
+        owner,
+        {"data": {"mcp.json": json.dumps(servers, indent=2) + "\n"}},
+        suffix="-mcp-client",
+    )
+
+
+def _targets(app: FtlApp, release: Release) -> list[Target]:
+    hosts = [host for tool in app.spec.tools for host in tool.allowed_outbound_hosts]
+    return targets_of(hosts, [*release.issuer_urls, *_backend_urls(app.spec.runtime.runtime_config)])
+
+
+def _backend_urls(config: RuntimeConfig) -> Iterable[str]:
+    """Addresses of stores, databases and models that stand in the spec; Secrets are for `network.allowTo`."""
+    options = [option for store in config.key_value_stores for option in store.options]
+    options += [option for database in config.sqlite_databases for option in database.options]
+    options += config.llm_compute.options if config.llm_compute else ()
+    for option in options:
+        if option.name == "url" and option.value:
+            yield option.value

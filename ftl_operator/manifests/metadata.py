@@ -1,0 +1,46 @@
+"""The metadata that every object of an FtlApp carries: labels and the owner reference, in one place. Pure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from ftl_operator.api import kinds
+from ftl_operator.api.kinds import Api
+from ftl_operator.api.names import Owner
+
+
+def manifest(
+    api: Api,
+    owner: Owner,
+    body: Mapping[str, Any],
+    *,
+    suffix: str = "",
+    annotations: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """An object of the app's: its kind, its metadata, and then `body`.
+
+    Args:
+        api: The kind.
+        owner: Whose it is.
+        body: Everything beside `apiVersion`, `kind` and `metadata`.
+        suffix: Follows the app's name in the object's name; without it the name is the app's.
+        annotations: Annotations besides the operator's own.
+    """
+    metadata: dict[str, Any] = {
+        "name": f"{owner.name}{suffix}",
+        "namespace": owner.namespace,
+        "labels": owner.labels,
+    }
+    if annotations:
+        metadata["annotations"] = dict(annotations)
+    if owner.uid:
+        metadata["ownerReferences"] = [
+            {
+                "apiVersion": kinds.FTL_APP.api_version,
+                "kind": kinds.FTL_APP.kind,
+                "name": owner.name,
+                "uid": owner.uid,
+                "controller": True,
+                "blockOwnerDeletion": False,
+            }
+        ]
+    return {"apiVersion": api.api_version, "kind": api.kind, "metadata": metadata, **body}

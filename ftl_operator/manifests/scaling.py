@@ -1,0 +1,129 @@
+"""What changes the number of an app's pods, and what keeps some of them through maintenance. Pure.
+
+Autoscalers act on the Deployment, because a SpinApp has no scale (spin-operator, "Scaling Your App").
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ftl_operator.api import kinds
+from ftl_operator.api.names import Owner
+from ftl_operator.api.runtime import Autoscaling
+from ftl_operator.manifests.metadata import manifest
+
+Manifest = dict[str, Any]
+
+SERVICE_PORT = 80
+"""The port of the Service that spin-operator makes."""
+WAIT_SECONDS = 60
+"""How long the interceptor holds a request until a pod is ready: as long as MCP clients wait."""
+SPARE_SECONDS = 5
+"""What proxies in front wait beyond the longest call, so that the gateway is the first to end it."""
+
+
+def horizontal_pod_autoscaler(owner: Owner, scaling: Autoscaling) -> Manifest:
+    """Kubernetes' own autoscaler, by CPU and memory."""
+    return manifest(
+        kinds.HORIZONTAL_POD_AUTOSCALER,
+        owner,
+        {
+            "spec": {
+                "scaleTargetRef": _target(owner),
+                "minReplicas": scaling.min_replicas,
+                "maxReplicas": scaling.max_replicas,
+                "metrics": [
+                    {
+                        "type": "Resource",
+                        "resource": {
+                            "name": name,
+                            "target": {"type": "Utilization", "averageUtilization": percent},
+                        },
+                    }
+                    for name, percent in _resources(scaling)
+                ],
+                "behavior": {
+                    "scaleDown": {"stabilizationWindowSeconds": min(scaling.cooldown_seconds, 3600)}
+                },
+            }
+        },
+    )
+
+
+def scaled_object(owner: Owner, scaling: Autoscaling) -> Manifest:
+    """KEDA's autoscaler, by CPU, memory and any of its triggers."""
+    triggers: list[dict[str, Any]] = [
+        {"type": name, "metricType": "Utilization", "metadata": {"value": str(percent)}}
+        for name, percent in _resources(scaling)
+    ]
+    for trigger in scaling.triggers:
+        made: dict[str, Any] = {"type": trigger.type, "metadata": dict(trigger.metadata)}
+        if trigger.name:
+            made["name"] = trigger.name
+        if trigger.authentication_ref:
+            made["authenticationRef"] = {"name": trigger.authentication_ref}
+        triggers.append(made)
+    spec: dict[str, Any] = {
+        "scaleTargetRef": _target(owner),
+        "minReplicaCount": scaling.min_replicas,
+        "maxReplicaCount": scaling.max_replicas,
+        "cooldownPeriod": scaling.cooldown_seconds,
+        "triggers": triggers,
+    }
+    if scaling.polling_interval_seconds:
+        spec["pollingInterval"] = scaling.polling_interval_seconds
+    return manifest(kinds.SCALED_OBJECT, owner, {"spec": spec})
+
+
+def http_scaled_object(
+    owner: Owner, scaling: Autoscaling, hosts: Sequence[str], call_seconds: int
+) -> Manifest:
+    """The HTTP add-on's autoscaler: its interceptor counts requests, and holds the first until a pod runs.
+
+    Args:
+        owner: The app.
+        scaling: How it is scaled.
+        hosts: Values of the `Host` header, without ports, by which the interceptor knows the app's requests.
+        call_seconds: How long the app's longest call may take. Up to version 0.13 the add-on's own limits
+            are 20 seconds until a pod is ready and half a second for an answer.
+    """
+    metric: dict[str, Any]
+    if scaling.request_rate:
+        metric = {"requestRate": {"targetValue": scaling.request_rate, "granularity": "1s", "window": "1m"}}
+    else:
+        metric = {"concurrency": {"targetValue": scaling.concurrency or 100}}
+    return manifest(
+        kinds.HTTP_SCALED_OBJECT,
+        owner,
+        {
+            "spec": {
+                "hosts": list(hosts),
+                "scaleTargetRef": {**_target(owner), "service": owner.name, "port": SERVICE_PORT},
+                "replicas": {"min": scaling.min_replicas, "max": scaling.max_replicas},
+                "scaledownPeriod": scaling.cooldown_seconds,
+                "scalingMetric": metric,
+                "timeouts": {
+                    "conditionWait": f"{WAIT_SECONDS}s",
+                    "responseHeader": f"{call_seconds + SPARE_SECONDS}s",
+                },
+            }
+        },
+    )
+
+
+def pod_disruption_budget(owner: Owner) -> Manifest:
+    """Maintenance of nodes takes one pod at a time."""
+    return manifest(
+        kinds.POD_DISRUPTION_BUDGET,
+        owner,
+        {"spec": {"maxUnavailable": 1, "selector": {"matchLabels": owner.pod_selector}}},
+    )
+
+
+def _target(owner: Owner) -> dict[str, str]:
+    # spin-operator gives the Deployment the SpinApp's name.
+    return {"apiVersion": "apps/v1", "kind": "Deployment", "name": owner.name}
+
+
+def _resources(scaling: Autoscaling) -> list[tuple[str, int]]:
+    named = (("cpu", scaling.cpu), ("memory", scaling.memory))
+    return [(name, percent) for name, percent in named if percent is not None]

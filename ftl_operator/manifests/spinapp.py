@@ -1,0 +1,227 @@
+"""The SpinApp of an FtlApp. Pure.
+
+SpinKube's rules (its webhooks, v0.6): the executor is always set; replicas are unset exactly when
+`enableAutoscaling` is true, at least 1 otherwise; `checks.*.httpGet` needs the list `httpHeaders`.
+"""
+
+import hashlib
+import hmac
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ftl_operator.api import kinds
+from ftl_operator.api.app import FtlApp
+from ftl_operator.api.fields import Part, ValueSource
+from ftl_operator.api.names import (
+    INPUTS_ANNOTATION,
+    PROBE_HEADER,
+    PROBE_ONCE_HEADER,
+    PROBE_TOKEN,
+    SOURCES_ANNOTATION,
+    SPEC_ANNOTATION,
+    SUSPENDED_ANNOTATION,
+    Owner,
+)
+from ftl_operator.api.runtime import Probe, Volume
+from ftl_operator.manifests.metadata import manifest
+from ftl_operator.oci.reference import Reference
+from ftl_operator.settings import Settings
+
+Manifest = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What is to run.
+
+    Args:
+        image: The published application, by digest.
+        inputs: Digest of everything that it was made from.
+        sources: Hash of the Secrets and ConfigMaps its pods read; empty if they read none.
+        issuer_urls: URLs that the gateway itself connects to.
+    """
+
+    image: Reference
+    inputs: str = ""
+    sources: str = ""
+    issuer_urls: tuple[str, ...] = ()
+
+
+def spin_app(app: FtlApp, release: Release, settings: Settings) -> Manifest:
+    """The SpinApp: spin-operator makes the Deployment and the Service of it."""
+    owner, runtime = owner_of_app(app), app.spec.runtime
+    word = probe_token(app.metadata.uid, settings.probe_key)
+    spec: dict[str, Any] = {
+        "executor": runtime.executor,
+        "image": str(settings.as_pulled(release.image)),
+        "checks": {
+            # It is asked often, for the first question may come while the node still compiles the app.
+            # With the app's own word the gateway asks every tool, so a version with a tool that cannot
+            # answer never takes the place of one that can; once they all have, one that falls silent
+            # does not take the others out of service.
+            "readiness": _check(
+                "/readyz",
+                runtime.checks.readiness,
+                {PROBE_HEADER: word, PROBE_ONCE_HEADER: "true"},
+                (1, 5),
+            ),
+            "liveness": _check("/healthz", runtime.checks.liveness, {}, (10, 10)),
+        },
+        "variables": _variables(app, word),
+    }
+    if app.spec.suspend or runtime.autoscaling is not None:
+        spec["enableAutoscaling"] = True
+    else:
+        spec |= {"enableAutoscaling": False, "replicas": runtime.replicas or 1}
+    pod_annotations = dict(runtime.pod_annotations)
+    if release.sources:
+        pod_annotations[SOURCES_ANNOTATION] = release.sources
+    optional: dict[str, Any] = {
+        "imagePullSecrets": _pull_secrets(app, settings),
+        "resources": _plain(runtime.resources),
+        "runtimeConfig": _plain(runtime.runtime_config),
+        "volumes": [_volume(volume) for volume in runtime.volumes],
+        "volumeMounts": [_plain(mount) for mount in runtime.volume_mounts],
+        "serviceAccountName": runtime.service_account_name,
+        "podLabels": {**owner.labels, **runtime.pod_labels},
+        "podAnnotations": pod_annotations,
+        "serviceAnnotations": dict(runtime.service_annotations),
+        "deploymentAnnotations": dict(runtime.deployment_annotations),
+        "invocationLimits": dict(runtime.invocation_limits),
+    }
+    spec |= {name: value for name, value in optional.items() if value}
+    spec["deploymentAnnotations"] = {**runtime.deployment_annotations, SPEC_ANNOTATION: _digest(spec)}
+    annotations = {INPUTS_ANNOTATION: release.inputs} if release.inputs else {}
+    if app.spec.suspend:
+        annotations[SUSPENDED_ANNOTATION] = "true"
+    return manifest(kinds.SPIN_APP, owner, {"spec": spec}, annotations=annotations)
+
+
+@dataclass(frozen=True, slots=True)
+class PodSource:
+    """A Secret or ConfigMap, or one key of it, that pods read when they start.
+
+    Args:
+        kind: `Secret` or `ConfigMap`.
+        name: Its name.
+        key: The key; empty for all of it.
+        field: The field of the spec that names it.
+    """
+
+    kind: str
+    name: str
+    key: str
+    field: str
+
+
+def pod_sources(app: FtlApp) -> Iterator[PodSource]:
+    """What pods read when they start, so that a change needs new pods. Volumes change by themselves."""
+    for index, tool in enumerate(app.spec.tools):
+        for position, variable in enumerate(tool.variables):
+            field = f"spec.tools[{index}].variables[{position}].valueFrom"
+            yield from _value_source(variable.value_from, field)
+    config = app.spec.runtime.runtime_config
+    if config.load_from_secret is not None:
+        field = "spec.runtime.runtimeConfig.loadFromSecret"
+        yield PodSource("Secret", config.load_from_secret, "runtime-config.toml", field)
+    groups = [(store.options, "keyValueStores") for store in config.key_value_stores]
+    groups += [(database.options, "sqliteDatabases") for database in config.sqlite_databases]
+    groups += [(config.llm_compute.options, "llmCompute")] if config.llm_compute is not None else []
+    for options, field in groups:
+        for option in options:
+            yield from _value_source(option.value_from, f"spec.runtime.runtimeConfig.{field}")
+
+
+def _value_source(source: ValueSource | None, field: str) -> Iterator[PodSource]:
+    if source is None:
+        return
+    if source.secret_key_ref is not None:
+        yield PodSource("Secret", source.secret_key_ref.name, source.secret_key_ref.key, field)
+    if source.config_map_key_ref is not None:
+        yield PodSource("ConfigMap", source.config_map_key_ref.name, source.config_map_key_ref.key, field)
+
+
+def owner_of_app(app: FtlApp) -> Owner:
+    """The app as its objects refer to it."""
+    return Owner(app.metadata.namespace, app.metadata.name, app.metadata.uid)
+
+
+def probe_token(uid: str, key: str) -> str:
+    """The app's own word: with it the operator asks a running app for its tools.
+
+    It is derived and not kept, so that every replica of the operator knows it after a restart.
+
+    Args:
+        uid: The FtlApp's uid.
+        key: The operator's own secret, which keeps the word from whoever can read the uid.
+    """
+    return hmac.digest(key.encode() or b"ftl.tools", f"probe {uid}".encode(), hashlib.sha256).hex()[:32]
+
+
+def application_variable(tool: str, variable: str) -> str:
+    """The application's name for a tool's variable: `TOOL_VARIABLE` in snake case."""
+    return f"{tool.replace('-', '_')}_{variable}"
+
+
+def _digest(spec: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _variables(app: FtlApp, word: str) -> list[dict[str, Any]]:
+    variables: list[dict[str, Any]] = []
+    for tool in app.spec.tools:
+        for variable in tool.variables:
+            if variable.value_from is not None:
+                name = application_variable(tool.name, variable.name)
+                variables.append({"name": name, "valueFrom": _plain(variable.value_from)})
+    return [*variables, {"name": PROBE_TOKEN, "value": word}]
+
+
+def _pull_secrets(app: FtlApp, settings: Settings) -> list[dict[str, str]]:
+    names = [secret.name for secret in app.spec.image_pull_secrets]
+    if app.spec.publish.secret_ref is not None:
+        names.append(app.spec.publish.secret_ref.name)
+    names += settings.publish_pull_secrets
+    return [{"name": name} for name in dict.fromkeys(names)]
+
+
+def _check(path: str, probe: Probe, headers: dict[str, str], times: tuple[int, int]) -> dict[str, Any]:
+    initial_delay, period = times
+    # spin-operator's CRD would fill in its own defaults; written out, they are no drift.
+    return {
+        "httpGet": {
+            "path": path,
+            "httpHeaders": [{"name": name, "value": value} for name, value in headers.items()],
+        },
+        "initialDelaySeconds": initial_delay
+        if probe.initial_delay_seconds is None
+        else probe.initial_delay_seconds,
+        "timeoutSeconds": probe.timeout_seconds or 5,
+        "periodSeconds": probe.period_seconds or period,
+        "successThreshold": probe.success_threshold or 1,
+        "failureThreshold": probe.failure_threshold or 3,
+    }
+
+
+def _volume(volume: Volume) -> dict[str, Any]:
+    made: dict[str, Any] = {"name": volume.name}
+    if volume.empty_dir is not None:
+        made["emptyDir"] = _plain(volume.empty_dir)
+    if volume.config_map is not None:
+        made["configMap"] = {"name": volume.config_map.name}
+    if volume.secret is not None:
+        made["secret"] = {"secretName": volume.secret.name}
+    if volume.persistent_volume_claim is not None:
+        claim = volume.persistent_volume_claim
+        made["persistentVolumeClaim"] = {"claimName": claim.name, "readOnly": claim.read_only}
+    return made
+
+
+def _plain(part: Part) -> dict[str, Any]:
+    """A part of the spec as SpinApp has it: the names are the same, what was not written is left out."""
+    dumped: dict[str, Any] = part.model_dump(
+        by_alias=True, mode="json", exclude_none=True, exclude_defaults=True
+    )
+    return dumped

@@ -1,0 +1,1 @@
+"""OCI references, digests, descriptors, manifests, images and the caches of their bytes."""

@@ -1,0 +1,137 @@
+"""A content-addressed cache of blobs on disk, shared by threads and by processes.
+
+A file appears under its digest only when all of its bytes have arrived and match; it is never changed after
+that. So no reader needs a lock, and a crash leaves at worst a temporary file, which a later eviction removes.
+"""
+
+import contextlib
+import hashlib
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from ftl_operator.errors import Reason, RegistryError
+from ftl_operator.oci.descriptor import Descriptor
+from ftl_operator.oci.reference import Digest
+
+IN_USE_SECONDS = 600
+"""A file used within this time is not evicted: its path may have been handed out a moment ago."""
+STALE_SECONDS = 3600
+"""A temporary file of this age belongs to a process that is gone."""
+_TEMPORARY = ".incoming-"
+
+
+class BlobCache:
+    """Blobs in a folder.
+
+    Args:
+        folder: Created when the first blob arrives. max_bytes: What the folder may hold. When it holds more,
+        the least recently used files go, except those
+            used within the last ten minutes.
+    """
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        self._folder = folder / "sha256"
+        self._max_bytes = max_bytes
+
+    def find(self, descriptor: Descriptor) -> Path | None:
+        """The file of a blob, or None. A file of another size is no hit: the disk was full or failed."""
+        path = self._path(descriptor.digest)
+        try:
+            if path.stat().st_size != descriptor.size:
+                return None
+            os.utime(path)
+        except OSError:
+            return None
+        return path
+
+    def read(self, digest: Digest, limit: int) -> bytes | None:
+        """A small blob's bytes, or None when it is absent, larger than `limit`, or damaged."""
+        path = self._path(digest)
+        try:
+            with path.open("rb") as file:
+                raw = file.read(limit + 1)
+            os.utime(path)
+        except OSError:
+            return None
+        return raw if len(raw) <= limit and f"sha256:{hashlib.sha256(raw).hexdigest()}" == digest else None
+
+    def store(self, descriptor: Descriptor, chunks: Iterable[bytes], where: str) -> Path:
+        """Keep a blob as it arrives.
+
+        Args:
+            descriptor: The digest and size that the bytes must have.
+            chunks: The bytes; read no further than the size.
+            where: What the blob belongs to, for messages.
+
+        Raises:
+            RegistryError: If the bytes are not those of the descriptor, or the disk does not take them.
+        """
+        path = self._path(descriptor.digest)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=self._folder)
+        except OSError as error:
+            raise _disk(error) from error
+        temporary = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                _copy(chunks, file.write, descriptor, where)
+                temporary.chmod(0o444)
+            temporary.replace(path)
+        except OSError as error:
+            raise _disk(error) from error
+        finally:
+            temporary.unlink(missing_ok=True)
+        self._evict()
+        return path
+
+    def _path(self, digest: Digest) -> Path:
+        return self._folder / digest.removeprefix("sha256:")
+
+    def _evict(self) -> None:
+        now = time.time()
+        files = []
+        for path in self._folder.iterdir():
+            with contextlib.suppress(OSError):  # another process evicts too
+                status = path.stat()
+                if not path.name.startswith(_TEMPORARY):
+                    files.append((status.st_mtime, status.st_size, path))
+                elif now - status.st_mtime > STALE_SECONDS:
+                    path.unlink()
+        total = sum(size for _, size, _ in files)
+        for used, size, path in sorted(files):
+            if total <= self._max_bytes or now - used < IN_USE_SECONDS:
+                return
+            with contextlib.suppress(OSError):
+                path.unlink()
+            total -= size
+
+
+def _copy(
+    chunks: Iterable[bytes], write: Callable[[bytes], object], descriptor: Descriptor, where: str
+) -> None:
+    hasher, received = hashlib.sha256(), 0
+    for chunk in chunks:
+        received += len(chunk)
+        if received > descriptor.size:
+            raise _mismatch(where, f"more than the {descriptor.size} bytes of its descriptor", descriptor)
+        hasher.update(chunk)
+        write(chunk)
+    if received != descriptor.size:
+        raise _mismatch(where, f"{received} bytes instead of {descriptor.size}", descriptor)
+    if f"sha256:{hasher.hexdigest()}" != descriptor.digest:
+        raise _mismatch(where, f"bytes with the digest sha256:{hasher.hexdigest()}", descriptor)
+
+
+def _mismatch(where: str, got: str, descriptor: Descriptor) -> RegistryError:
+    return RegistryError(
+        f"{where}: the registry sent {got} for the blob {descriptor.digest}; nothing of it is used",
+        reason=Reason.DIGEST_MISMATCH,
+    )
+
+
+def _disk(error: OSError) -> RegistryError:
+    return RegistryError(f"the blob cache cannot be written: {error.strerror or error}")

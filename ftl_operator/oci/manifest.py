@@ -1,0 +1,200 @@
+"""What an artifact's manifest holds, and which of its layers is the component. Pure.
+
+Sources: OCI image specification 1.1 (manifest, index); the forms in which tools are published: a raw Wasm
+layer (`oras push`), wkg's `application/wasm`, an index with one `wasm` entry, an artifact of several layers,
+and a Spin application, whose locked application names its components. Manifests are input from outside: every
+value is checked before it is used, and the one error is ComponentError.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ftl_operator.errors import ComponentError, Reason, SpecError
+from ftl_operator.oci.descriptor import Descriptor
+from ftl_operator.oci.reference import parse_digest
+
+IMAGE_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+IMAGE_INDEX = "application/vnd.oci.image.index.v1+json"
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
+ACCEPTED = (IMAGE_MANIFEST, IMAGE_INDEX, DOCKER_MANIFEST, DOCKER_LIST)
+"""Media types of manifests, in the order of an `Accept` header."""
+
+SPIN_APPLICATION = "application/vnd.fermyon.spin.application.v1+config"
+_TITLE = "org.opencontainers.image.title"
+_MAX_LISTED = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A layer of a manifest, or a manifest of an index, with what people call it."""
+
+    descriptor: Descriptor
+    title: str = ""
+    architecture: str = ""
+
+    @property
+    def is_wasm(self) -> bool:
+        """Whether it says that it is WebAssembly; the bytes are read later and have the last word."""
+        kind = self.descriptor.media_type
+        return kind == "application/wasm" or kind.endswith("+wasm") or self.title.endswith(".wasm")
+
+    def __str__(self) -> str:
+        name = self.title or self.architecture
+        named = f"{name[:80]!r} " if name else ""
+        return f"{named}({self.descriptor.media_type[:80]}, {self.descriptor.digest})"
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """An image manifest: its layers, in order."""
+
+    layers: tuple[Entry, ...]
+
+    @property
+    def application(self) -> Descriptor | None:
+        """The layer with the locked Spin application, if this is one."""
+        found = (entry.descriptor for entry in self.layers if entry.descriptor.media_type == SPIN_APPLICATION)
+        return next(found, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """An image index: its manifests, in order."""
+
+    manifests: tuple[Entry, ...]
+
+
+def parse_manifest(raw: bytes, where: str) -> Manifest | Index:
+    """Parse an image manifest or an image index of OCI or Docker. `where` is the reference, for messages."""
+    document = _object(raw, where, "manifest")
+    if isinstance(document.get("manifests"), list):
+        return Index(_entries(document["manifests"], where))
+    if isinstance(document.get("layers"), list):
+        return Manifest(_entries(document["layers"], where))
+    raise _unsupported(where, "its manifest is neither an OCI image manifest nor an index")
+
+
+def choose_manifest(index: Index, where: str) -> Descriptor:
+    """The manifest of an index that holds WebAssembly: the one `wasm` entry, or the only entry."""
+    # Attestations are entries of the platform "unknown/unknown" beside the real ones.
+    wasm = [entry for entry in index.manifests if entry.architecture.startswith("wasm")]
+    chosen = wasm or [entry for entry in index.manifests if entry.architecture != "unknown"]
+    if len(chosen) == 1:
+        return chosen[0].descriptor
+    what = "no entry" if not chosen else "no single entry for the architecture 'wasm'"
+    raise _unsupported(where, f"its index has {what}; it lists {_listed(index.manifests)}")
+
+
+def choose_layer(manifest: Manifest, component: str | None, where: str) -> Descriptor:
+    """The layer that holds the component.
+
+    Args:
+        manifest: A manifest that is not a Spin application's.
+        component: The wanted layer's title (with or without `.wasm`) or digest; None if there is one only.
+        where: The reference, for messages.
+
+    Raises:
+        ComponentError: If there is none, or several and no choice, or none of that name; lists what there is.
+    """
+    wasm = [entry for entry in manifest.layers if entry.is_wasm]
+    if component is not None:
+        wasm = [e for e in wasm if component in (e.title, e.title.removesuffix(".wasm"), e.descriptor.digest)]
+        if not wasm:
+            raise _unsupported(
+                where, f"it has no WebAssembly layer {component!r}; it holds {_listed(manifest.layers)}"
+            )
+    if not wasm:
+        raise _unsupported(where, f"it holds no WebAssembly; its layers are {_listed(manifest.layers)}")
+    if len({entry.descriptor.digest for entry in wasm}) > 1:
+        raise _unsupported(
+            where, f"it holds several WebAssembly layers; choose one by title or digest: {_listed(wasm)}"
+        )
+    return wasm[0].descriptor
+
+
+def choose_component(
+    locked: bytes, manifest: Manifest, component: str | None, where: str
+) -> tuple[str, Descriptor]:
+    """A Spin application's component: its id and its layer.
+
+    Args:
+        locked: The locked application's JSON.
+        manifest: The manifest that `locked` belongs to.
+        component: The wanted component's id; None if there is one only.
+        where: The reference, for messages.
+
+    Raises:
+        ComponentError: If it cannot be chosen, or needs files of its application.
+    """
+    document = _object(locked, where, "locked application")
+    listed = document.get("components")
+    components = {
+        str(item.get("id")): item
+        for item in (listed if isinstance(listed, list) else [])
+        if isinstance(item, dict)
+    }
+    names = ", ".join(repr(name[:80]) for name in list(components)[:_MAX_LISTED]) or "none"
+    if component is None and len(components) != 1:
+        raise _unsupported(where, f"it is a Spin application; choose one of its components: {names}")
+    name = component if component is not None else next(iter(components))
+    if name not in components:
+        raise _unsupported(where, f"it is a Spin application without the component {name!r}; it has {names}")
+    chosen = components[name]
+    # Variables and environment can be given in the FtlApp; files cannot, and a tool would miss them at run
+    # time.
+    if chosen.get("files"):
+        raise _unsupported(where, f"its component {name!r} needs files that are mounted by its application")
+    source = chosen.get("source")
+    digest = source.get("digest") if isinstance(source, dict) else None
+    for entry in manifest.layers:
+        if entry.descriptor.digest == digest:
+            return name, entry.descriptor
+    raise _unsupported(where, f"its component {name!r} has no layer in its manifest")
+
+
+def _entries(items: Sequence[object], where: str) -> tuple[Entry, ...]:
+    return tuple(_entry(item, where) for item in items)
+
+
+def _entry(item: object, where: str) -> Entry:
+    if not isinstance(item, dict):
+        raise _unsupported(where, "an entry of its manifest is not an object")
+    media_type, digest, size = item.get("mediaType"), item.get("digest"), item.get("size")
+    if not isinstance(digest, str) or type(size) is not int or size < 0:
+        raise _unsupported(where, "an entry of its manifest has no digest or no size")
+    try:
+        parsed = parse_digest(digest)
+    except SpecError as error:
+        raise _unsupported(where, f"an entry of its manifest is not usable: {error.message}") from None
+    annotations, platform = _mapping(item.get("annotations")), _mapping(item.get("platform"))
+    return Entry(
+        Descriptor(media_type if isinstance(media_type, str) else "", parsed, size),
+        str(annotations.get(_TITLE, "")),
+        str(platform.get("architecture", "")),
+    )
+
+
+def _object(raw: bytes, where: str, what: str) -> Mapping[str, Any]:
+    try:
+        document = json.loads(raw)
+    except (ValueError, RecursionError):
+        raise _unsupported(where, f"its {what} is not JSON") from None
+    if not isinstance(document, dict):
+        raise _unsupported(where, f"its {what} is not a JSON object")
+    return document
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _listed(entries: Sequence[Entry]) -> str:
+    shown = ", ".join(str(entry) for entry in entries[:_MAX_LISTED]) or "nothing"
+    return shown if len(entries) <= _MAX_LISTED else f"{shown} and {len(entries) - _MAX_LISTED} more"
+
+
+def _unsupported(where: str, why: str) -> ComponentError:
+    return ComponentError(f"{where}: {why}", reason=Reason.UNSUPPORTED_ARTIFACT)

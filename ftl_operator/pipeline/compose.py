@@ -1,0 +1,267 @@
+"""Gateway and tools become one Spin application. Pure: the same inputs give the same bytes.
+
+Sources: Spin's locked application (spinframework/spin, `crates/locked-app`, version 1), in the form that Spin
+3.6 (SpinKube's shim) and Spin 4 both load. One public route leads to the gateway. Every tool has a private
+route, without which local service chaining does not find it.
+
+Texts that the gateway reads go into an application variable's `default`, and the component's own variable is
+a template of that variable alone: a default is taken literally, so no brace in a schema is ever interpreted.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from ftl_operator.api.app import FtlApp
+from ftl_operator.api.auth import Access, GatewayAuth
+from ftl_operator.api.fields import ValueSource
+from ftl_operator.api.names import PROBE_TOKEN
+from ftl_operator.api.tools import GATEWAY, ToolSpec
+from ftl_operator.component.tool import Component
+from ftl_operator.errors import Reason, SpecError
+from ftl_operator.oci.descriptor import Layer
+from ftl_operator.oci.digest import canonical
+from ftl_operator.oci.reference import Digest
+from ftl_operator.pipeline.gateway.catalog import ExposedTool, select_tools, variables
+from ftl_operator.pipeline.gateway.config import DEFAULT_STORE, gateway_config
+from ftl_operator.pipeline.resolve import ResolvedApp, ResolvedTool, layer_of
+
+__all__ = ["Binding", "ComposeSettings", "LockedApp", "compose"]
+
+CHAINING_DOMAIN = "spin.internal"
+LOCK_VERSION = 1
+MAX_TOOLS = 1024
+"""How many tools an app may show: as many as its status has room for."""
+
+
+@dataclass(frozen=True, slots=True)
+class ComposeSettings:
+    """What is composed besides what the spec says: the operator's own gateway component."""
+
+    gateway: Layer
+
+
+@dataclass(frozen=True, slots=True)
+class Binding:
+    """An application variable whose value the cluster must provide. `tool` and `variable` say for what."""
+
+    name: str
+    tool: str
+    variable: str
+    source: ValueSource
+
+
+@dataclass(frozen=True, slots=True)
+class LockedApp:
+    """A Spin application with everything pinned.
+
+    Args:
+        document: The locked application.
+        layers: Every component's layer, the gateway's first.
+        bindings: The variables that have no value in it.
+        tools: The tools that clients see and that are known now.
+        dynamic: The components whose tools are asked for at run time.
+    """
+
+    document: Mapping[str, Any] = field(repr=False)
+    layers: tuple[Layer, ...]
+    bindings: tuple[Binding, ...]
+    tools: tuple[ExposedTool, ...]
+    dynamic: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """The app's name."""
+        return str(self.document["metadata"]["name"])
+
+    def to_bytes(self) -> bytes:
+        """The locked application as the layer of an image."""
+        return canonical(self.document).encode()
+
+
+def compose(
+    resolved: ResolvedApp,
+    components: Mapping[Digest, Component],
+    auth: GatewayAuth | None,
+    settings: ComposeSettings,
+) -> LockedApp:
+    """Compose the application.
+
+    Args:
+        resolved: The app, its tools pinned.
+        components: What was found in each tool's component, by the component's digest.
+        auth: What the gateway needs to judge tokens; None exactly if access is public.
+        settings: The operator's part.
+
+    Raises:
+        SpecError: The spec's filters, names or variables do not fit the components, or each other.
+        ComponentError: A tool's metadata cannot be offered to clients.
+    """
+    spec = resolved.app.spec
+    if (auth is None) != (spec.access is Access.PUBLIC) or (auth and auth.access is not spec.access):
+        raise SpecError(
+            f"access: {spec.access} does not fit what was checked of spec.auth",
+            reason=Reason.NO_USABLE_RULE,
+            field="spec.access",
+        )
+    listings = [
+        select_tools(tool.spec, f"spec.tools[{index}]", components[tool.digest], spec.call_seconds(tool.spec))
+        for index, tool in enumerate(resolved.tools)
+    ]
+    tools = tuple(tool for listing in listings for tool in listing.tools or ())
+    if len(tools) > MAX_TOOLS:
+        raise SpecError(
+            f"the components have {len(tools)} tools together, and an app may have {MAX_TOOLS}; "
+            "leave some out by include or exclude",
+            reason=Reason.TOO_LARGE,
+            field="spec.tools",
+        )
+    gateway = settings.gateway if resolved.gateway is None else layer_of(resolved.gateway)
+    baked = {
+        **variables(listings),
+        "policy": auth.policy if auth else "",
+        "policy_data": auth.policy_data if auth else "",
+    }
+    digests = [gateway.descriptor.digest, *(tool.digest for tool in resolved.tools)]
+    baked["gateway_config"] = gateway_config(resolved.app, listings, auth, (baked, digests))
+    values, bindings = _variables(spec.tools, baked)
+    document = {
+        "spin_lock_version": LOCK_VERSION,
+        "must_understand": ["component_host_requirements"],
+        "metadata": _metadata(resolved.app),
+        "variables": values,
+        "triggers": [
+            _trigger(GATEWAY, "/..."),
+            *(_trigger(tool.name, {"private": True}) for tool in spec.tools),
+        ],
+        "components": [
+            _gateway(gateway, spec.tools, auth, baked),
+            *(_tool(tool, index, spec.tools) for index, tool in enumerate(resolved.tools)),
+        ],
+    }
+    return LockedApp(
+        document,
+        (gateway, *(layer_of(tool.source) for tool in resolved.tools)),
+        bindings,
+        tools,
+        tuple(listing.spec.name for listing in listings if listing.tools is None),
+    )
+
+
+def _metadata(app: FtlApp) -> dict[str, Any]:
+    metadata: dict[str, Any] = {
+        "name": app.metadata.name,
+        "version": app.spec.gateway.version,
+        # Spin panics without one of the two; older versions read the first, newer ones the second.
+        "trigger": {"type": "http"},
+        "triggers": {"http": {}},
+    }
+    if app.spec.description:
+        metadata["description"] = app.spec.description
+    return metadata
+
+
+def _trigger(component: str, route: str | dict[str, bool]) -> dict[str, Any]:
+    return {
+        "id": f"trigger-{component}",
+        "trigger_type": "http",
+        "trigger_config": {"component": component, "route": route},
+    }
+
+
+def _gateway(
+    layer: Layer, tools: Sequence[ToolSpec], auth: GatewayAuth | None, baked: Mapping[str, str]
+) -> dict[str, Any]:
+    hosts = [f"http://{tool.name}.{CHAINING_DOMAIN}" for tool in tools]
+    if auth and auth.jwks_uri:
+        parts = urlsplit(auth.jwks_uri)
+        hosts.append(f"{parts.scheme}://{parts.netloc}")
+    config = {name: _template(_gateway_variable(name)) for name in baked}
+    return {
+        "id": GATEWAY,
+        "metadata": {"allowed_outbound_hosts": hosts, "key_value_stores": [DEFAULT_STORE]},
+        "source": _source(layer.descriptor.digest),
+        "config": {**config, "probe_token": _template(PROBE_TOKEN)},
+        "host_requirements": {"local_service_chaining": "required"},
+    }
+
+
+def _tool(tool: ResolvedTool, index: int, tools: Sequence[ToolSpec]) -> dict[str, Any]:
+    spec = tool.spec
+    metadata: dict[str, Any] = {"allowed_outbound_hosts": list(spec.allowed_outbound_hosts)}
+    granted = {
+        "key_value_stores": spec.key_value_stores,
+        "databases": spec.sqlite_databases,
+        "ai_models": spec.ai_models,
+    }
+    metadata |= {key: list(value) for key, value in granted.items() if value}
+    component: dict[str, Any] = {"id": spec.name, "metadata": metadata, "source": _source(tool.digest)}
+    if spec.environment:
+        component["env"] = {variable.name: variable.value for variable in spec.environment}
+    if spec.variables:
+        component["config"] = {
+            variable.name: _template(_tool_variable(spec.name, variable.name)) for variable in spec.variables
+        }
+    if list(_chained(spec, index, tools)):
+        component["host_requirements"] = {"local_service_chaining": "required"}
+    return component
+
+
+def _chained(spec: ToolSpec, index: int, tools: Sequence[ToolSpec]) -> Iterator[str]:
+    """The outbound hosts of a tool that are other components of the app."""
+    names = {tool.name for tool in tools}
+    for position, host in enumerate(spec.allowed_outbound_hosts):
+        name, dot, domain = host.partition("://")[2].partition(".")
+        if not dot or domain.partition(":")[0] != CHAINING_DOMAIN:
+            continue
+        if name != "*" and name not in names:
+            raise SpecError(
+                f"there is no tool {name!r} to call",
+                field=f"spec.tools[{index}].allowedOutboundHosts[{position}]",
+            )
+        yield host
+
+
+def _variables(
+    tools: Sequence[ToolSpec], baked: Mapping[str, str]
+) -> tuple[dict[str, dict[str, Any]], tuple[Binding, ...]]:
+    """The application's variables, and those of them without a value."""
+    values: dict[str, dict[str, Any]] = {
+        _gateway_variable(name): {"default": text} for name, text in baked.items()
+    }
+    values[PROBE_TOKEN] = {"default": ""}
+    owners = dict.fromkeys(values, "the gateway")
+    bindings = []
+    for index, tool in enumerate(tools):
+        for position, variable in enumerate(tool.variables):
+            name, owner = _tool_variable(tool.name, variable.name), f"{variable.name!r} of {tool.name!r}"
+            if name in owners:
+                raise SpecError(
+                    f"{owner} and {owners[name]} would both be the application's variable {name!r}; "
+                    "name the tool or the variable otherwise",
+                    field=f"spec.tools[{index}].variables[{position}].name",
+                )
+            owners[name] = owner
+            if variable.value_from is None:
+                values[name] = {"default": variable.value}
+                continue
+            values[name] = {"secret": True} if variable.value_from.secret_key_ref else {}
+            bindings.append(Binding(name, tool.name, variable.name, variable.value_from))
+    return values, tuple(bindings)
+
+
+def _gateway_variable(name: str) -> str:
+    return name if name.startswith("gateway_") else f"gateway_{name}"
+
+
+def _tool_variable(tool: str, variable: str) -> str:
+    return f"{tool.replace('-', '_')}_{variable}"
+
+
+def _template(variable: str) -> str:
+    return f"{{{{ {variable} }}}}"
+
+
+def _source(digest: Digest) -> dict[str, str]:
+    return {"content_type": "application/wasm", "digest": digest}

@@ -1,0 +1,90 @@
+"""What the gateway reads on every request: who it is, what it allows, how it judges tokens. Pure."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from urllib.parse import urlsplit
+
+from ftl_operator.api.app import FtlApp
+from ftl_operator.api.auth import GatewayAuth
+from ftl_operator.api.names import Owner
+from ftl_operator.api.network import RouteSpec
+from ftl_operator.oci.digest import canonical, sha256
+from ftl_operator.pipeline.gateway.catalog import ComponentTools
+
+DEFAULT_STORE = "default"
+"""The key-value store in which the gateway keeps keys, verified tokens and what dynamic tools said."""
+
+
+def endpoint(route: RouteSpec | None) -> str | None:
+    """The URL of the MCP endpoint, if the spec says under which address clients reach the app."""
+    return None if route is None else f"{route.url}mcp"
+
+
+def gateway_config(
+    app: FtlApp,
+    listings: Sequence[ComponentTools],
+    auth: GatewayAuth | None,
+    composed: tuple[Mapping[str, str], Sequence[str]],
+) -> str:
+    """The variable `gateway_config`: everything that holds for a request before its tool is known.
+
+    Args:
+        app: The app.
+        listings: Its components with their exposed tools.
+        auth: What the gateway needs to judge tokens; None if access is public.
+        composed: Everything else that is composed: the other variables, and the components' digests.
+            `app` is the digest of all of it, so what a gateway keeps under it never outlives a change.
+    """
+    spec, gateway = app.spec, app.spec.gateway
+    scopes = {scope for listing in listings for entry in listing.spec.scopes for scope in entry.require}
+    shared = any(DEFAULT_STORE in tool.key_value_stores for tool in spec.tools)
+    hosts = gateway.allowed_hosts
+    if hosts:
+        hosts = tuple(dict.fromkeys((*hosts, *_own_hosts(app))))
+    config = {
+        "name": app.metadata.name,
+        "version": gateway.version,
+        "validate": gateway.validate_arguments,
+        "audit": spec.telemetry.audit_log,
+        "timeoutMs": 1000 * gateway.timeout_seconds,
+        "maxResponseBytes": gateway.max_response_bytes,
+        "allowedOrigins": list(gateway.allowed_origins),
+        "allowedHosts": list(hosts),
+        "listTtlMs": 1000 * gateway.list_ttl_seconds,
+        "dynamic": [
+            {"id": listing.spec.name, "timeoutMs": 1000 * spec.call_seconds(listing.spec)}
+            for listing in listings
+            if listing.tools is None
+        ],
+        "resource": endpoint(spec.route) or _own_audience(auth),
+        "auth": None if auth is None else auth.document(sorted(scopes), store_shared=shared),
+    }
+    optional = {
+        "title": gateway.title,
+        "description": spec.description,
+        "instructions": gateway.instructions,
+        "icons": [
+            icon.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+            for icon in gateway.icons
+        ],
+    }
+    config |= {key: value for key, value in optional.items() if value}
+    return canonical({**config, "app": sha256(canonical([config, *composed]).encode())})
+
+
+def _own_hosts(app: FtlApp) -> Iterator[str]:
+    """Names by which the app is called through what was made for it; the operator's probe uses the first."""
+    owner = Owner(app.metadata.namespace, app.metadata.name)
+    yield owner.host
+    if app.spec.runtime.is_intercepted:
+        yield owner.interceptor_host
+    if app.spec.route is not None:
+        yield app.spec.route.host
+
+
+def _own_audience(auth: GatewayAuth | None) -> str | None:
+    """The audience that is an MCP endpoint's URL: by RFC 8707 that names the very resource to be reached."""
+    for audience in auth.audiences if auth else ():
+        parts = urlsplit(audience)
+        if parts.scheme == "https" and parts.netloc and parts.path.endswith("/mcp") and not parts.query:
+            return audience
+    return None

@@ -1,0 +1,56 @@
+"""Parameters that clients repeat in headers (Model Context Protocol 2026-07-28, `x-mcp-header`). Pure."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ftl_operator.component.tool import Tool
+from ftl_operator.errors import ComponentError, Reason
+
+HEADER_MARK = "x-mcp-header"
+"""The keyword by which a parameter is repeated in a header (Model Context Protocol 2026-07-28)."""
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
+
+
+def parameter_headers(component: str, tool: Tool, field: str) -> dict[str, str]:
+    """The header names of a tool, and the JSON pointers of the arguments that they repeat (RFC 6901).
+
+    Args:
+        component: The component's name, for messages.
+        tool: What it says about the tool.
+        field: The entry's path in the spec, for messages.
+
+    Raises:
+        ComponentError: The marks are against the protocol's rules.
+    """
+    headers: dict[str, str] = {}
+    seen: set[str] = set()
+    for pointer, schema in _parameters(tool.input_schema, ""):
+        mark = schema.get(HEADER_MARK)
+        if mark is None:
+            continue
+        where = f"tool {tool.name!r} of {component!r}, parameter {pointer}"
+        if not isinstance(mark, str) or not _HEADER_NAME.fullmatch(mark):
+            raise bad_tool(field, where, f"{HEADER_MARK} is not a header's name")
+        if schema.get("type") not in ("string", "number", "integer", "boolean"):
+            raise bad_tool(field, where, f"{HEADER_MARK} is for strings, numbers and booleans only")
+        if mark.lower() in seen:
+            raise bad_tool(field, where, f"{HEADER_MARK} {mark!r} is there twice")
+        seen.add(mark.lower())
+        headers[f"Mcp-Param-{mark}"] = pointer
+    return headers
+
+
+def _parameters(schema: Mapping[str, Any], at: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every parameter that is reached by names alone, with its JSON pointer in the arguments (RFC 6901)."""
+    properties = schema.get("properties")
+    for name, inner in properties.items() if isinstance(properties, Mapping) else ():
+        if isinstance(inner, Mapping):
+            pointer = f"{at}/{name.replace('~', '~0').replace('/', '~1')}"
+            yield pointer, inner
+            yield from _parameters(inner, pointer)
+
+
+def bad_tool(field: str, where: str, why: str) -> ComponentError:
+    """The error for a tool that cannot be exposed as it is."""
+    return ComponentError(f"{where}: {why}", reason=Reason.INVALID_TOOL, field=f"{field}.image")

@@ -1,0 +1,1 @@
+"""The client for OCI registries: bounded HTTP, retries, tokens and credentials."""

@@ -1,0 +1,167 @@
+"""How a registry is told who asks: Basic, or a bearer token from the token server that it names.
+
+Sources: RFC 9110 §11.6.1 (challenges), the distribution project's token authentication specification (a GET
+with scopes; an OAuth 2 POST for identity tokens). A login goes to the registry itself and to the realm that
+the registry names, which must be HTTPS unless the settings allow plain HTTP for it; never to where a redirect
+leads.
+"""
+
+import json
+import re
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from urllib.parse import urlencode
+
+import requests
+
+from ftl_operator.errors import ComponentError, Reason, RegistryError
+from ftl_operator.registry.docker_config import Login
+from ftl_operator.registry.http import Call, Origin, RegistrySettings, check, exchange, read
+
+MAX_TOKEN_BYTES = 64 * 1024
+DEFAULT_LIFETIME = 60.0
+"""Seconds that a token lives when its server does not say (the specification's default)."""
+SAFETY_MARGIN = 10.0
+"""Seconds before its end at which a token counts as ended."""
+MAX_CACHED = 4096
+
+_PART = re.compile(r'([A-Za-z][A-Za-z0-9_-]*)(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+)))?')
+_TOKEN = re.compile(r"[\x21-\x7e]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """One challenge of a `WWW-Authenticate` header: its scheme in lower case, and its parameters."""
+
+    scheme: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+def parse_challenges(header: str) -> tuple[Challenge, ...]:
+    """Parse a `WWW-Authenticate` header; what cannot be read is left out."""
+    found: list[tuple[str, dict[str, str]]] = []
+    for name, quoted, plain in _PART.findall(header[:8192]):
+        if quoted or plain:
+            if found:
+                found[-1][1].setdefault(name.lower(), re.sub(r"\\(.)", r"\1", quoted) or plain)
+        else:
+            found.append((name.lower(), {}))
+    return tuple(Challenge(scheme, parameters) for scheme, parameters in found)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenScope:
+    """Who wants to do what at which registry: the key under which an authorization is kept."""
+
+    registry: str
+    login: Login | None
+    scopes: tuple[str, ...]
+    """Such as `repository:acme/weather:pull`."""
+
+
+class TokenStore:
+    """Authorization values by access, kept until shortly before they end. Safe for threads."""
+
+    def __init__(self, session: requests.Session, settings: RegistrySettings) -> None:
+        self._session = session
+        self._settings = settings
+        self._kept: dict[TokenScope, tuple[float, str]] = {}
+        self._lock = threading.Lock()
+
+    def kept(self, access: TokenScope) -> str | None:
+        """The `Authorization` value that served this access before, if it still does."""
+        if access.login and access.login.registry_token:
+            return f"Bearer {access.login.registry_token}"
+        with self._lock:
+            for key in (access, _any_scope(access)):
+                until, value = self._kept.get(key, (0.0, ""))
+                if until > time.monotonic():
+                    return value
+        return None
+
+    def forget(self, access: TokenScope) -> None:
+        """Drop a value that the registry no longer takes."""
+        with self._lock:
+            self._kept.pop(access, None)
+            self._kept.pop(_any_scope(access), None)
+
+    def answer(self, header: str, access: TokenScope, where: str) -> str:
+        """The `Authorization` value that answers a 401's challenges.
+
+        Raises:
+            RegistryError: If there is nothing to answer with, or the token server refuses or fails.
+        """
+        challenges = {challenge.scheme: challenge for challenge in parse_challenges(header)}
+        login = access.login
+        if "bearer" in challenges and not (login and login.registry_token):
+            token, lifetime = self._fetch(challenges["bearer"], access, where)
+            return self._keep(access, f"Bearer {token}", lifetime - SAFETY_MARGIN)
+        if "basic" in challenges and login and login.basic:
+            return self._keep(_any_scope(access), login.basic, 3600.0)
+        raise unauthorized(where, login)
+
+    def _keep(self, access: TokenScope, value: str, seconds: float) -> str:
+        now = time.monotonic()
+        with self._lock:
+            if len(self._kept) >= MAX_CACHED:
+                self._kept = {key: kept for key, kept in self._kept.items() if kept[0] > now}
+            if len(self._kept) < MAX_CACHED:
+                self._kept[access] = (now + seconds, value)
+        return value
+
+    def _fetch(self, challenge: Challenge, access: TokenScope, where: str) -> tuple[str, float]:
+        call = _token_call(challenge, access, where)
+        with exchange(self._session, call, self._settings, f"{where}, token server") as response:
+            if response.status_code in (400, 401, 403):
+                raise unauthorized(where, access.login)
+            check(response, self._settings, f"{where}, token server")
+            try:
+                raw = read(response, MAX_TOKEN_BYTES, self._settings, where)
+                document = json.loads(raw)
+                token = document.get("token") or document["access_token"]
+                lifetime = float(document.get("expires_in") or DEFAULT_LIFETIME)
+            except (ValueError, LookupError, TypeError, AttributeError, RecursionError, ComponentError):
+                raise RegistryError(f"{where}: the token server's answer holds no token") from None
+        if not isinstance(token, str) or not _TOKEN.fullmatch(token):
+            raise RegistryError(f"{where}: the token server's answer holds no token")
+        return token, lifetime
+
+
+def _any_scope(access: TokenScope) -> TokenScope:
+    # A Basic login is the same for every repository and action.
+    return replace(access, scopes=())
+
+
+def _token_call(challenge: Challenge, access: TokenScope, where: str) -> Call:
+    realm = challenge.parameters.get("realm", "")
+    if not realm.startswith(("https://", "http://")):
+        raise RegistryError(f"{where}: the registry asks for a token and names no token server")
+    # A mount needs the source's scope too, which the registry's challenge does not name.
+    wanted = dict.fromkeys((*challenge.parameters.get("scope", "").split(), *access.scopes))
+    service = challenge.parameters.get("service", "")
+    login = access.login
+    if login and login.identity_token:
+        form = {
+            "grant_type": "refresh_token",
+            "client_id": "ftl-operator",
+            "refresh_token": login.identity_token,
+            "service": service,
+            "scope": " ".join(wanted),
+        }
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        return Call("POST", realm, headers, lambda: urlencode(form).encode())
+    query = urlencode([("service", service)] * bool(service) + [("scope", scope) for scope in wanted])
+    url = f"{realm}{'&' if '?' in realm else '?'}{query}"
+    return Call("GET", url, authorization=login.basic if login else None, home=Origin.of_url(realm))
+
+
+def unauthorized(where: str, login: Login | None) -> RegistryError:
+    """The error for a refused access; says whether credentials were sent at all."""
+    why = (
+        "the registry refuses the credentials, or they do not reach this repository"
+        if login
+        else "the registry wants credentials and none are known for it"
+    )
+    return RegistryError(f"{where}: {why}", reason=Reason.REGISTRY_UNAUTHORIZED)

@@ -1,0 +1,49 @@
+"""What the status of a SpinApp tells where nothing else does."""
+
+import pytest
+
+from ftl_operator.cluster.executor import SpinAppStatus, makes_deployment, report_of
+
+
+def spin_app(executor="external", **status):
+    return {"metadata": {"name": "a", "generation": 2}, "spec": {"executor": executor}, "status": status}
+
+
+def available(status="True", **more):
+    return {"type": "Available", "status": status, "reason": "Scheduled", "message": "fine", **more}
+
+
+def test_a_deployment_is_made_unless_the_executor_says_that_it_is_not():
+    assert makes_deployment({"spec": {"createDeployment": True}})
+    assert not makes_deployment({"spec": {"createDeployment": False}})
+    assert makes_deployment({})
+
+
+@pytest.mark.parametrize(
+    "status",
+    [
+        {},
+        {"conditions": [{"type": "Progressing", "status": "True"}]},
+        # spin-operator's words about the Deployment that an executor made before.
+        {"activeScheduler": "containerd-shim-spin", "conditions": [available()], "readyReplicas": 2},
+    ],
+)
+def test_a_status_that_says_nothing_of_now_leaves_it_open(status):
+    report = report_of(spin_app(**status))
+    assert report == SpinAppStatus()
+    assert report.may_serve
+    assert "nothing yet" in str(report)
+
+
+def test_the_words_of_whoever_wrote_it_are_kept():
+    report = report_of(spin_app(conditions=[available()], readyReplicas=3, activeScheduler="external"))
+    assert (report.available, report.ready, report.may_serve) == ("True", 3, True)
+    assert str(report) == "the SpinApp's status says: Scheduled: fine"
+    assert not report_of(spin_app(conditions=[available("False")])).may_serve
+
+
+@pytest.mark.parametrize(("seen", "is_current"), [(1, False), (2, True), (None, True)])
+def test_a_condition_about_an_earlier_generation_is_not_about_what_runs(seen, is_current):
+    more = {} if seen is None else {"observedGeneration": seen}
+    report = report_of(spin_app(conditions=[available(**more)]))
+    assert (report.is_current, report.may_serve) == (is_current, is_current)

@@ -1,0 +1,57 @@
+"""That an app which does not answer when it is asked keeps no other from being asked."""
+
+import threading
+
+import pytest
+
+from ftl_operator.api.app import FtlApp
+from ftl_operator.api.conditions import true
+from ftl_operator.cluster.cache import Cache
+from ftl_operator.controller.observer import Observer
+from ftl_operator.errors import Reason, WaitingError
+from ftl_operator.settings import Settings
+from tests.support.specs import ftlapp
+
+SILENT = {
+    "conditions": [{"type": "Verified", "status": "Unknown", "reason": "NotVerified", "message": "no answer"}]
+}
+NEW = {
+    "conditions": [{"type": "Verified", "status": "Unknown", "reason": "Progressing", "message": "not yet"}]
+}
+
+
+class Probe:
+    """Hangs in apps that are silent."""
+
+    def __init__(self):
+        self.hang, self.hangs = threading.Event(), threading.Semaphore(0)
+        self.is_silent = True
+
+    def ask(self, url, token, *, expected, is_public):
+        if self.is_silent:
+            self.hangs.release()
+            self.hang.wait(30)
+        return true("it answers", Reason.TOOLS_VERIFIED)
+
+
+@pytest.mark.parametrize(("status", "most"), [(SILENT, 1), (NEW, 4)])
+def test_apps_that_do_not_answer_leave_room_for_others(status, most):
+    probe = Probe()
+    observer = Observer(Settings(workers=8), None, Cache(), probe)
+    app = FtlApp.parse(ftlapp())
+    asking = [threading.Thread(target=observer.ask, args=(app, status, [])) for _ in range(most)]
+    try:
+        for thread in asking:
+            thread.start()
+            assert probe.hangs.acquire(timeout=10)
+        with pytest.raises(WaitingError):
+            observer.ask(app, status, [])
+        if status is SILENT:
+            probe.is_silent = False
+            assert observer.ask(app, NEW, []) == true("it answers", Reason.TOOLS_VERIFIED)
+    finally:
+        probe.hang.set()
+        for thread in asking:
+            thread.join(10)
+    probe.is_silent = False
+    assert observer.ask(app, status, []) == true("it answers", Reason.TOOLS_VERIFIED)

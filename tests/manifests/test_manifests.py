@@ -1,0 +1,192 @@
+"""Whole objects are compared with `tests/data/manifests`; rules that no case can show alone stand here."""
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+import yaml
+
+from ftl_operator.api import kinds
+from ftl_operator.api.app import FtlApp
+from ftl_operator.errors import Reason
+from ftl_operator.manifests.all import endpoint, manifests
+from ftl_operator.manifests.spinapp import Release, pod_sources, probe_token
+from ftl_operator.oci.reference import parse_reference
+from ftl_operator.settings import Settings
+
+DATA = Path(__file__).parents[1] / "data" / "manifests"
+CASES = sorted(path.parent.name for path in DATA.glob("*/ftlapp.yaml"))
+IMAGE = parse_reference(f"registry.acme.dev/ftl/agents/hello@sha256:{'0' * 64}")
+WITHOUT_CILIUM = kinds.EVERY_API - {kinds.CILIUM_NETWORK_POLICY}
+SETTINGS = Settings(operator_namespace="ftl-operator", publish_pull_secrets=("registry",))
+
+
+def read(case, **spec):
+    document = yaml.safe_load((DATA / case / "ftlapp.yaml").read_text())
+    document["spec"] |= spec
+    return FtlApp.parse(document)
+
+
+def made(case, served=WITHOUT_CILIUM):
+    issuer = ("https://login.acme.dev/keys",) if case == "everything" else ()
+    sources = "5d41" if case == "everything" else ""
+    return manifests(read(case), Release(IMAGE, "sha256:1f", sources, issuer), SETTINGS, served)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_golden(case, request):
+    golden = DATA / case / "manifests.yaml"
+    served = kinds.EVERY_API if case == "everything" else WITHOUT_CILIUM
+    found = list(made(case, served).objects)
+    if request.config.getoption("--bless"):
+        golden.write_text(yaml.safe_dump_all(found, sort_keys=False, width=110))
+    assert found == list(yaml.safe_load_all(golden.read_text()))
+
+
+def test_the_spin_app_names_the_image_as_nodes_do():
+    settings = Settings(publish_repository="registry.acme.dev/ftl", pull_repository="localhost:30500/ftl")
+    found = manifests(read("smallest"), Release(IMAGE), settings)
+    (spin_app,) = [item for item in found.objects if item["kind"] == "SpinApp"]
+    assert spin_app["spec"]["image"] == f"localhost:30500/ftl/agents/hello@sha256:{'0' * 64}"
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_same_inputs_make_the_same_manifests(case):
+    assert made(case) == made(case)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_object_is_owned_labelled_and_of_a_known_kind(case):
+    app = read(case)
+    for manifest in made(case).objects:
+        metadata = manifest["metadata"]
+        assert kinds.api_of(manifest) in kinds.OWNED
+        assert metadata["namespace"] == app.metadata.namespace
+        assert metadata["labels"]["app.kubernetes.io/managed-by"] == "ftl-operator"
+        assert metadata["labels"]["app.kubernetes.io/instance"] == app.metadata.name
+        assert [(owner["kind"], owner["uid"]) for owner in metadata["ownerReferences"]] == [
+            ("FtlApp", app.metadata.uid)
+        ]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_rules_of_spin_operators_webhooks(case):
+    spec = next(manifest["spec"] for manifest in made(case).objects if manifest["kind"] == "SpinApp")
+    assert spec["executor"]
+    assert "@sha256:" in spec["image"]
+    assert ("replicas" in spec) != spec["enableAutoscaling"]
+    assert spec.get("replicas", 1) >= 1
+    for probe in spec["checks"].values():
+        assert isinstance(probe["httpGet"]["httpHeaders"], list)
+
+
+@pytest.mark.parametrize(
+    ("case", "api", "vital"),
+    [
+        ("everything", kinds.HTTP_ROUTE, True),
+        ("everything", kinds.SERVICE_MONITOR, False),
+        ("keda", kinds.SCALED_OBJECT, True),
+        ("keda-http", kinds.HTTP_SCALED_OBJECT, True),
+    ],
+)
+def test_a_missing_api_is_named_and_its_object_left_out(case, api, vital):
+    found = made(case, WITHOUT_CILIUM - {api})
+    assert [(missing.api, missing.is_vital) for missing in found.missing] == [(api, vital)]
+    assert found.missing[0].error().reason is Reason.API_MISSING
+    assert api.kind in str(found.missing[0])
+    assert [manifest for manifest in made(case).objects if manifest["kind"] != api.kind] == list(
+        found.objects
+    )
+
+
+def test_every_app_and_every_operator_has_its_own_probe_token():
+    assert (
+        len({probe_token("a", "k"), probe_token("b", "k"), probe_token("a", "l"), probe_token("a", "")}) == 4
+    )
+
+
+def test_what_pods_read_at_their_start_is_known_by_key_and_field():
+    assert [(source.kind, source.name, source.key) for source in pod_sources(read("everything"))] == [
+        ("Secret", "weather", "api-key"),
+        ("ConfigMap", "desk", "board"),
+        ("Secret", "cache", "password"),
+    ]
+    assert next(pod_sources(read("everything"))).field == "spec.tools[0].variables[1].valueFrom"
+
+
+def test_the_endpoint_is_the_routes_or_the_services():
+    assert endpoint(read("everything"), SETTINGS) == "https://tools.acme.dev/assistant/mcp"
+    assert endpoint(read("smallest"), SETTINGS) == "http://hello.agents.svc/mcp"
+
+
+def objects_of(case, settings=SETTINGS, **spec):
+    found = manifests(read(case, **spec), Release(IMAGE), settings, WITHOUT_CILIUM).objects
+    return {item["kind"]: item for item in found}
+
+
+def test_in_the_cluster_the_endpoint_is_one_that_wakes_the_app():
+    """Its host is the name of a Service that leads to the interceptor, which knows the app by it."""
+    url = urlsplit(endpoint(read("keda-http", route=None), SETTINGS))
+    found = objects_of("keda-http", route=None)
+    service, scaled = found["Service"], found["HTTPScaledObject"]
+    assert url.hostname == f"{service['metadata']['name']}.agents.svc"
+    assert url.port == service["spec"]["ports"][0]["port"] == 8080
+    assert url.hostname in scaled["spec"]["hosts"]
+    assert url.geturl() in found["ConfigMap"]["data"]["mcp.json"]
+    assert service["spec"]["externalName"] == "keda-add-ons-http-interceptor-proxy.keda.svc.cluster.local"
+
+
+def test_where_the_interceptor_is_is_a_setting():
+    settings = Settings(
+        interceptor_service="front",
+        interceptor_namespace="edge",
+        interceptor_port=80,
+        cluster_domain="k8s.lan",
+    )
+    found = objects_of("keda-http-ingress", settings)
+    assert found["Service"]["spec"]["externalName"] == "front.edge.svc.k8s.lan"
+    assert found["Ingress"]["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"] == {
+        "name": "hello-keda-http",
+        "port": {"number": 80},
+    }
+    assert "hello-keda-http.agents.svc.k8s.lan" in found["HTTPScaledObject"]["spec"]["hosts"]
+    peers = found["NetworkPolicy"]["spec"]["ingress"][0]["from"]
+    assert {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "edge"}}} in peers
+    (backend,) = objects_of("keda-http-path", settings)["HTTPRoute"]["spec"]["rules"][0]["backendRefs"]
+    assert (backend["name"], backend["namespace"], backend["port"]) == ("front", "edge", 80)
+    assert endpoint(read("keda-http", route=None), settings) == "http://hello-keda-http.agents.svc:80/mcp"
+
+
+def test_apps_that_share_a_host_by_path_are_told_apart_by_the_interceptor():
+    found = objects_of("keda-http-path")
+    (rule,) = found["HTTPRoute"]["spec"]["rules"]
+    hosts = found["HTTPScaledObject"]["spec"]["hosts"]
+    assert rule["filters"][0]["urlRewrite"]["hostname"] in hosts
+    assert "tools.acme.dev" not in hosts
+
+
+@pytest.mark.parametrize("case", ["keda-http-ingress", "keda-http-path"])
+def test_a_suspended_app_fails_as_a_service_without_pods_does(case):
+    found = objects_of(case, suspend=True)
+    assert "HTTPScaledObject" not in found
+    route = (found.get("Ingress") or found["HTTPRoute"])["spec"]["rules"][0]
+    assert [service["name"] for service in services_of(route)] == ["hello"]
+
+
+def services_of(rule):
+    return rule.get("backendRefs") or [path["backend"]["service"] for path in rule["http"]["paths"]]
+
+
+def test_another_scaler_needs_no_interceptor():
+    scaling = {"autoscaling": {"scaler": "keda", "maxReplicas": 3, "triggers": [{"type": "cron"}]}}
+    found = objects_of("keda-http-ingress", runtime=scaling)
+    assert "Service" not in found
+    assert services_of(found["Ingress"]["spec"]["rules"][0]) == [{"name": "hello", "port": {"number": 80}}]
+    assert len(found["NetworkPolicy"]["spec"]["ingress"][0]["from"]) == 2
+
+
+def test_rendering_without_a_cluster_gives_no_owner_reference():
+    document = yaml.safe_load((DATA / "smallest" / "ftlapp.yaml").read_text())
+    del document["metadata"]["uid"]
+    for manifest in manifests(FtlApp.parse(document), Release(IMAGE), SETTINGS).objects:
+        assert "ownerReferences" not in manifest["metadata"]

@@ -1,0 +1,385 @@
+"""What is composed, case by case, and that the same inputs give the same bytes anywhere."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ftl_operator.api.app import FtlApp
+from ftl_operator.api.auth import Access, GatewayAuth
+from ftl_operator.api.status import FtlAppStatus
+from ftl_operator.api.tools import ToolSpec
+from ftl_operator.component.tool import Component
+from ftl_operator.errors import ComponentError, FtlError, Reason, SpecError
+from ftl_operator.oci.descriptor import WASM_LAYER, Descriptor, Layer
+from ftl_operator.oci.image import OciImage
+from ftl_operator.pipeline.compose import MAX_TOOLS, Binding, ComposeSettings, LockedApp, compose
+from ftl_operator.pipeline.gateway.call_schema import judged
+from ftl_operator.pipeline.gateway.catalog import select_tools
+from ftl_operator.pipeline.image import build_image
+from ftl_operator.pipeline.resolve import resolve
+from tests.support import specs
+from tests.support.specs import DATA, artifact, digest_of, public, tool
+
+if TYPE_CHECKING:
+    from ftl_operator.oci.reference import Digest
+
+GOLDEN = DATA / "golden"
+CASES = sorted(path.name for path in GOLDEN.iterdir() if path.is_dir())
+SETTINGS = ComposeSettings(Layer(Descriptor(WASM_LAYER, digest_of("gateway"), 1234567)))
+
+
+def compose_with(
+    app: FtlApp, tools: Mapping[str, list[dict[str, Any]] | None], auth: GatewayAuth | None = None
+) -> LockedApp:
+    """Compose an app whose components have these tools, by `ToolSpec.source`."""
+    artifacts = {spec.source: artifact(spec.image, spec.component) for spec in app.spec.tools}
+    components: dict[Digest, Component] = {}
+    for source, found in artifacts.items():
+        known = specs.component(found.layer, tools[source], "its WASI version")
+        components[known.digest] = known
+    return compose(resolve(app, artifacts), components, auth, SETTINGS)
+
+
+def golden(case: str, *, shuffled: bool = False) -> LockedApp:
+    folder = GOLDEN / case
+    document = yaml.safe_load((folder / "ftlapp.yaml").read_text(encoding="utf-8"))
+    tools = yaml.safe_load((folder / "components.yaml").read_text(encoding="utf-8"))
+    given_auth = folder / "auth.yaml"
+    fields = yaml.safe_load(given_auth.read_text(encoding="utf-8")) if given_auth.exists() else None
+    if shuffled:
+        document, tools, fields = backwards(document), backwards(tools), backwards(fields)
+    auth = None
+    if fields:
+        lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
+        auth = GatewayAuth(**{**fields, **lists, "access": Access(fields["access"])})
+    return compose_with(FtlApp.parse(document), tools, auth)
+
+
+def backwards(value: Any) -> Any:
+    """The same value with the keys of every mapping in the opposite order."""
+    if isinstance(value, dict):
+        return {key: backwards(inner) for key, inner in reversed(value.items())}
+    return [backwards(inner) for inner in value] if isinstance(value, list) else value
+
+
+def shown(value: object) -> str:
+    return json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def results(case: str) -> dict[str, str]:
+    try:
+        locked = golden(case)
+    except FtlError as error:
+        return {"error.txt": f"{error.field}\n{error.reason}\n{error.message}\n"}
+    image = build_image(locked)
+    return {
+        "locked.json": shown(json.loads(image.locked)),
+        "manifest.json": shown({"digest": image.digest, "manifest": json.loads(image.manifest)}),
+    }
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_golden(case: str, pytestconfig: pytest.Config) -> None:
+    found = results(case)
+    folder = GOLDEN / case
+    kept = ("locked.json", "manifest.json", "error.txt")
+    if pytestconfig.getoption("--bless"):
+        for name in kept:
+            (folder / name).unlink(missing_ok=True)
+        for name, text in found.items():
+            (folder / name).write_text(text, encoding="utf-8")
+    expected = {
+        name: (folder / name).read_text(encoding="utf-8") for name in kept if (folder / name).exists()
+    }
+    assert found == expected
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if not case.startswith("refused-")])
+def test_the_same_inputs_give_the_same_bytes(case: str) -> None:
+    first, second = build_image(golden(case)), build_image(golden(case, shuffled=True))
+    assert second == first
+
+
+def test_another_process_with_another_hash_seed_gives_the_same_digest() -> None:
+    code = (
+        "from tests.pipeline.test_compose import golden, build_image\n"
+        "print(build_image(golden('everything', shuffled=True)).digest)"
+    )
+    root = Path(__file__).parents[2]
+    digests = set()
+    for seed in ("1", "4242"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(root)}
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            cwd=root,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        digests.add(done.stdout.strip())
+    assert digests == {build_image(golden("everything")).digest}
+
+
+def config(locked: LockedApp) -> dict[str, Any]:
+    return baked(locked, "gateway_config")
+
+
+def baked(locked: LockedApp, name: str) -> Any:
+    return json.loads(locked.document["variables"][name]["default"])
+
+
+def record(locked: LockedApp, name: str) -> tuple[Any, str, str]:
+    """What the gateway reads to call a tool: a document, and the texts of its schemas."""
+    text = locked.document["variables"][f"gateway_tool_{name.encode().hex()}"]["default"]
+    call, given, answered = text.split("\n")
+    return json.loads(call), given, answered
+
+
+WEATHER = {"name": "weather", "image": "ghcr.io/acme/weather:1.4"}
+TOOLS = {"ghcr.io/acme/weather:1.4": [tool("current"), tool("forecast")]}
+
+
+def test_every_text_of_the_gateway_is_a_default_behind_a_template_of_its_own() -> None:
+    locked = golden("everything")
+    gateway = locked.document["components"][0]
+    assert gateway["id"] == "gateway"
+    for name, template in gateway["config"].items():
+        variable = name if name == "gateway_config" else f"gateway_{name}"
+        assert template == f"{{{{ {variable} }}}}"
+        assert "default" in locked.document["variables"][variable]
+
+
+def test_variable_names_are_ones_that_spin_takes() -> None:
+    for case in ("everything", "dynamic"):
+        for name in golden(case).document["variables"]:
+            assert name[0].isalpha()
+            assert "__" not in name
+            assert not name.endswith("_")
+            assert set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789_")
+
+
+def test_secrets_and_config_maps_are_bound_and_have_no_value() -> None:
+    locked = golden("everything")
+    variables = locked.document["variables"]
+    assert variables["weather_eu_api_key"] == {"secret": True}
+    assert variables["weather_eu_region"] == {}
+    tool_spec = FtlApp.parse(
+        yaml.safe_load((GOLDEN / "everything" / "ftlapp.yaml").read_text(encoding="utf-8"))
+    ).spec.tools[0]
+    sources = [variable.value_from for variable in tool_spec.variables[1:]]
+    assert locked.bindings == (
+        Binding("weather_eu_api_key", "weather-eu", "api_key", sources[0]),  # type: ignore[arg-type]
+        Binding("weather_eu_region", "weather-eu", "region", sources[1]),  # type: ignore[arg-type]
+    )
+
+
+@pytest.mark.parametrize(
+    ("case", "names"),
+    [
+        ("everything", ["weather-eu__current", "weather-eu__hourly", "notes__add"]),
+        (
+            "prefixes",
+            [
+                "current",
+                "next_days",
+                "v1.current",
+                "v1.forecast",
+                "weather-test__current",
+                "weather-test__forecast",
+            ],
+        ),
+    ],
+)
+def test_lists_index_and_calls_agree(case: str, names: list[str]) -> None:
+    locked = golden(case)
+    whole, index = baked(locked, "gateway_tools_list"), baked(locked, "gateway_tools_index")
+    assert [item["name"] for item in whole] == names
+    assert [tool.full_name for tool in locked.tools] == [item["name"] for item in whole]
+    for listed, entry in zip(whole, index, strict=True):
+        call, given, answered = record(locked, listed["name"])
+        assert json.loads(given) == judged(listed["inputSchema"])
+        output = listed.get("outputSchema")
+        assert (json.loads(answered) if answered else None) == (judged(output) if output else None)
+        assert (call["component"], call["name"]) == (entry["component"], entry["tool"])
+        assert (call["readOnly"], call["scopes"]) == (entry["readOnly"], entry["scopes"])
+        key = f"{call['component']}__{call['name']}"
+        assert call.get("listed", key) == listed["name"]
+        assert record(locked, key) == (call, given, answered)
+        own = baked(locked, f"gateway_tools_list_{call['component'].replace('-', '_')}")
+        assert {**listed, "name": call["name"]} in own
+
+
+def test_the_apps_digest_changes_with_everything_that_is_composed() -> None:
+    def app(tools: list[dict[str, Any]] | None = None, **fields: Any) -> str:
+        given_tools = {WEATHER["image"]: tools or TOOLS[WEATHER["image"]]}
+        return str(config(compose_with(public(WEATHER, **fields), given_tools))["app"])
+
+    seen = [
+        app(),
+        app([tool("current")]),
+        app([tool("forecast"), tool("current")]),
+        app(gateway={"validateArguments": False}),
+        app(gateway={"timeoutSeconds": 9}),
+        app(description="x"),
+        app(telemetry={"auditLog": False}),
+    ]
+    assert len(set(seen)) == len(seen)
+    assert app() == seen[0]
+
+
+def test_what_only_the_cluster_sees_changes_nothing() -> None:
+    plain = build_image(compose_with(public(WEATHER), TOOLS))
+    other = public(
+        WEATHER,
+        suspend=True,
+        runtime={"replicas": 3, "podLabels": {"a": "b"}},
+        network={"policy": False},
+        publish={"repository": "ghcr.io/acme/other"},
+        telemetry={"serviceMonitor": True},
+    )
+    assert build_image(compose_with(other, TOOLS)).digest == plain.digest
+
+
+def test_another_tag_of_the_same_bytes_changes_nothing() -> None:
+    def image(text: str) -> OciImage:
+        app = public({"name": "weather", "image": text})
+        found = artifact("ghcr.io/acme/weather:1.4")
+        known = specs.component(found.layer, TOOLS[WEATHER["image"]])
+        return build_image(compose(resolve(app, {text: found}), {known.digest: known}, None, SETTINGS))
+
+    assert image("ghcr.io/acme/weather:1.4") == image("ghcr.io/acme/weather:latest")
+
+
+def auth(**fields: Any) -> GatewayAuth:
+    given_fields: dict[str, Any] = {
+        "access": Access.PRIVATE,
+        "issuer": "https://login.acme.dev",
+        "audiences": ("https://tools.acme.dev/mcp",),
+        "algorithms": ("RS256",),
+        "jwks_uri": "https://login.acme.dev/jwks.json",
+        "allowed_subjects": ("ann",),
+    }
+    return GatewayAuth(**{**given_fields, **fields})
+
+
+@pytest.mark.parametrize(
+    ("access", "checked"),
+    [("public", auth()), ("private", None), ("private", auth(access=Access.ORG)), ("org", auth())],
+)
+def test_access_and_what_was_checked_must_fit(access: str, checked: GatewayAuth | None) -> None:
+    fields: dict[str, Any] = (
+        {} if access == "public" else {"organization": {"value": "o"}, "allowedSubjects": ["a"]}
+    )
+    spec = {"access": access, "tools": [WEATHER]}
+    spec["auth"] = None if access == "public" else {"issuer": "https://a.dev", "audiences": ["a"], **fields}
+    with pytest.raises(SpecError) as caught:
+        compose_with(FtlApp.parse(specs.ftlapp(spec)), TOOLS, checked)
+    assert caught.value.reason is Reason.NO_USABLE_RULE
+
+
+def private(**fields: Any) -> FtlApp:
+    return FtlApp.parse(specs.ftlapp({"tools": [WEATHER], **fields}))
+
+
+def test_a_store_that_a_tool_shares_is_said_to_be_shared() -> None:
+    assert config(compose_with(private(), TOOLS, auth()))["auth"]["storeShared"] is False
+    shared = private(tools=[{**WEATHER, "keyValueStores": ["default"]}])
+    assert config(compose_with(shared, TOOLS, auth()))["auth"]["storeShared"] is True
+
+
+@pytest.mark.parametrize(
+    ("route", "audiences", "resource"),
+    [
+        ({"host": "tools.acme.dev"}, ("a",), "https://tools.acme.dev/mcp"),
+        ({"host": "tools.acme.dev", "path": "/x"}, ("a",), "https://tools.acme.dev/x/mcp"),
+        (None, ("api://a", "https://a.dev/mcp"), "https://a.dev/mcp"),
+        (None, ("https://a.dev/", "https://a.dev/mcp?x", "http://a.dev/mcp"), None),
+    ],
+)
+def test_the_resource(route: dict[str, Any] | None, audiences: tuple[str, ...], resource: str | None) -> None:
+    app = private(route=route)
+    assert config(compose_with(app, TOOLS, auth(audiences=audiences)))["resource"] == resource
+
+
+def test_an_app_that_refuses_hosts_takes_its_own() -> None:
+    """Those of its route and its Service, by which the operator's probe comes; without any, all are taken."""
+    route = {"host": "tools.acme.dev", "gatewayRef": {"name": "public"}}
+    chosen = private(gateway={"allowedHosts": ["inside"]}, route=route)
+    hosts = ["inside", "case.agents.svc", "tools.acme.dev"]
+    assert config(compose_with(chosen, TOOLS, auth()))["allowedHosts"] == hosts
+    assert config(compose_with(private(route=route), TOOLS, auth()))["allowedHosts"] == []
+    scaling = {"scaler": "keda-http", "minReplicas": 0, "maxReplicas": 2}
+    scaled = private(gateway={"allowedHosts": ["inside"]}, runtime={"autoscaling": scaling})
+    hosts = ["inside", "case.agents.svc", "case-keda-http.agents.svc"]
+    assert config(compose_with(scaled, TOOLS, auth()))["allowedHosts"] == hosts
+
+
+def test_the_gateway_reaches_its_tools_and_the_keys_and_nothing_else() -> None:
+    locked = compose_with(private(), TOOLS, auth(jwks_uri="https://keys.acme.dev:8443/a/b"))
+    hosts = locked.document["components"][0]["metadata"]["allowed_outbound_hosts"]
+    assert hosts == ["http://weather.spin.internal", "https://keys.acme.dev:8443"]
+    static = compose_with(private(), TOOLS, auth(jwks_uri=None, public_key="PEM"))
+    assert static.document["components"][0]["metadata"]["allowed_outbound_hosts"] == [
+        "http://weather.spin.internal"
+    ]
+
+
+def test_nothing_that_was_given_is_changed() -> None:
+    tools = {"ghcr.io/acme/weather:1.4": [tool("a", annotations={"readOnlyHint": True})]}
+    before = json.dumps(tools)
+    compose_with(public({**WEATHER, "rename": [{"from": "a", "to": "b"}]}), tools)
+    assert json.dumps(tools) == before
+
+
+def test_a_number_that_json_cannot_carry_is_refused() -> None:
+    schema = {"type": "object", "properties": {"n": {"maximum": float("inf")}}}
+    known = specs.component(artifact(WEATHER["image"]).layer, [tool("a")])
+    broken = [type(known.tools[0])("a", None, "", schema)]  # type: ignore[index]
+    component = Component(known.digest, known.size, known.binary, tuple(broken))
+    with pytest.raises(ComponentError, match="out of range"):
+        select_tools(public(WEATHER).spec.tools[0], "spec.tools[0]", component, 30)
+
+
+def test_an_app_has_no_more_tools_than_its_status_has_room_for() -> None:
+    tools = {f"r.io/t{n}:1": [tool(f"t{index}") for index in range(500)] for n in range(3)}
+    app = public(*({"name": f"t{n}", "image": image} for n, image in zip("abc", tools, strict=True)))
+    with pytest.raises(SpecError) as caught:
+        compose_with(app, tools)
+    assert (caught.value.field, caught.value.reason) == ("spec.tools", Reason.TOO_LARGE)
+    status = FtlAppStatus.model_json_schema()["properties"]["tools"]
+    assert status["maxItems"] == MAX_TOOLS
+
+
+PATTERNS = st.text("ab*?[]", min_size=1, max_size=8)
+
+
+@given(PATTERNS, st.text("ab[]", min_size=1, max_size=6))
+def test_patterns_match_as_the_gateway_matches_them(pattern: str, name: str) -> None:
+    """`*` is any text, `?` any character, everything else itself: the definition, not an algorithm."""
+
+    def fits(pattern: str, name: str) -> bool:
+        if not pattern:
+            return not name
+        if pattern[0] == "*":
+            return fits(pattern[1:], name) or (bool(name) and fits(pattern, name[1:]))
+        return bool(name) and pattern[0] in ("?", name[0]) and fits(pattern[1:], name[1:])
+
+    known = specs.component(artifact(WEATHER["image"]).layer, [tool("a")])
+    listed = type(known.tools[0])(name, None, "", {"type": "object"})  # type: ignore[index]
+    component = Component(known.digest, known.size, known.binary, (listed,))
+    spec = ToolSpec.model_validate({**WEATHER, "include": [pattern]})
+    try:
+        exposed = select_tools(spec, "spec.tools[0]", component, 30).tools
+    except SpecError:
+        exposed = None
+    assert bool(exposed) == fits(pattern, name)

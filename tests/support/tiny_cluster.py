@@ -1,0 +1,162 @@
+"""A cluster in a dictionary, for what the controller decides; the real one is in `e2e/`.
+
+It keeps objects with uids and resource versions, tells the view what a watch would, and lets `deploy` play
+spin-operator and the Deployment's controller.
+"""
+
+import copy
+import itertools
+
+from ftl_operator.api import kinds
+from ftl_operator.api.names import SPEC_ANNOTATION
+from ftl_operator.cluster.client import ConflictError, NotFoundError, TerminatingError
+from ftl_operator.cluster.write_gate import WriteGate
+from ftl_operator.errors import ClusterError
+
+APP = {"apiVersion": "ftl.tools/v1alpha1", "kind": "FtlApp"}
+
+
+class TinyCluster:
+    """What `kube.Kube` does, without a server. `writes` has every change, as `verb Kind/name`."""
+
+    def __init__(self, view, served=kinds.EVERY_API):
+        self.view = view
+        self.served = served
+        self.objects = {}
+        self.writes = []
+        self.events = []
+        self.pod_list = []
+        self.refuses = set()
+        self.is_terminating = False
+        self.fence = WriteGate()
+        self.refused = 0
+        self._numbers = itertools.count(100)
+
+    # As people, spin-operator and the cluster's controllers act
+
+    def put(self, api, body, name="tools", namespace="ns"):
+        """Create or replace an object as somebody else would."""
+        old = self.objects.get((api, name), {})
+        metadata = {"name": name, "namespace": namespace, **body.get("metadata", {})}
+        metadata |= {
+            "uid": old.get("metadata", {}).get("uid") or f"uid-{name}-{next(self._numbers)}",
+            "resourceVersion": str(next(self._numbers)),
+        }
+        self.objects[api, name] = {**body, "metadata": metadata}
+        return self._tell(api, name)
+
+    def write_app(self, spec, **metadata):
+        """Apply an FtlApp; its generation grows when the spec changes."""
+        old = self.objects.get((kinds.FTL_APP, "tools"), {"metadata": {"generation": 0}, "spec": None})
+        changed = old["spec"] != spec
+        generation = old["metadata"]["generation"] + changed
+        body = {**APP, "metadata": {"generation": generation, **metadata}, "spec": spec}
+        if "status" in old:
+            body["status"] = old["status"]
+        return self.put(kinds.FTL_APP, body)
+
+    def deploy(self, *, ready=True, replicas=None):
+        """Have the Deployment be as the SpinApp says, with its pods ready or not."""
+        spin = self.objects[kinds.SPIN_APP, "tools"]["spec"]
+        uid = self.objects[kinds.SPIN_APP, "tools"]["metadata"]["uid"]
+        old = self.objects.get((kinds.DEPLOYMENT, "tools"), {"spec": {"replicas": 1}})
+        desired = spin.get("replicas", old["spec"]["replicas"]) if replicas is None else replicas
+        serving = desired if ready else 0
+        body = {
+            "metadata": {
+                "generation": 1,
+                "ownerReferences": [{"kind": "SpinApp", "uid": uid}],
+                "annotations": {SPEC_ANNOTATION: spin["deploymentAnnotations"][SPEC_ANNOTATION]},
+            },
+            "spec": {
+                "replicas": desired,
+                "template": {"spec": {"containers": [{"image": spin["image"]}]}},
+            },
+            "status": {
+                "observedGeneration": 1,
+                "replicas": desired,
+                "updatedReplicas": desired,
+                "readyReplicas": serving,
+                "availableReplicas": serving,
+                "conditions": [{"type": "Available", "status": "True" if ready else "False"}],
+            },
+        }
+        return self.put(kinds.DEPLOYMENT, body)
+
+    def report(self, **status):
+        """Have the SpinApp's status be as another runtime than spin-operator's Deployment writes it."""
+        spin = self.objects[kinds.SPIN_APP, "tools"]
+        return self.put(kinds.SPIN_APP, {**spin, "status": status})
+
+    @property
+    def status(self):
+        """The FtlApp's status."""
+        return self.objects[kinds.FTL_APP, "tools"].get("status", {})
+
+    def condition(self, kind):
+        """Status and reason of a condition."""
+        found = {item["type"]: (item["status"], item["reason"]) for item in self.status.get("conditions", [])}
+        return found.get(kind)
+
+    def message(self, kind="Ready"):
+        """The message of a condition."""
+        return next(item["message"] for item in self.status["conditions"] if item["type"] == kind)
+
+    # As `Kube` does
+
+    def serves(self):
+        return self.served
+
+    def get(self, api, namespace, name):
+        return copy.deepcopy(self.objects.get((api, name)))
+
+    def pods(self, namespace, selector):
+        return self.pod_list
+
+    def apply(self, manifest):
+        api, name = kinds.api_of(manifest), manifest["metadata"]["name"]
+        if api in self.refuses:
+            raise ClusterError(f"{api.kind} is refused")
+        if (api, name) not in self.objects:
+            self._refuse_new()
+        self.writes.append(f"apply {api.kind}/{name}")
+        old = self.objects.get((api, name), {})
+        made = copy.deepcopy(manifest)
+        generation = old.get("metadata", {}).get("generation", 0)
+        made["metadata"]["generation"] = generation + (old.get("spec") != made.get("spec"))
+        kept = {"status": old["status"]} if "status" in old else {}
+        self.put(api, {**made, **kept}, name)
+        return copy.deepcopy(self.objects[api, name])
+
+    def delete(self, api, namespace, name, uid):
+        assert self.objects[api, name]["metadata"]["uid"] == uid
+        self.writes.append(f"delete {api.kind}/{name}")
+        self.view.see(api, self.objects.pop((api, name)), gone=True)
+
+    def scale(self, namespace, name, replicas):
+        self.writes.append(f"scale Deployment/{name} {replicas}")
+        self.deploy(replicas=replicas)
+
+    def patch_status(self, namespace, name, version, patch):
+        found = self.objects.get((kinds.FTL_APP, name))
+        if found is None:
+            raise NotFoundError("it is gone")
+        if found["metadata"]["resourceVersion"] != version:
+            raise ConflictError("it changed")
+        self.writes.append(f"status FtlApp/{name}")
+        status = {**found.get("status", {}), **copy.deepcopy(patch)}
+        found["status"] = {field: value for field, value in status.items() if value is not None}
+        found["metadata"]["resourceVersion"] = str(next(self._numbers))
+        return copy.deepcopy(found)
+
+    def post_event(self, namespace, event):
+        self._refuse_new()
+        self.events.append((event["type"], event["reason"]))
+
+    def _refuse_new(self):
+        if self.is_terminating:
+            self.refused += 1
+            raise TerminatingError("the namespace is being terminated")
+
+    def _tell(self, api, name):
+        return self.view.see(api, copy.deepcopy(self.objects[api, name]))
