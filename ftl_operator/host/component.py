@@ -14,7 +14,7 @@ from wasmtime import _ffi as ffi
 from wasmtime import component as wc
 
 from ftl_operator.errors import ComponentError
-from ftl_operator.host.engine import capi  # noqa: F401 - they declare functions
+from ftl_operator.host.engine import capi
 from ftl_operator.host.engine.engine import Code, Engine, ticks
 from ftl_operator.host.engine.interface import Trap
 from ftl_operator.host.engine.linker import GUESTS, link

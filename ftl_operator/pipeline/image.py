@@ -1,12 +1,14 @@
 """The OCI image of a composed application, byte for byte the same for the same inputs."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ftl_operator.oci.descriptor import Descriptor
 from ftl_operator.oci.digest import canonical, sha256
 from ftl_operator.oci.image import CONFIG_TYPE, DIGEST_LABEL, LOCKED_TYPE, OciImage, _descriptor
-from ftl_operator.pipeline.compose import LockedApp
+
+if TYPE_CHECKING:
+    from ftl_operator.pipeline.compose import LockedApp
 
 
 def build_image(locked: "LockedApp") -> OciImage:
