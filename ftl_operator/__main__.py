@@ -5,19 +5,19 @@ import logging
 import os
 import socket
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
 from ftl_operator import __version__
 from ftl_operator.api import kinds
 from ftl_operator.api.app import FtlApp
+from ftl_operator.api.names import NamespacedName
 from ftl_operator.cluster.cache import Cache
 from ftl_operator.cluster.client import Kube
 from ftl_operator.cluster.leader_election import LeaderElection
 from ftl_operator.component.inspector import Inspector
 from ftl_operator.controller.circuit_breaker import CircuitBreakers
-from ftl_operator.controller.inspection_pool import InspectionPool
+from ftl_operator.controller.inspection_pool import InspectionPool, Job
 from ftl_operator.controller.observer import Observer
 from ftl_operator.controller.operator import Operator
 from ftl_operator.controller.probe import Probe
@@ -31,7 +31,7 @@ from ftl_operator.host.limits import SandboxLimits
 from ftl_operator.host.sandbox.componentize import componentize
 from ftl_operator.host.sandbox.parent import ask_tools
 from ftl_operator.issuer.fetch import IssuerSettings
-from ftl_operator.issuer.preflight import Preflight, gateway_policies
+from ftl_operator.issuer.preflight import CheckPolicy, Preflight, gateway_policies
 from ftl_operator.oci.descriptor import WASM_LAYER, Descriptor, Layer
 from ftl_operator.oci.digest import sha256
 from ftl_operator.registry.client import Registry
@@ -87,10 +87,10 @@ def build(settings: Settings, kubeconfig: Path | None) -> Operator:
     if settings.leader_election:
         leadership = LeaderElection(kube, settings.operator_namespace, settings.lease_name, settings.identity)
         kube.fence.allowed = leadership.held
-    view, queue = Cache(), WorkQueue()
-    inspections = InspectionPool(queue.add)
-    gates = CircuitBreakers(min(settings.registry_connections, max(1, settings.workers // 2)))
-    releaser = ReleasePlanner(settings, view, outside(settings, kube), inspections, gates)
+    view, queue = Cache(), WorkQueue(workers=settings.workers)
+    inspections = InspectionPool(queue.add, settings.inspectors)
+    breakers = CircuitBreakers(min(settings.registry_connections, max(1, settings.workers // 2)))
+    releaser = ReleasePlanner(settings, view, outside(settings, kube, inspections), inspections, breakers)
     observer = Observer(settings, kube, view, Probe(settings.probe_timeout_seconds))
     controller = Controller(settings, kube, view, queue, releaser, observer)
     return Operator(settings, kube, view, queue, controller, leadership)
@@ -100,7 +100,7 @@ ISSUER_DOCUMENTS = "application/json, application/jwk-set+json"
 """What the API server calls its issuer's metadata and keys; it gives each under its own name only."""
 
 
-def outside(settings: Settings, kube: Kube) -> Dependencies:
+def outside(settings: Settings, kube: Kube, inspections: InspectionPool) -> Dependencies:
     """The edges of the pipeline."""
     registry = Registry(
         RegistrySettings(
@@ -125,9 +125,9 @@ def outside(settings: Settings, kube: Kube) -> Dependencies:
             plain_http=settings.plain_http_issuers,
             ca_file=settings.ca_bundle,
         ),
-        gateway_policies(layer.path or GATEWAY),
+        policy_checks(gateway_policies(layer.path or GATEWAY), inspections),
         cluster=lambda path: kube.request("GET", path, accept=ISSUER_DOCUMENTS),
-        askers=max(1, settings.workers // 4),
+        askers=max(1, settings.workers // 2),
     )
     return Dependencies(
         read=kube.get,
@@ -141,15 +141,19 @@ def outside(settings: Settings, kube: Kube) -> Dependencies:
 
 
 def inspector_of(settings: Settings, registry: Registry) -> Inspector:
-    """Inspects components in the sandbox, at most `settings.inspectors` at once."""
+    """Inspects components in the sandbox; the pool of inspections says how many at once."""
     limits = SandboxLimits(call_time=settings.inspect_timeout_seconds, memory=settings.inspect_memory_bytes)
-    slots = threading.BoundedSemaphore(settings.inspectors)
+    return Inspector(registry, settings.cache_folder, lambda wasm: ask_tools(wasm, limits), componentize)
 
-    def ask(wasm: Path) -> bytes:
-        with slots:
-            return ask_tools(wasm, limits)
 
-    return Inspector(registry, settings.cache_folder, ask, componentize)
+def policy_checks(check: CheckPolicy, inspections: InspectionPool) -> CheckPolicy:
+    """Have policies checked in the pool of inspections, each by its namespace's share."""
+
+    def run(key: NamespacedName, request: bytes) -> bytes:
+        subject = ("policy", sha256(request))
+        return inspections.run(Job(key, subject, "the policy is being checked", lambda: check(key, request)))
+
+    return run
 
 
 def config_reader(kube: Kube, app: FtlApp) -> Callable[[str, str], str]:

@@ -182,7 +182,7 @@ class ClusterError(FtlError):
 
 
 COME_BACK = 1.0
-"""Seconds after which one who found a gate full may come back."""
+"""Seconds after which one who found no room may come back."""
 
 
 class WaitingError(Exception):

@@ -137,11 +137,14 @@ class Settings(BaseModel):
     resync_seconds: float = Field(default=600, ge=10)
     """How long after a reconcile the next one comes without any change, in seconds; tags move unannounced."""
     workers: int = Field(default=8, ge=1, le=64)
-    """How many apps are reconciled at once."""
-    inspectors: int = Field(default=1, ge=1, le=16)
-    """How many components are asked for their tools at once; each takes a core and up to its memory limit."""
+    """How many apps are reconciled at once. Apps of one namespace are at most half of them."""
+    inspectors: int = Field(default=2, ge=1, le=16)
+    """How many components are asked for their tools, or policies checked, at once; each takes a core and up
+    to its memory limit. With one, a namespace waits while another one's component runs; with two it does
+    not."""
     registry_connections: int = Field(default=4, ge=1, le=64)
-    """How many requests to one registry run at once, so that a slow one holds few workers."""
+    """How many requests to one registry run at once; namespaces share them, so that a slow one holds few
+    workers."""
     registry_timeout_seconds: float = Field(default=15, gt=0)
     """How long one request to a registry may take to connect, and to send its next bytes."""
     max_component_bytes: int = Field(default=128 * 1024 * 1024, ge=1)

@@ -83,7 +83,7 @@ class Inspector:
         with self._turns.take(layer.digest):
             if kept := self._load(layer):
                 return kept
-            path = source.path if isinstance(source, LocalArtifact) else self._fetch(source)
+            path = source.path if isinstance(source, LocalArtifact) else self.fetch(source)
             try:
                 component = self._inspect(layer, path, where)
             except ComponentError as error:
@@ -96,7 +96,12 @@ class Inspector:
         """What an earlier inspection found, if it is still in the cache."""
         return self._load(layer)
 
-    def _fetch(self, source: Artifact) -> Path:
+    def fetch(self, source: Artifact) -> Path:
+        """Have a component's bytes in the cache, so that `inspect` needs no registry.
+
+        Raises:
+            RegistryError: They cannot be had.
+        """
         if self._registry is None:
             raise ValueError("there is no registry to fetch from")
         return self._registry.blob(source.reference.repository, source.layer)

@@ -1,10 +1,13 @@
-"""Keeps one slow or dead registry from holding the workers that other apps need.
+"""Circuit breakers: keep a slow or dead registry from holding the workers that other apps need.
 
-A gate per registry lets in a few at once and asks the others to come back, instead of letting them wait;
-and after a failure it stays shut for a while, so that a hundred apps of a dead registry cost one timeout
-and not a hundred. A registry that has not answered yet, or not the last time, gets one visitor at a time,
-and all such registries together hold half of the workers at most: however many of them are dead, the other
-half is there for apps of registries that answer.
+A breaker stands before each registry for each tenant (a namespace). It is closed at first and lets requests
+through; after a failure it is open for a while, so that a hundred apps of a dead registry cost one timeout
+and not a hundred; then it is half-open: one trial request until one succeeds. A breaker whose registry has
+not answered yet is half-open too. Who finds no room comes back later instead of waiting.
+
+What is shared between tenants is shared by `fair_share`: the connections to one registry (one host may serve
+two tenants from different backends), and the room of all requests to registries that have not answered. A
+tenant's failures open its own breakers only.
 """
 
 import contextlib
@@ -15,33 +18,41 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ftl_operator.errors import COME_BACK, RegistryError, WaitingError
+from ftl_operator.fair_share import FairShare, Turn
 from ftl_operator.registry.http import TransientError
 
 FIRST_PAUSE = 5.0
-"""Seconds a gate stays shut after the first failure; doubled by each further one."""
+"""Seconds a breaker stays open after the first failure; doubled by each further one."""
 LONGEST_PAUSE = 60.0
-"""The most seconds it stays shut."""
+"""The most seconds it stays open."""
 PATIENCE = 0.25
-"""Seconds that one waits at a full gate; a registry that answers lets many through in that time. Of one that
-has not answered yet, only its first visitor's first moments are waited for."""
+"""Seconds to wait for room; a registry that answers serves many requests in that time. Of a registry that has
+not answered yet, only the trial request's first moments are waited for."""
+MAX_BREAKERS = 4096
+"""How many breakers are remembered; the ones that were used longest ago are forgotten first."""
 
 
 @dataclass(slots=True)
 class _Breaker:
+    tenant: str
+    registry: str
+    pins: int = 0
+    """Requests that are under way or wait for room: while there are any, it is not forgotten."""
     inside: int = 0
     since: float = 0.0
-    """When the last one went in."""
+    """When the last request began."""
     answers: bool = False
-    """Whether the last one that came out had an answer."""
+    """Whether the last request that ended had an answer."""
     failures: int = 0
-    shut_until: float = 0.0
+    open_until: float = 0.0
 
 
 class CircuitBreakers:
-    """A gate for every registry that was spoken to.
+    """The breakers of every registry that was spoken to, by tenant.
 
     Args:
-        width: How many may be inside one gate at once, and inside all gates of registries that do not answer.
+        width: How many requests to one registry may be under way at once, and how many to all registries that
+            have not answered.
         clock: Monotonic seconds.
     """
 
@@ -49,74 +60,105 @@ class CircuitBreakers:
         self._width = width
         self._clock = clock
         self._lock = threading.Condition()
-        self._gates: dict[str, _Breaker] = {}
+        self._breakers: dict[tuple[str, str], _Breaker] = {}
+        """In the order of their last use."""
+        self._connections: dict[str, FairShare] = {}
+        self._unproven = FairShare(width, clock)
 
     @contextlib.contextmanager
-    def enter(self, registry: str) -> Iterator[None]:
-        """Go through a registry's gate, do something, and come out.
+    def enter(self, tenant: str, registry: str) -> Iterator[None]:
+        """Speak to a registry in the body, on behalf of a namespace.
 
         Raises:
-            WaitingError: The gate is full.
-            RegistryError: The gate is shut; it says when it opens.
+            WaitingError: There is no room.
+            RegistryError: The breaker is open; the error says when it closes.
         """
-        self._in(registry)
+        breaker, turns = self._begin(tenant, registry)
         failure: TransientError | None = None
         try:
             yield
         except TransientError as error:
-            # Only a registry that does not answer as it should shuts its gate; a refusal is about one app.
+            # Only a registry that does not answer as it should opens the breaker; a refusal is about one app.
             failure = error
             raise
         finally:
-            self._out(registry, failure)
+            self._end(breaker, turns, failure)
 
-    def _in(self, registry: str) -> None:
+    def __len__(self) -> int:
+        """How many breakers and registries are remembered."""
+        return len(self._breakers) + len(self._connections)
+
+    def _begin(self, tenant: str, registry: str) -> tuple[_Breaker, list[tuple[FairShare, Turn]]]:
         with self._lock:
-            gate = self._gates.setdefault(registry, _Breaker())
-            left = gate.shut_until - self._clock()
+            breaker = self._breaker(tenant, registry)
+            left = breaker.open_until - self._clock()
             if left > 0:
-                # Not the error that shut it, for that names another app's references.
+                # Not the error that opened it, for that names another app's references.
                 raise RegistryError(
                     f"the registry {registry} does not answer; it is asked again soon", retry_after=left
                 )
-            taken = 0.0 if gate.answers else self._clock() - self._newest(gate)
-            if not self._lock.wait_for(lambda: self._has_room(gate), max(0.0, PATIENCE - taken)):
+            breaker.pins += 1
+            taken = 0.0 if breaker.answers else self._clock() - self._newest(breaker)
+            if not self._lock.wait_for(lambda: self._has_room(breaker), max(0.0, PATIENCE - taken)):
+                breaker.pins -= 1
                 # The longer it takes, the less often it is looked at.
                 seconds = max(COME_BACK, taken) * random.uniform(0.5, 1.5)  # noqa: S311 - spreads load
                 raise WaitingError(f"{registry} is busy", seconds)
-            gate.inside += 1
-            gate.since = self._clock()
+            breaker.inside += 1
+            breaker.since = self._clock()
+            shares = [self._connections_of(registry)] + [self._unproven] * (not breaker.answers)
+            return breaker, [(share, share.take(tenant)) for share in shares]
 
-    def _strangers(self) -> list[_Breaker]:
-        return [other for other in self._gates.values() if not other.answers]
-
-    def _newest(self, gate: _Breaker) -> float:
-        """When the one went in that a visitor of a registry that does not answer waits for."""
-        inside = [gate] if gate.inside else [other for other in self._strangers() if other.inside]
-        return max((other.since for other in inside), default=self._clock())
-
-    def _has_room(self, gate: _Breaker) -> bool:
-        if gate.answers:
-            return gate.inside < self._width
-        # One goes first; the others follow when it came out well.
-        strangers = self._strangers()
-        failing = sum(other.inside for other in strangers if other.failures)
-        return (
-            not gate.inside
-            and sum(other.inside for other in strangers) < self._width
-            # Those that failed before leave room for those that nobody has tried.
-            and (not gate.failures or failing < max(1, self._width // 2))
-        )
-
-    def _out(self, registry: str, failure: TransientError | None) -> None:
+    def _end(
+        self, breaker: _Breaker, turns: list[tuple[FairShare, Turn]], failure: TransientError | None
+    ) -> None:
         with self._lock:
-            gate = self._gates[registry]
-            gate.inside -= 1
-            gate.answers = failure is None
+            for share, turn in turns:
+                share.give_back(turn)
+            breaker.pins -= 1
+            breaker.inside -= 1
+            breaker.answers = failure is None
             self._lock.notify_all()
             if failure is None:
-                gate.failures, gate.shut_until = 0, 0.0
+                breaker.failures, breaker.open_until = 0, 0.0
                 return
-            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0**gate.failures)
-            gate.failures += 1
-            gate.shut_until = self._clock() + max(pause, failure.retry_after or 0.0)
+            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0**breaker.failures)
+            breaker.failures += 1
+            breaker.open_until = self._clock() + max(pause, failure.retry_after or 0.0)
+
+    def _breaker(self, tenant: str, registry: str) -> _Breaker:
+        key = (tenant, registry)
+        breaker = self._breakers.pop(key, None) or _Breaker(tenant, registry)
+        self._breakers[key] = breaker
+        if len(self._breakers) > MAX_BREAKERS:
+            unused = next((key for key, other in self._breakers.items() if not other.pins), None)
+            if unused is not None:
+                del self._breakers[unused]
+        return breaker
+
+    def _connections_of(self, registry: str) -> FairShare:
+        if registry not in self._connections:
+            self._connections = {name: kept for name, kept in self._connections.items() if not kept.is_idle}
+            self._connections[registry] = FairShare(self._width, self._clock)
+        return self._connections[registry]
+
+    def _half_open(self) -> list[_Breaker]:
+        return [other for other in self._breakers.values() if other.inside and not other.answers]
+
+    def _newest(self, breaker: _Breaker) -> float:
+        """When the request began that a visitor of a registry that has not answered waits for."""
+        inside = [breaker] if breaker.inside else self._half_open()
+        return max((other.since for other in inside), default=self._clock())
+
+    def _has_room(self, breaker: _Breaker) -> bool:
+        tenant = breaker.tenant
+        if not self._connections_of(breaker.registry).may_take(tenant):
+            return False
+        if breaker.answers:
+            return True
+        # One trial request; the others follow when it has succeeded.
+        if breaker.inside or not self._unproven.may_take(tenant):
+            return False
+        # Of a tenant's registries, those that failed before leave room for those that nobody has tried.
+        failing = sum(1 for other in self._half_open() if other.tenant == tenant and other.failures)
+        return not breaker.failures or failing < max(1, self._width // 4)

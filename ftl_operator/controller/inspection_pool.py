@@ -1,94 +1,225 @@
-"""Inspects components beside the workers: compiling one can take a minute, and no other app waits for it.
+"""Runs what takes seconds beside the workers: inspections of components and checks of policies.
 
-A look at an app asks for each of its components; one that is known is there at once, and one that is not is
-inspected in the background, once however many apps wait, and wakes them when it is done.
+Every use of the sandbox goes through this pool, so that the number of sandboxed children, and with it the
+operator's memory, is bounded by the setting `inspectors` alone. A job is first fetched (it waits for a
+registry) and then run (it takes a core and memory); both are shared between namespaces by `fair_share`, and
+each namespace has a queue of its own. A look at an app asks for a job; a result that is not there soon wakes
+the app later.
 """
 
 import threading
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+import time
+from collections import deque
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar, cast
 
 from ftl_operator.api.names import NamespacedName
-from ftl_operator.component.tool import Component
 from ftl_operator.controller.telemetry import metrics
 from ftl_operator.errors import FtlError, WaitingError
-from ftl_operator.oci.descriptor import Descriptor
-from ftl_operator.oci.reference import Digest
+from ftl_operator.fair_share import FairShare, Turn
+from ftl_operator.ttl_cache import Outcome, TtlCache
+
+T = TypeVar("T")
 
 PATIENCE = 1.0
-"""Seconds a look waits for an inspection before it lets go of its worker; a small component needs less."""
-THREADS = 8
-"""How many components are fetched or inspected at once. How many run at once is the sandbox's limit."""
+"""Seconds a look waits for a job before it lets go of its worker; a small component needs less."""
+FETCHERS = 8
+"""How many components are fetched at once."""
+MAX_WAITING = 256
+"""How many jobs of one namespace wait at once; an app that would be one more comes back later."""
+COME_BACK = 30.0
+"""Seconds after which it does."""
+DONE_SECONDS = 30.0
+"""How long a success is kept for the apps that wait for it; caches of their own keep it for longer."""
+FAILED_SECONDS = 300.0
+"""How long a failure that another look would only repeat is kept: as long as a checked issuer or policy."""
+PASSING_SECONDS = 5.0
+"""How long a failure that may pass is kept, so that the apps that wait for it see it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job(Generic[T]):
+    """Something to do beside the workers.
+
+    Args:
+        key: The app that asks; its namespace is the tenant.
+        subject: What it is about: jobs of one namespace with the same subject are one job.
+        message: Says what is going on, as `weather is being inspected (2.0 MB)`.
+        run: Does it in the sandbox. May raise FtlError.
+        fetch: Gets first what `run` needs from a registry. May raise FtlError or WaitingError.
+    """
+
+    key: NamespacedName
+    subject: Hashable
+    message: str
+    run: Callable[[], T]
+    fetch: Callable[[], object] | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Active:
+    job: Job[Any]
+    future: Future[Outcome[Any]] = field(default_factory=Future)
+    apps: set[NamespacedName] = field(default_factory=set)
+    """Which apps to wake: those that no longer wait."""
+
+
+class _Lane:
+    """One kind of work: a queue for each namespace, and threads that are shared between them."""
+
+    def __init__(self, name: str, slots: int, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._share = FairShare(slots, clock)
+        self._threads = ThreadPoolExecutor(slots, name)
+        self._queues: dict[str, deque[tuple[float, Callable[[], None]]]] = {}
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def waiting(self, namespace: str) -> int:
+        with self._lock:
+            return len(self._queues.get(namespace, ()))
+
+    def add(self, namespace: str, work: Callable[[], None]) -> None:
+        with self._lock:
+            self._queues.setdefault(namespace, deque()).append((self._clock(), work))
+            self._start()
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            self._queues.clear()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _start(self) -> None:
+        """Start what may start now. The caller holds the lock."""
+        while not self._closed:
+            ready = [namespace for namespace in self._queues if self._share.may_take(namespace)]
+            if not ready:
+                return
+            first = min(ready, key=lambda name: self._share.rank(name, self._queues[name][0][0]))
+            _, work = self._queues[first].popleft()
+            if not self._queues[first]:
+                del self._queues[first]
+            self._threads.submit(self._work, work, self._share.take(first))
+
+    def _work(self, work: Callable[[], None], turn: Turn) -> None:
+        try:
+            work()
+        finally:
+            with self._lock:
+                self._share.give_back(turn)
+                self._start()
 
 
 class InspectionPool:
-    """Inspections that are under way.
+    """Jobs that are under way, and what came of them lately.
 
     Args:
-        wake: Called with an app to look at again.
+        wake: Called with an app to look at again, and in how many seconds.
+        inspectors: How many jobs run at once.
+        clock: Monotonic seconds.
     """
 
-    def __init__(self, wake: Callable[[NamespacedName], None]) -> None:
+    def __init__(
+        self,
+        wake: Callable[[NamespacedName, float], None],
+        inspectors: int = 1,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._wake = wake
-        self._pool = ThreadPoolExecutor(THREADS, "inspect")
+        self._fetching = _Lane("fetch", FETCHERS, clock)
+        self._running = _Lane("inspect", inspectors, clock)
         self._lock = threading.Lock()
-        self._running: dict[Digest, Future[Component]] = {}
-        self._waiting: dict[Digest, set[NamespacedName]] = {}
+        self._active: dict[Hashable, _Active] = {}
+        self._outcomes: TtlCache[Any] = TtlCache(clock)
 
-    def inspect(
-        self, layer: Descriptor, where: str, key: NamespacedName, run: Callable[[], Component]
-    ) -> Component:
-        """The component, if it is known soon.
-
-        Args:
-            layer: The component's layer.
-            where: Names it in messages.
-            key: The app that asks.
-            run: Inspects it.
+    def run(self, job: Job[T]) -> T:
+        """The job's result, if it is known soon.
 
         Raises:
-            WaitingError: It is being inspected; `key` is woken when that is done.
-            FtlError: The inspection failed.
+            WaitingError: It is under way; the app is woken when it is done.
+            FtlError: It failed, now or a while ago.
         """
-        digest = layer.digest
+        identity = (job.key.namespace, job.subject)
+        known = self._outcomes.get(identity)
+        if known is not None:
+            return cast("T", known.result())
         with self._lock:
-            future = self._running.get(digest)
-            is_new = future is None
-            if future is None:
-                future = self._running[digest] = self._pool.submit(run)
-            self._waiting.setdefault(digest, set()).add(key)
+            active = self._active.get(identity)
+            is_new = active is None
+            if active is None:
+                namespace, lanes = job.key.namespace, (self._fetching, self._running)
+                if sum(lane.waiting(namespace) for lane in lanes) >= MAX_WAITING:
+                    raise WaitingError("other components of the namespace are inspected first", COME_BACK)
+                active = self._active[identity] = _Active(job)
         if is_new:
             metrics.INSPECTIONS.inc()
-            future.add_done_callback(lambda _: self._done(digest))
-        try:
-            return future.result(PATIENCE)
-        except (FtlError, WaitingError):
-            self._forget(digest, key)
-            raise
-        except TimeoutError:
-            raise WaitingError(f"{where} is being inspected ({layer.size / 1_000_000:.1f} MB)") from None
+            self._begin(identity, active)
+        wait([active.future], PATIENCE)
+        with self._lock:
+            if not active.future.done():
+                active.apps.add(job.key)
+                raise WaitingError(job.message)
+        return cast("T", active.future.result().result())
 
     def close(self) -> None:
         """Start nothing any more."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._fetching.close()
+        self._running.close()
 
-    def _forget(self, digest: Digest, key: NamespacedName) -> None:
-        with self._lock:
-            self._waiting.get(digest, set()).discard(key)
+    def _begin(self, identity: Hashable, active: _Active) -> None:
+        job, namespace = active.job, active.job.key.namespace
 
-    def _done(self, digest: Digest) -> None:
+        def run() -> None:
+            self._finish(identity, active, job.run)
+
+        def fetch() -> None:
+            try:
+                if job.fetch is not None:
+                    job.fetch()
+            except BaseException as error:  # noqa: BLE001 - the result of the job, whatever it is
+                self._finish(identity, active, _raiser(error))
+            else:
+                self._running.add(namespace, run)
+
+        lane = self._running if job.fetch is None else self._fetching
+        lane.add(namespace, run if job.fetch is None else fetch)
+
+    def _finish(self, identity: Hashable, active: _Active, run: Callable[[], Any]) -> None:
+        outcome: Outcome[Any] | None = None
+        failure: BaseException | None = None
+        try:
+            outcome = Outcome(run())
+        except FtlError as error:
+            outcome = Outcome(None, error)
+        except BaseException as error:  # noqa: BLE001 - who asked for the job reports it
+            failure = error
+        if outcome is not None:
+            self._remember(active.job.key.namespace, identity, outcome)
         metrics.INSPECTIONS.dec()
         with self._lock:
-            waiting = self._waiting.pop(digest, set())
-            # A failure is kept until the apps that wait for it have seen it; a success is in the cache.
-            failed = isinstance(self._running[digest].exception(), FtlError)
-            if not failed:
-                del self._running[digest]
-        if failed:
-            threading.Timer(PATIENCE * 5, self._drop, (digest,)).start()
-        for key in waiting:
-            self._wake(key)
+            del self._active[identity]
+            if outcome is not None:
+                active.future.set_result(outcome)
+            else:
+                active.future.set_exception(failure)
+        delay = failure.seconds if isinstance(failure, WaitingError) else None
+        for key in active.apps:
+            self._wake(key, delay or 0.0)
 
-    def _drop(self, digest: Digest) -> None:
-        with self._lock:
-            self._running.pop(digest, None)
+    def _remember(self, tenant: str, identity: Hashable, outcome: Outcome[Any]) -> None:
+        error = outcome.error
+        if error is None:
+            self._outcomes.put(tenant, identity, outcome.value, DONE_SECONDS)
+        else:
+            seconds = PASSING_SECONDS if error.retryable else FAILED_SECONDS
+            self._outcomes.fail(tenant, identity, error, seconds, seconds)
+
+
+def _raiser(error: BaseException) -> Callable[[], None]:
+    def fail() -> None:
+        raise error
+
+    return fail

@@ -1,8 +1,8 @@
 """What a running app shows: its Deployment's numbers, its pods' causes, and its answers when it is asked."""
 
 import threading
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +17,7 @@ from ftl_operator.cluster.deployment import Rollout, pod_cause
 from ftl_operator.cluster.executor import SpinAppStatus
 from ftl_operator.controller.probe import Probe
 from ftl_operator.errors import COME_BACK, Reason, WaitingError
+from ftl_operator.fair_share import FairShare
 from ftl_operator.manifests.spinapp import probe_token
 from ftl_operator.settings import Settings
 
@@ -70,10 +71,11 @@ class Observer:
         self._kube = kube
         self._view = view
         self._probe = probe
-        # An app that does not answer holds a worker until the timeout: half of them stay free, and those that
-        # are known to be silent get few, so that others are asked meanwhile.
-        self._slots = threading.BoundedSemaphore(max(1, settings.workers // 2))
-        self._silent = threading.BoundedSemaphore(max(1, settings.workers // 8))
+        # An app that does not answer holds a worker until the timeout: half of them stay free for other work,
+        # and apps that are known to be silent get few slots, so that others are asked meanwhile.
+        self._slots = FairShare(max(1, settings.workers // 2))
+        self._silent = FairShare(max(1, settings.workers // 8))
+        self._lock = threading.Lock()
 
     def see(self, key: NamespacedName, spin_app: Mapping[str, Any]) -> Seen:
         """What is seen without asking the app.
@@ -106,17 +108,27 @@ class Observer:
         if before is not None and before.status == "True":
             return None
         was_silent = before is not None and before.reason is not Reason.PROGRESSING
-        with ExitStack() as held:
-            for slots in (self._silent, self._slots) if was_silent else (self._slots,):
-                if not slots.acquire(blocking=False):
-                    raise WaitingError("other apps are being asked for their tools", COME_BACK)
-                held.callback(slots.release)
+        with self._slot(app.metadata.namespace, was_silent=was_silent):
             url = self._settings.service_url.format(
                 name=app.metadata.name, namespace=app.metadata.namespace
             ).rstrip("/")
             token = probe_token(app.metadata.uid, self._settings.probe_key)
             is_public = app.spec.access is Access.PUBLIC
             return self._probe.ask(url, token, expected=expected, is_public=is_public)
+
+    @contextmanager
+    def _slot(self, namespace: str, *, was_silent: bool) -> Iterator[None]:
+        shares = (self._silent, self._slots) if was_silent else (self._slots,)
+        with self._lock:
+            if not all(share.may_take(namespace) for share in shares):
+                raise WaitingError("other apps are being asked for their tools", COME_BACK)
+            turns = [(share, share.take(namespace)) for share in shares]
+        try:
+            yield
+        finally:
+            with self._lock:
+                for share, turn in turns:
+                    share.give_back(turn)
 
 
 def _is_of(rollout: Rollout, spin_app: Mapping[str, Any]) -> bool:

@@ -20,7 +20,7 @@ from ftl_operator.cluster.write_gate import WriteGate
 from ftl_operator.component.inspector import Inspector
 from ftl_operator.component.tool import Component
 from ftl_operator.controller.circuit_breaker import CircuitBreakers
-from ftl_operator.controller.inspection_pool import InspectionPool
+from ftl_operator.controller.inspection_pool import InspectionPool, Job
 from ftl_operator.controller.pull_secrets import OperatorCredentials, PullSecrets, ReadObject
 from ftl_operator.errors import ClusterError, Reason
 from ftl_operator.manifests.spinapp import Release, pod_sources
@@ -91,13 +91,13 @@ class ReleasePlanner:
         view: Cache,
         outside: Dependencies,
         inspections: InspectionPool,
-        gates: CircuitBreakers,
+        breakers: CircuitBreakers,
     ) -> None:
         self._settings = settings
         self._view = view
         self._outside = outside
         self._inspections = inspections
-        self._gates = gates
+        self._breakers = breakers
         self._logins = PullSecrets(settings, view, outside.read, outside.operator)
         self._heads: dict[tuple[Reference, tuple[str, ...]], tuple[float, Digest]] = {}
         self._lock = threading.Lock()
@@ -166,11 +166,18 @@ class ReleasePlanner:
                 digests[reference] = held[source]
                 continue
             with error_field(_field_of(app, source)):
-                digests[reference] = self._digest(reference, registry, logins, fresh=fresh)
+                namespace = app.metadata.namespace
+                digests[reference] = self._digest(namespace, reference, registry, logins, fresh=fresh)
         return digests
 
     def _digest(
-        self, reference: Reference, registry: Registry, logins: tuple[str, ...], *, fresh: bool
+        self,
+        namespace: str,
+        reference: Reference,
+        registry: Registry,
+        logins: tuple[str, ...],
+        *,
+        fresh: bool,
     ) -> Digest:
         """What a reference means now; a thousand apps that name it after a restart ask once in a while."""
         place = (reference, logins)
@@ -178,7 +185,7 @@ class ReleasePlanner:
             kept = self._heads.get(place)
         if kept is not None and not fresh and time.monotonic() < kept[0]:
             return kept[1]
-        with self._gates.enter(reference.repository.registry):
+        with self._breakers.enter(namespace, reference.repository.registry):
             digest = registry.digest(reference)
         with self._lock:
             if len(self._heads) >= MAX_HEADS:
@@ -193,7 +200,7 @@ class ReleasePlanner:
         key = NamespacedName(app.metadata.namespace, app.metadata.name)
 
         def find(reference: Reference, component: str | None) -> Artifact:
-            with self._gates.enter(reference.repository.registry):
+            with self._breakers.enter(key.namespace, reference.repository.registry):
                 found = registry.artifact(reference.pinned(digests[reference]), component)
             return Artifact(reference, found.manifest_digest, found.layer, found.component_id)
 
@@ -202,17 +209,22 @@ class ReleasePlanner:
             if known is not None or not isinstance(source, Artifact):
                 return known or inspector.inspect(source, where)
 
-            def run() -> Component:
-                with self._gates.enter(source.reference.repository.registry):
-                    return inspector.inspect(source, where)
+            def fetch() -> None:
+                with self._breakers.enter(key.namespace, source.reference.repository.registry):
+                    inspector.fetch(source)
 
-            return self._inspections.inspect(source.layer, where, key, run)
+            subject = (str(source.reference.repository), source.layer.digest)
+            what = f"{where} is being inspected ({source.layer.size / 1_000_000:.1f} MB)"
+            return self._inspections.run(
+                Job(key, subject, what, lambda: inspector.inspect(source, where), fetch)
+            )
 
         return Inputs(find, inspect, lambda _: auth, self._outside.gateway)
 
     def _publish(self, app: FtlApp, planned: Plan, target: Repository, steps: Stages) -> None:
         registry = self._outside.registry.with_credentials(self._logins.push(app, target))
-        with self._outside.fence.passage(), self._gates.enter(target.registry):
+        namespace = app.metadata.namespace
+        with self._outside.fence.passage(), self._breakers.enter(namespace, target.registry):
             publish(planned, registry, target, steps)
 
 

@@ -2,6 +2,9 @@
 
 It is the level-based half of the controller: an event only says *which* app to look at, so a burst of
 events about one app is one look, and an event that comes during a look causes exactly one more.
+
+Workers are shared between namespaces by `fair_share`: whatever a look waits for, be it a registry, an issuer,
+a policy or the app itself, the looks of one namespace hold that namespace's share of the workers and no more.
 """
 
 import heapq
@@ -11,6 +14,7 @@ import time
 from collections.abc import Callable
 
 from ftl_operator.api.names import NamespacedName
+from ftl_operator.fair_share import FairShare, Rank, Turn
 
 FIRST_DELAY = 1.0
 """Seconds before the first retry of a failed look."""
@@ -25,19 +29,24 @@ class WorkQueue:
         clock: Monotonic seconds.
         jitter: Gives a factor around 1 for each delay, so that apps that failed together do not return
             together.
+        workers: How many keys are held at once.
     """
 
     def __init__(
         self,
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = lambda: random.uniform(0.75, 1.25),  # noqa: S311 - not for secrets
+        *,
+        workers: int = 8,
     ) -> None:
         self._clock = clock
         self._jitter = jitter
         self._lock = threading.Condition()
         self._due: dict[NamespacedName, float] = {}
-        self._heap: list[tuple[float, NamespacedName]] = []
-        self._held: set[NamespacedName] = set()
+        self._heaps: dict[str, list[tuple[float, NamespacedName]]] = {}
+        """By namespace, what is due when. An entry is stale when an earlier one has replaced it."""
+        self._share = FairShare(workers, clock)
+        self._held: dict[NamespacedName, Turn] = {}
         self._failures: dict[NamespacedName, int] = {}
         self._closed = False
 
@@ -47,7 +56,7 @@ class WorkQueue:
             due = self._clock() + delay
             if due < self._due.get(key, float("inf")):
                 self._due[key] = due
-                heapq.heappush(self._heap, (due, key))
+                self._push(key)
                 self._lock.notify()
 
     def retry(self, key: NamespacedName, at_least: float = 0.0) -> float:
@@ -71,7 +80,7 @@ class WorkQueue:
             self._due.pop(key, None)
 
     def take(self, timeout: float | None = None) -> NamespacedName | None:
-        """Wait for a key that is due and that nobody holds, and hold it.
+        """Wait for a key that is due, that nobody holds and whose namespace may hold one more, and hold it.
 
         Returns:
             The key, to be given back with `release`; None when the queue is closed or `timeout` seconds
@@ -81,11 +90,12 @@ class WorkQueue:
         with self._lock:
             while not self._closed:
                 now = self._clock()
-                key = self._pop(now)
+                key, next_due = self._choose(now)
                 if key is not None:
-                    self._held.add(key)
+                    del self._due[key]
+                    self._held[key] = self._share.take(key.namespace)
                     return key
-                waits = [self._heap[0][0] - now] if self._heap else []
+                waits = [] if next_due is None else [next_due - now]
                 if give_up is not None:
                     if now >= give_up:
                         return None
@@ -96,10 +106,13 @@ class WorkQueue:
     def release(self, key: NamespacedName) -> None:
         """Let others hold `key`; requests that came meanwhile are due then."""
         with self._lock:
-            self._held.discard(key)
+            turn = self._held.pop(key, None)
+            if turn is not None:
+                self._share.give_back(turn)
             if key in self._due:
-                heapq.heappush(self._heap, (self._due[key], key))
-            self._lock.notify()
+                self._push(key)
+            # All of them: the one that is woken may be none that the freed slot is for.
+            self._lock.notify_all()
 
     def close(self) -> None:
         """Wake every waiter with None, now and from now on."""
@@ -117,11 +130,33 @@ class WorkQueue:
         with self._lock:
             return sum(due <= now for due in self._due.values())
 
-    def _pop(self, now: float) -> NamespacedName | None:
-        while self._heap and self._heap[0][0] <= now:
-            due, key = heapq.heappop(self._heap)
-            # An entry is stale when an earlier one replaced it; a held key's entry comes back on release.
-            if self._due.get(key) == due and key not in self._held:
-                del self._due[key]
-                return key
-        return None
+    def _push(self, key: NamespacedName) -> None:
+        heapq.heappush(self._heaps.setdefault(key.namespace, []), (self._due[key], key))
+
+    def _choose(self, now: float) -> tuple[NamespacedName | None, float | None]:
+        """The key to hold next, if there is one; else the moment at which the next one is due."""
+        chosen: tuple[Rank, NamespacedName] | None = None
+        next_due: float | None = None
+        for namespace in list(self._heaps):
+            first = self._first(namespace)
+            if first is None:
+                del self._heaps[namespace]
+                continue
+            due, key = first
+            if due > now:
+                next_due = due if next_due is None else min(next_due, due)
+            elif self._share.may_take(namespace):
+                rank = self._share.rank(namespace, due)
+                if chosen is None or rank < chosen[0]:
+                    chosen = rank, key
+        if chosen is None:
+            return None, next_due
+        heapq.heappop(self._heaps[chosen[1].namespace])
+        return chosen[1], None
+
+    def _first(self, namespace: str) -> tuple[float, NamespacedName] | None:
+        heap = self._heaps[namespace]
+        # A held key's entry comes back on release.
+        while heap and (self._due.get(heap[0][1]) != heap[0][0] or heap[0][1] in self._held):
+            heapq.heappop(heap)
+        return heap[0] if heap else None

@@ -9,17 +9,18 @@ import json
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
+from typing import Any
 from urllib.parse import urlsplit
 
 from ftl_operator.api.app import FtlApp
 from ftl_operator.api.auth import Access, AuthSpec, GatewayAuth
 from ftl_operator.api.fields import KeyReference
+from ftl_operator.api.names import NamespacedName
 from ftl_operator.errors import COME_BACK, ComponentError, FtlError, Reason, SpecError, WaitingError
+from ftl_operator.fair_share import FairShare, Turn
 from ftl_operator.issuer.fetch import IssuerSettings
 from ftl_operator.issuer.metadata import (
     ClusterDocument,
@@ -28,19 +29,20 @@ from ftl_operator.issuer.metadata import (
     find_cluster_issuer,
     find_issuer,
 )
-
-Found = TypeVar("Found")
+from ftl_operator.ttl_cache import TtlCache
 
 ReadKey = Callable[[str, str], str]
 """Reads a key of a ConfigMap in the app's namespace, given both names. Raises SpecError if there is none."""
-CheckPolicy = Callable[[bytes], bytes]
-"""Has the gateway's own engine evaluate a policy: `host.sandbox.check_policy` with the gateway bound."""
+CheckPolicy = Callable[[NamespacedName, bytes], bytes]
+"""Has the gateway's own engine evaluate a policy for an app: `host.sandbox.check_policy` with the gateway
+bound. May raise WaitingError."""
 
-ISSUER_SECONDS = 300.0
-"""How long an issuer that was found good is not asked again: less than a resync, so that each one looks."""
-FAILURE_SECONDS = 15.0
-"""How long an issuer that failed is not asked again, however many apps name it."""
-MAX_KEPT = 1024
+CHECKED_SECONDS = 300.0
+"""How long an issuer or a policy that was checked is not checked again, and at the longest one that failed:
+less than a resync, so that each one looks."""
+FAILED_SECONDS = 15.0
+"""How long an issuer that failed is not asked again, however many apps name it; doubled by each further
+failure. A policy fails for good, for the same text gives the same answer."""
 
 
 class Preflight:
@@ -50,8 +52,9 @@ class Preflight:
         settings: Which issuers may be asked, and how.
         check_policy: Evaluates policies.
         cluster: Reads the API server's documents about its own issuer; None outside a cluster.
-        askers: How many issuers are asked at once: each may be silent until its timeout.
-        clock: Seconds.
+        askers: How many issuers are asked at once: each may be silent until its deadline. They are shared
+            between namespaces by `fair_share`.
+        clock: Monotonic seconds.
     """
 
     def __init__(
@@ -64,7 +67,7 @@ class Preflight:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
-        self._asking = Singleflight(askers, clock)
+        self._flights = Singleflight(askers, clock)
         self._check_policy = check_policy
         self._cluster = cluster
         self._issuers: TtlCache[Issuer] = TtlCache(clock)
@@ -83,7 +86,8 @@ class Preflight:
         Raises:
             SpecError: No usable rule, a key or policy that is not usable, or a policy test that fails.
             IssuerError: The issuer may not be asked, does not answer, or does not fit.
-            WaitingError: It, or as many others as may be at once, is being asked for another app.
+            WaitingError: The issuer is being asked for another app, as many others as may be are being asked,
+                or the policy is being checked.
         """
         access, auth = app.spec.access, app.spec.auth
         if access is Access.PUBLIC:
@@ -94,8 +98,9 @@ class Preflight:
                 reason=Reason.NO_USABLE_RULE,
                 field="spec.auth",
             )
-        policy, data = self._policy(auth, read)
-        issuer = self._issuer(auth)
+        key = NamespacedName(app.metadata.namespace, app.metadata.name)
+        policy, data = self._policy(key, auth, read)
+        issuer = self._issuer(key.namespace, auth)
         organization = auth.organization
         return GatewayAuth(
             access=access,
@@ -122,28 +127,39 @@ class Preflight:
             warnings=issuer.warnings if issuer else (),
         )
 
-    def _issuer(self, auth: AuthSpec) -> Issuer | None:
+    def _issuer(self, tenant: str, auth: AuthSpec) -> Issuer | None:
         algorithms = tuple(name.value for name in auth.algorithms)
         if auth.public_key is not None:
             check_public_key(auth.public_key, algorithms)
             return None
+        # All of it: a question about another's issuer with a key URL of one's own is a question of one's own.
+        question = (auth.issuer, auth.jwks_uri, algorithms)
+        known = self._issuers.get(question)
+        if known is not None:
+            return known.result()
+        with self._flights.enter(tenant, question):
+            try:
+                found = self._find(auth, algorithms)
+            except FtlError as error:
+                self._issuers.fail(tenant, question, error, FAILED_SECONDS, CHECKED_SECONDS)
+                raise
+        self._issuers.put(tenant, question, found, CHECKED_SECONDS)
+        return found
 
-        def find() -> Issuer:
-            with self._asking.enter(auth.issuer or auth.jwks_uri or ""):
-                if (
-                    self._cluster is not None
-                    and auth.issuer
-                    and auth.jwks_uri is None
-                    and _in_cluster(auth.issuer)
-                ):
-                    found = find_cluster_issuer(auth.issuer, algorithms, self._cluster)
-                    if found is not None:
-                        return found
-                return find_issuer(auth.issuer, auth.jwks_uri, algorithms, self._settings)
+    def _find(self, auth: AuthSpec, algorithms: tuple[str, ...]) -> Issuer:
+        is_named_only = auth.issuer is not None and auth.jwks_uri is None
+        if (
+            self._cluster is not None
+            and auth.issuer is not None
+            and is_named_only
+            and _in_cluster(auth.issuer)
+        ):
+            found = find_cluster_issuer(auth.issuer, algorithms, self._cluster)
+            if found is not None:
+                return found
+        return find_issuer(auth.issuer, auth.jwks_uri, algorithms, self._settings)
 
-        return self._issuers.get((auth.issuer, auth.jwks_uri, algorithms), find)
-
-    def _policy(self, auth: AuthSpec, read: ReadKey) -> tuple[str, str]:
+    def _policy(self, key: NamespacedName, auth: AuthSpec, read: ReadKey) -> tuple[str, str]:
         if auth.policy is None:
             return "", ""
         rego = _text(read, auth.policy.rego, auth.policy.config_map_key_ref, "spec.auth.policy")
@@ -153,8 +169,7 @@ class Preflight:
             data = _text(read, source.json_text, source.config_map_key_ref, "spec.auth.policyData")
         inputs = [json.loads(test.input) for test in auth.policy_tests]
         request = json.dumps({"policy": rego, "data": data, "inputs": inputs}).encode()
-        key = hashlib.sha256(request).digest()
-        decisions = self._decisions.get(key, lambda: _decide(self._check_policy(request)))
+        decisions = self._decide(key, request)
         for index, (test, allowed) in enumerate(zip(auth.policy_tests, decisions, strict=True)):
             if allowed is not test.allow:
                 decided = "allows" if allowed else "denies"
@@ -165,12 +180,25 @@ class Preflight:
                 )
         return rego, data
 
+    def _decide(self, key: NamespacedName, request: bytes) -> tuple[bool, ...]:
+        question = hashlib.sha256(request).digest()
+        known = self._decisions.get(question)
+        if known is not None:
+            return known.result()
+        try:
+            decisions = _decisions(self._check_policy(key, request))
+        except FtlError as error:
+            self._decisions.fail(key.namespace, question, error, CHECKED_SECONDS, CHECKED_SECONDS)
+            raise
+        self._decisions.put(key.namespace, question, decisions, CHECKED_SECONDS)
+        return decisions
+
 
 def gateway_policies(gateway: Path) -> CheckPolicy:
     """Evaluate policies in this gateway component, run in the sandbox."""
     from ftl_operator.host.sandbox.parent import check_policy
 
-    return lambda request: check_policy(gateway, request)
+    return lambda _, request: check_policy(gateway, request)
 
 
 def _text(read: ReadKey, text: str | None, reference: KeyReference | None, where: str) -> str:
@@ -201,7 +229,7 @@ def _has_rule(access: Access, auth: AuthSpec) -> bool:
             return False
 
 
-def _decide(raw: bytes) -> tuple[bool, ...]:
+def _decisions(raw: bytes) -> tuple[bool, ...]:
     try:
         answer: Mapping[str, Any] = json.loads(raw)
         error, decisions = answer["error"], answer["decisions"]
@@ -215,65 +243,33 @@ def _decide(raw: bytes) -> tuple[bool, ...]:
 
 
 class Singleflight:
-    """The issuers that are being asked: each once at a time, and so many at once."""
+    """The issuers that are being asked: each once at a time, each namespace within its share.
 
-    def __init__(self, most: int, clock: Callable[[], float]) -> None:
-        self._most = most
+    Args:
+        slots: How many are asked at once.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(self, slots: int, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._since: dict[str, float] = {}
+        self._share = FairShare(slots, clock)
+        self._turns: dict[Hashable, Turn] = {}
         self._lock = threading.Lock()
 
     @contextmanager
-    def enter(self, issuer: str) -> Iterator[None]:
-        """Ask an issuer in the body. Raises WaitingError if somebody else is at it, or if too many are."""
+    def enter(self, tenant: str, question: Hashable) -> Iterator[None]:
+        """Ask a question in the body. Raises WaitingError if it is being asked, or there is no room."""
         with self._lock:
-            now = self._clock()
-            if issuer in self._since or len(self._since) >= self._most:
+            asked = self._turns.get(question)
+            if asked is not None or not self._share.may_take(tenant):
                 # The longer it takes, the less often it is looked at.
-                taken = now - self._since.get(issuer, now)
+                taken = self._clock() - asked.began if asked is not None else 0.0
                 seconds = max(COME_BACK, taken) * random.uniform(0.5, 1.5)  # noqa: S311 - spreads load
-                raise WaitingError(f"{issuer} is asked as soon as others have answered", seconds)
-            self._since[issuer] = now
+                raise WaitingError("the issuer is asked as soon as others have answered", seconds)
+            turn = self._turns[question] = self._share.take(tenant)
         try:
             yield
         finally:
             with self._lock:
-                del self._since[issuer]
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept(Generic[Found]):
-    until: float
-    value: Found | None
-    error: FtlError | None
-
-
-class TtlCache(Generic[Found]):
-    """Values by key, found at most once in a while; failures are kept too, for a shorter one."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._kept: dict[object, _Kept[Found]] = {}
-        self._lock = threading.Lock()
-
-    def get(self, key: object, find: Callable[[], Found]) -> Found:
-        """What `find` gives or raises, now or a moment ago."""
-        now = self._clock()
-        with self._lock:
-            kept = self._kept.get(key)
-        if kept is None or kept.until <= now:
-            try:
-                kept = _Kept(now + ISSUER_SECONDS, find(), None)
-            except FtlError as error:
-                kept = _Kept(now + FAILURE_SECONDS, None, error)
-            self._keep(key, kept, now)
-        if kept.error is not None:
-            raise kept.error.with_traceback(None)
-        return cast("Found", kept.value)
-
-    def _keep(self, key: object, kept: _Kept[Found], now: float) -> None:
-        with self._lock:
-            if len(self._kept) >= MAX_KEPT:
-                self._kept = {key: old for key, old in self._kept.items() if old.until > now}
-            if len(self._kept) < MAX_KEPT:
-                self._kept[key] = kept
+                del self._turns[question]
+                self._share.give_back(turn)

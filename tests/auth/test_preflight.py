@@ -13,9 +13,10 @@ import pytest
 import ftl_operator
 from ftl_operator.api.app import FtlApp
 from ftl_operator.api.auth import Access, AuthSpec
-from ftl_operator.errors import FtlError, IssuerError, Reason, SpecError, WaitingError
+from ftl_operator.api.names import NamespacedName
+from ftl_operator.errors import ComponentError, FtlError, IssuerError, Reason, SpecError, WaitingError
 from ftl_operator.issuer.fetch import IssuerSettings
-from ftl_operator.issuer.preflight import FAILURE_SECONDS, ISSUER_SECONDS, Preflight, gateway_policies
+from ftl_operator.issuer.preflight import CHECKED_SECONDS, FAILED_SECONDS, Preflight, gateway_policies
 from tests.auth.live_issuer import HOST, Answer, LiveIssuer, jwk
 from tests.support.specs import ftlapp
 
@@ -36,7 +37,7 @@ def no_config_map(name: str, key: str) -> str:
     raise SpecError(f"there is no {name}/{key}", reason=Reason.SOURCE_NOT_FOUND)
 
 
-def no_policy(request: bytes) -> bytes:
+def no_policy(key: NamespacedName, request: bytes) -> bytes:
     raise AssertionError(f"no policy is expected: {request!r}")
 
 
@@ -126,7 +127,7 @@ def test_an_issuer_is_asked_once_in_a_while(
     for _ in range(3):
         preflight.authorize(app(), no_config_map)
     assert len(issuer.asked) == 2
-    clock.now += ISSUER_SECONDS
+    clock.now += CHECKED_SECONDS
     preflight.authorize(app(), no_config_map)
     assert len(issuer.asked) == 4
 
@@ -142,35 +143,86 @@ def test_a_failing_issuer_is_asked_again_soon_and_not_at_once(
         assert (error.reason, error.retryable) == (Reason.ISSUER_UNAVAILABLE, True)
     assert issuer.asked.count("/keys") == 1
     issuer.publish(jwk("RS256"))
-    clock.now += FAILURE_SECONDS
+    clock.now += FAILED_SECONDS
     assert preflight.authorize(app(), no_config_map) is not None
 
 
-def test_a_silent_issuer_holds_one_worker_and_no_other_issuer_waits_for_it(
+def test_an_issuer_that_goes_on_failing_is_asked_less_and_less(
     app: Callable[..., FtlApp], settings: IssuerSettings, issuer: LiveIssuer
 ) -> None:
+    clock = Clock()
+    preflight = Preflight(settings, no_policy, clock=clock)
+    issuer.answers["/keys"] = Answer(b"", 503)
+    for pause in (FAILED_SECONDS, 2 * FAILED_SECONDS, 4 * FAILED_SECONDS):
+        asked = issuer.asked.count("/keys")
+        refusal(preflight, app())
+        clock.now += pause - 1
+        refusal(preflight, app())
+        assert issuer.asked.count("/keys") == asked + 1
+        clock.now += 1
+
+
+def test_an_error_that_is_remembered_takes_no_field_from_whom_it_was_told(
+    app: Callable[..., FtlApp], settings: IssuerSettings, issuer: LiveIssuer
+) -> None:
+    preflight = Preflight(settings, no_policy)
+    issuer.answers["/keys"] = Answer(b"", 503)
+    refusal(preflight, app())
+    told = refusal(preflight, app())
+    told.field = "spec.tools[3].image"
+    assert refusal(preflight, app()).field == "spec.auth.issuer"
+
+
+def test_a_policy_that_fails_is_not_run_again(app: Callable[..., FtlApp], settings: IssuerSettings) -> None:
+    runs: list[NamespacedName] = []
+
+    def check(key: NamespacedName, request: bytes) -> bytes:
+        runs.append(key)
+        raise ComponentError("the component passed its time limit")
+
+    clock = Clock()
+    preflight = Preflight(settings, check, clock=clock)
+    for seconds in (0, CHECKED_SECONDS - 1):
+        clock.now += seconds
+        assert "time limit" in refusal(preflight, app(policy={"rego": ALLOW_ANN})).message
+    assert len(runs) == 1
+
+
+def of(document: FtlApp, namespace: str, **auth: str) -> FtlApp:
+    """An app like this one in another namespace, with other fields of `auth`."""
+    assert document.spec.auth is not None
+    spec = document.spec.model_copy(update={"auth": document.spec.auth.model_copy(update=auth)})
+    metadata = document.metadata.model_copy(update={"namespace": namespace})
+    return document.model_copy(update={"spec": spec, "metadata": metadata})
+
+
+def test_silent_issuers_of_a_tenant_hold_its_share_and_no_other_tenant_waits_for_them(
+    app: Callable[..., FtlApp], settings: IssuerSettings
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        url = f"https://{HOST}:{silent.getsockname()[1]}"
-        preflight = Preflight(replace(settings, timeout=20.0, total=20.0), no_policy, askers=2)
-        good = app()
-        assert good.spec.auth is not None
-        auth = good.spec.auth.model_copy(update={"issuer": url})
-        dead = good.model_copy(update={"spec": good.spec.model_copy(update={"auth": auth})})
-        asking = threading.Thread(target=lambda: refusal(preflight, dead))
-        asking.start()
         silent.settimeout(10)
-        connection, _ = silent.accept()
-        for _ in range(20):
+        preflight = Preflight(replace(settings, timeout=20.0, total=20.0), no_policy, askers=4)
+        good = of(app(), "good")
+        url = f"https://{HOST}:{silent.getsockname()[1]}"
+        # The good app's issuer, with keys at the silent one: that is another question than the good app's.
+        hostile = [of(good, "hostile", jwks_uri=f"{url}/{number}") for number in range(8)]
+        asking = [threading.Thread(target=lambda d=dead: refusal(preflight, d)) for dead in hostile[:2]]
+        connections = []
+        for thread in asking:
+            thread.start()
+            connections.append(silent.accept()[0])
+        for dead in hostile:
             with pytest.raises(WaitingError) as caught:
                 preflight.authorize(dead, no_config_map)
             assert caught.value.seconds
         assert preflight.authorize(good, no_config_map) is not None
-        connection.close()
-        silent.close()
-        asking.join(30)
-        assert not asking.is_alive()
+        for connection in connections:
+            connection.close()
+        for thread in asking:
+            thread.join(30)
+            assert not thread.is_alive()
     # What was found is kept, so that the many others are told at once.
-    assert refusal(preflight, dead).reason is Reason.ISSUER_UNAVAILABLE
+    assert refusal(preflight, hostile[0]).reason is Reason.ISSUER_UNAVAILABLE
 
 
 def test_a_rotation_that_would_break_tokens_shows_before_it_does(
@@ -180,14 +232,14 @@ def test_a_rotation_that_would_break_tokens_shows_before_it_does(
     preflight = Preflight(settings, no_policy, clock=clock)
     before = preflight.authorize(app(), no_config_map)
     issuer.publish(jwk("RS256"), jwk("ES256"))
-    clock.now += ISSUER_SECONDS
+    clock.now += CHECKED_SECONDS
     after = preflight.authorize(app(), no_config_map)
     assert before is not None
     assert after is not None
     assert before == after, "nothing is composed anew for a warning"
     assert "ES256" in after.warnings[0]
     issuer.publish(jwk("ES256"))
-    clock.now += ISSUER_SECONDS
+    clock.now += CHECKED_SECONDS
     error = refusal(preflight, app())
     assert (error.reason, error.field) == (Reason.ISSUER_INVALID, "spec.auth.algorithms")
 

@@ -34,24 +34,28 @@ class Probe:
         return true("it answers", Reason.TOOLS_VERIFIED)
 
 
-@pytest.mark.parametrize(("status", "most"), [(SILENT, 1), (NEW, 4)])
+def app(namespace):
+    document = ftlapp()
+    return FtlApp.parse({**document, "metadata": {**document["metadata"], "namespace": namespace}})
+
+
+@pytest.mark.parametrize(("status", "most"), [(SILENT, 1), (NEW, 2)])
 def test_apps_that_do_not_answer_leave_room_for_others(status, most):
     probe = Probe()
     observer = Observer(Settings(workers=8), None, Cache(), probe)
-    app = FtlApp.parse(ftlapp())
-    asking = [threading.Thread(target=observer.ask, args=(app, status, [])) for _ in range(most)]
+    hostile, good = app("hostile"), app("good")
+    asking = [threading.Thread(target=observer.ask, args=(hostile, status, [])) for _ in range(most)]
     try:
         for thread in asking:
             thread.start()
             assert probe.hangs.acquire(timeout=10)
         with pytest.raises(WaitingError):
-            observer.ask(app, status, [])
-        if status is SILENT:
-            probe.is_silent = False
-            assert observer.ask(app, NEW, []) == true("it answers", Reason.TOOLS_VERIFIED)
+            observer.ask(hostile, status, [])
+        probe.is_silent = False
+        assert observer.ask(good, NEW, []) == true("it answers", Reason.TOOLS_VERIFIED)
     finally:
         probe.hang.set()
         for thread in asking:
             thread.join(10)
     probe.is_silent = False
-    assert observer.ask(app, status, []) == true("it answers", Reason.TOOLS_VERIFIED)
+    assert observer.ask(hostile, status, []) == true("it answers", Reason.TOOLS_VERIFIED)

@@ -144,7 +144,7 @@ def releaser(folder: Path, path: Path, tools: LiveRegistry, target: LiveRegistry
         authorize=lambda _: None,
         gateway=gateway,
     )
-    made = ReleasePlanner(settings, Cache(), outside, InspectionPool(lambda _: None), CircuitBreakers(4))
+    made = ReleasePlanner(settings, Cache(), outside, InspectionPool(lambda *_: None), CircuitBreakers(4))
 
     def release(name: str) -> str:
         app = FtlApp.parse(

@@ -71,7 +71,7 @@ class World:
             with_registry=lambda registry: inspector,
             known=lambda layer: component,
         )
-        self.inspections = InspectionPool(lambda key: None)
+        self.inspections = InspectionPool(lambda key, seconds: None)
         self.config = folder / "config.json"
         self.config.write_text(docker(registry_acme_dev="operator")[".dockerconfigjson"])
         operator = OperatorCredentials(self.config)

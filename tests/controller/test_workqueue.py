@@ -110,6 +110,54 @@ def test_a_waiter_wakes_for_a_key_that_comes_later():
     assert taken == [A]
 
 
+def test_looks_of_one_namespace_leave_workers_to_another():
+    work, clock = queue()
+    for number in range(100):
+        work.add(NamespacedName("hostile", str(number)))
+    clock.now += 1
+    held = [work.take(0) for _ in range(4)]
+    assert None not in held
+    assert work.take(0) is None, "one namespace holds half of the workers"
+    work.add(NamespacedName("good", "a"))
+    assert work.take(0) == NamespacedName("good", "a")
+    work.release(held[0])
+    assert work.take(0).namespace == "hostile"
+
+
+def test_namespaces_that_were_slow_leave_half_of_the_workers_to_those_that_were_not():
+    work, clock = queue()
+    hostile = [NamespacedName(f"hostile-{number}", "a") for number in range(8)]
+    for key in hostile:
+        work.add(key)
+    held = [work.take(0) for _ in hostile]
+    assert set(held) == set(hostile)
+    work.add(NamespacedName("good", "a"))
+    assert work.take(0) is None, "nobody was slow before: all workers are held"
+    clock.now += 15
+    work.release(held[0])
+    assert work.take(0) == NamespacedName("good", "a"), "the first one that comes back"
+    for key in held:
+        work.release(key)
+        work.add(key)
+    again = [work.take(0) for _ in range(4)]
+    assert None not in again
+    assert work.take(0) is None, "all that were slow hold half together"
+    work.add(NamespacedName("good", "b"))
+    assert work.take(0) == NamespacedName("good", "b")
+
+
+def test_a_waiter_is_woken_by_a_slot_that_is_for_its_namespace():
+    work, taken = WorkQueue(workers=2), []
+    work.add(A)
+    work.add(B)
+    assert work.take(0) == A
+    waiter = threading.Thread(target=lambda: taken.append(work.take(10)))
+    waiter.start()
+    work.release(A)
+    waiter.join(10)
+    assert taken == [B]
+
+
 @given(st.lists(st.tuples(st.sampled_from(["add", "take", "release"]), st.integers(0, 3)), max_size=60))
 def test_nothing_asked_for_is_lost_and_nothing_is_held_twice(steps):
     work, _ = queue()
