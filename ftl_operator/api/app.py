@@ -95,7 +95,8 @@ class GatewaySpec(Part):
     allowed_origins: Annotated[
         tuple[Annotated[str, Field(max_length=256, pattern=ORIGIN)], ...], Field(max_length=32)
     ] = ()
-    """Web pages whose scripts may call, as `https://host[:port]`, besides those of this machine."""
+    """Web pages whose scripts may call, as `https://host[:port]`, besides those of this machine.
+    `https://*.acme.dev` is every host exactly one label below `acme.dev`."""
     allowed_hosts: Annotated[
         tuple[Annotated[str, Field(max_length=260, pattern=HOST_PORT)], ...], Field(max_length=32)
     ] = ()

@@ -85,7 +85,7 @@ PUBLIC_NAME = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?\.)+[a-z]([-a-z0-9]*[a-z0-9])?$"
 ROUTE_PATH = r"^/(\.{0,2}[A-Za-z0-9_~-][A-Za-z0-9._~-]*(/\.{0,2}[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*)?$"
 # Plain HTTP is for a development issuer on this machine; whether it may be used is the operator's setting.
 ISSUER_URL = r"^https?://[^\s/?#@]+(/[^\s?#]*)?$"
-ORIGIN = r"^[a-z][a-z0-9+.-]*://[^\s/?#@]+$"
+ORIGIN = r"^[a-z][a-z0-9+.-]*://(\*\.)?[^\s/?#@*]+$"
 HOST_PORT = r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9*]([A-Za-z0-9.*-]*[A-Za-z0-9])?)(:[0-9]{1,5})?$"
 
 IN_WORDS = {
@@ -97,7 +97,7 @@ IN_WORDS = {
     PUBLIC_NAME: "a host's full name such as tools.acme.dev, in lower case",
     ROUTE_PATH: "a path such as /assistant: segments of letters, digits and - . _ ~, none of them . or ..",
     ISSUER_URL: "a URL with https:// and no query",
-    ORIGIN: "an origin such as https://app.acme.dev",
+    ORIGIN: "an origin such as https://app.acme.dev or https://*.acme.dev",
     HOST_PORT: "a host with an optional port",
 }
 """Patterns as people say them, for messages."""

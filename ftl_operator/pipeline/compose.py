@@ -4,8 +4,9 @@ Sources: Spin's locked application (spinframework/spin, `crates/locked-app`, ver
 3.6 (SpinKube's shim) and Spin 4 both load. One public route leads to the gateway. Every tool has a private
 route, without which local service chaining does not find it.
 
-Texts that the gateway reads go into an application variable's `default`, and the component's own variable is
-a template of that variable alone: a default is taken literally, so no brace in a schema is ever interpreted.
+Texts that the gateway reads are literals of the gateway component's own variables. Application variables hold
+only what the cluster must tell: Spin resolves all of them in every instance that makes a request
+(`ProviderResolver::prepare`, crates/expressions), so each of them is paid for by each call.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -118,14 +119,13 @@ def compose(
             field="spec.tools",
         )
     gateway = settings.gateway if resolved.gateway is None else layer_of(resolved.gateway)
-    baked = {
-        **variables(listings),
-        "policy": auth.policy if auth else "",
-        "policy_data": auth.policy_data if auth else "",
-    }
+    baked = variables(listings)
+    if auth and auth.policy:
+        # Rego is no JSON, and only in JSON can braces be escaped (see `_literal`).
+        baked |= {"policy": canonical(auth.policy), "policy_data": auth.policy_data}
     digests = [gateway.descriptor.digest, *(tool.digest for tool in resolved.tools)]
     baked["gateway_config"] = gateway_config(resolved.app, listings, auth, (baked, digests))
-    values, bindings = _variables(spec.tools, baked)
+    values, bindings = _variables(spec.tools)
     document = {
         "spin_lock_version": LOCK_VERSION,
         "must_understand": ["component_host_requirements"],
@@ -177,7 +177,7 @@ def _gateway(
     if auth and auth.jwks_uri:
         parts = urlsplit(auth.jwks_uri)
         hosts.append(f"{parts.scheme}://{parts.netloc}")
-    config = {name: _template(_gateway_variable(name)) for name in baked}
+    config = {name: _literal(text) for name, text in baked.items()}
     return {
         "id": GATEWAY,
         "metadata": {"allowed_outbound_hosts": hosts, "key_value_stores": [DEFAULT_STORE]},
@@ -223,14 +223,9 @@ def _chained(spec: ToolSpec, index: int, tools: Sequence[ToolSpec]) -> Iterator[
         yield host
 
 
-def _variables(
-    tools: Sequence[ToolSpec], baked: Mapping[str, str]
-) -> tuple[dict[str, dict[str, Any]], tuple[Binding, ...]]:
+def _variables(tools: Sequence[ToolSpec]) -> tuple[dict[str, dict[str, Any]], tuple[Binding, ...]]:
     """The application's variables, and those of them without a value."""
-    values: dict[str, dict[str, Any]] = {
-        _gateway_variable(name): {"default": text} for name, text in baked.items()
-    }
-    values[PROBE_TOKEN] = {"default": ""}
+    values: dict[str, dict[str, Any]] = {PROBE_TOKEN: {"default": ""}}
     owners = dict.fromkeys(values, "the gateway")
     bindings = []
     for index, tool in enumerate(tools):
@@ -251,12 +246,17 @@ def _variables(
     return values, tuple(bindings)
 
 
-def _gateway_variable(name: str) -> str:
-    return name if name.startswith("gateway_") else f"gateway_{name}"
-
-
 def _tool_variable(tool: str, variable: str) -> str:
     return f"{tool.replace('-', '_')}_{variable}"
+
+
+def _literal(text: str) -> str:
+    """A JSON text as a component's variable that Spin takes as it is.
+
+    Two opening braces in a row begin a template (crates/expressions, `Template::new`). In JSON they occur in
+    strings only, where the second one can be written as an escape.
+    """
+    return text.replace("{{", "{\\u007b")
 
 
 def _template(variable: str) -> str:

@@ -17,6 +17,7 @@ from ftl_operator.cli.workspace import GATEWAY_WASM
 from ftl_operator.component.binary import Kind, read_binary
 from ftl_operator.component.tool import Component
 from ftl_operator.host import HostApp, Request, serve
+from ftl_operator.host.engine.engine import digest_of
 from ftl_operator.host.sandbox.parent import check_policy
 
 MAX_SIZE = 2_500_000
@@ -261,3 +262,45 @@ def event(response: HTTPResponse) -> Any:
     """The next message of an event stream."""
     lines = iter(response.readline, b"\n")
     return json.loads(b"".join(line[6:] for line in lines if line.startswith(b"data: ")))
+
+
+def test_schemas_are_judged_in_the_sandbox() -> None:
+    schemas = [
+        {"type": "object", "properties": {"name": {"pattern": "^\\p{L}+$"}}},
+        {"type": "object", "properties": {"name": {"pattern": "(?i)^ab\\Z"}}},
+        {"type": "object", "properties": {"name": {"pattern": "^(a|b)\\1$"}}},
+        {"type": "object", "properties": {"name": {"pattern": "^[[:alpha:]]+$"}}},
+        {"type": "object", "properties": {"name": {"pattern": "^(a$"}}},
+    ]
+    document = {
+        "spin_lock_version": 1,
+        "variables": {},
+        "triggers": [
+            {
+                "id": "http",
+                "trigger_type": "http",
+                "trigger_config": {"component": "gateway", "route": "/..."},
+            }
+        ],
+        "components": [
+            {
+                "id": "gateway",
+                "source": {"content_type": "application/wasm", "digest": digest_of(GATEWAY_WASM)},
+                "config": {"gateway_config": '{"schemaCheck":true}'},
+            }
+        ],
+    }
+    with closing(HostApp(document, lambda _: GATEWAY_WASM, log=lambda *_: None)) as app:
+        body = json.dumps({"schemas": schemas}).encode()
+        answer = json.loads(app.handle(Request("POST", "/__schemas", body=body)).read())
+    good, translated, unsupported, misread, malformed = answer["results"]
+    assert good == {"error": None, "warnings": []}
+    assert translated == {
+        "error": None,
+        "warnings": [],
+        "schema": {"type": "object", "properties": {"name": {"pattern": "^[aA][bB]$"}}},
+    }
+    assert unsupported["error"] is None
+    assert "backreference" in unsupported["warnings"][0]
+    assert "POSIX class" in misread["warnings"][0]
+    assert malformed["error"] == "at /properties/name/pattern: the pattern ^(a$ lacks a closing parenthesis"

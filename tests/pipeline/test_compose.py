@@ -135,12 +135,12 @@ def config(locked: LockedApp) -> dict[str, Any]:
 
 
 def baked(locked: LockedApp, name: str) -> Any:
-    return json.loads(locked.document["variables"][name]["default"])
+    return json.loads(locked.document["components"][0]["config"][name])
 
 
 def record(locked: LockedApp, name: str) -> tuple[Any, str, str]:
     """What the gateway reads to call a tool: a document, and the texts of its schemas."""
-    text = locked.document["variables"][f"gateway_tool_{name.encode().hex()}"]["default"]
+    text = locked.document["components"][0]["config"][f"tool_{name.encode().hex()}"]
     call, given, answered = text.split("\n")
     return json.loads(call), given, answered
 
@@ -149,14 +149,37 @@ WEATHER = {"name": "weather", "image": "ghcr.io/acme/weather:1.4"}
 TOOLS = {"ghcr.io/acme/weather:1.4": [tool("current"), tool("forecast")]}
 
 
-def test_every_text_of_the_gateway_is_a_default_behind_a_template_of_its_own() -> None:
-    locked = golden("everything")
-    gateway = locked.document["components"][0]
-    assert gateway["id"] == "gateway"
-    for name, template in gateway["config"].items():
-        variable = name if name == "gateway_config" else f"gateway_{name}"
-        assert template == f"{{{{ {variable} }}}}"
-        assert "default" in locked.document["variables"][variable]
+@pytest.mark.parametrize("count", [1, 100, 1000])
+def test_no_application_variable_but_what_a_pod_must_be_told(count: int) -> None:
+    many = {WEATHER["image"]: [tool(f"forecast_{number}") for number in range(min(count, 500))]}
+    other = {**WEATHER, "name": "more"}
+    app = public(WEATHER, other) if count > 500 else public(WEATHER)
+    locked = compose_with(app, many)
+    assert len(locked.tools) == count
+    assert locked.document["variables"] == {"gateway_probe_token": {"default": ""}}
+    config = locked.document["components"][0]["config"]
+    templates = {name: text for name, text in config.items() if "{{" in text}
+    assert templates == {"probe_token": "{{ gateway_probe_token }}"}
+
+
+def test_variables_of_tools_are_the_only_others() -> None:
+    variables = golden("everything").document["variables"]
+    assert {name for name in variables if not name.startswith(("weather_eu_", "notes_"))} == {
+        "gateway_probe_token"
+    }
+
+
+def test_braces_in_texts_are_no_templates() -> None:
+    text = "{{ secret }} {{{{{ }} }{ \\\\{{"
+    braces = {**tool("current"), "description": text}
+    braces["inputSchema"] = {"type": "object", "properties": {text: {"const": text}}}
+    locked = compose_with(public(WEATHER, description=text), {WEATHER["image"]: [braces]})
+    literals = dict(locked.document["components"][0]["config"])
+    assert literals.pop("probe_token") == "{{ gateway_probe_token }}"
+    assert not [name for name, value in literals.items() if "{{" in value]
+    assert baked(locked, "tools_list")[0]["description"] == text
+    assert baked(locked, "gateway_config")["description"] == text
+    assert text in record(locked, "weather__current")[1].replace("\\u007b", "{").replace("\\\\", "\\")
 
 
 def test_variable_names_are_ones_that_spin_takes() -> None:
@@ -202,7 +225,7 @@ def test_secrets_and_config_maps_are_bound_and_have_no_value() -> None:
 )
 def test_lists_index_and_calls_agree(case: str, names: list[str]) -> None:
     locked = golden(case)
-    whole, index = baked(locked, "gateway_tools_list"), baked(locked, "gateway_tools_index")
+    whole, index = baked(locked, "tools_list"), baked(locked, "tools_index")
     assert [item["name"] for item in whole] == names
     assert [tool.full_name for tool in locked.tools] == [item["name"] for item in whole]
     for listed, entry in zip(whole, index, strict=True):
@@ -215,7 +238,7 @@ def test_lists_index_and_calls_agree(case: str, names: list[str]) -> None:
         key = f"{call['component']}__{call['name']}"
         assert call.get("listed", key) == listed["name"]
         assert record(locked, key) == (call, given, answered)
-        own = baked(locked, f"gateway_tools_list_{call['component'].replace('-', '_')}")
+        own = baked(locked, f"tools_list_{call['component'].replace('-', '_')}")
         assert {**listed, "name": call["name"]} in own
 
 

@@ -75,11 +75,14 @@ fn send(request: &ToolRequest) -> Result<Sent, Failure> {
     outgoing.set_path_with_query(Some(&request.path)).map_err(broken)?;
     let body = outgoing.body().map_err(broken)?;
     let timer = timer(request.timeout_ms);
+    let given = request.body.as_bytes();
+    let stream = if given.is_empty() { None } else { Some(body.write().map_err(broken)?) };
+    // What is there before the head goes with it. A tool may answer without reading its arguments, so that writing fails;
+    // what it answers decides.
+    let rest = stream.as_ref().map_or(given, |stream| io::write_ready(stream, given).unwrap_or_default());
     let future = outgoing_handler::handle(outgoing, None).map_err(|_| Failure::Broken)?;
-    if !request.body.is_empty() {
-        let stream = body.write().map_err(broken)?;
-        // A tool may answer without reading its arguments; what it answers decides.
-        let _ = io::write(&stream, request.body.as_bytes());
+    if let Some(stream) = stream {
+        let _ = io::write(&stream, rest);
     }
     let _ = OutgoingBody::finish(body, None);
     Ok(Sent { future, timer, max_bytes: request.max_bytes })
@@ -110,7 +113,9 @@ fn receive(sent: Sent, pass: Option<Pass>) -> Result<ToolResponse, Failure> {
 }
 
 fn content_type(response: &IncomingResponse) -> Option<String> {
-    let headers = response.headers().entries();
+    let fields = response.headers();
+    let headers = fields.entries();
+    forget(fields);
     let (_, value) = headers.into_iter().find(|(name, _)| name.eq_ignore_ascii_case("content-type"))?;
     String::from_utf8(value).ok()
 }

@@ -10,21 +10,16 @@ mod memory;
 mod spin;
 mod world;
 
-use mcp::{Request, Response};
+use mcp::Request;
 use std::borrow::Cow;
-use std::mem::forget;
 use wasip2::exports::http::incoming_handler::Guest;
 use wasip2::http::types::{IncomingRequest, Method, ResponseOutparam};
 
 struct Gateway;
 wasip2::http::proxy::export!(Gateway);
 
-/// Somewhat more than the protocol takes, so that the answer to a longer body is the protocol's.
-const MAX_BODY: usize = (16 << 20) + 1;
-
 impl Guest for Gateway {
     fn handle(request: IncomingRequest, out: ResponseOutparam) {
-        let mut world = world::World::new(out);
         let method = method(request.method());
         let target = request.path_with_query().unwrap_or_default();
         let path = target.split('?').next().unwrap_or_default();
@@ -35,22 +30,14 @@ impl Guest for Gateway {
         {
             headers.push(("host".into(), authority.into_bytes()));
         }
-        let body = match &*method {
-            "POST" => io::read(&request, &headers, MAX_BODY),
-            _ => Some(Vec::new()),
-        };
-        let response = match &body {
-            Some(body) => {
-                let request = Request { method: &method, path, headers: &headers, body };
-                mcp::handle(&request, &mut world)
-            }
-            None => Response { status: 400, headers: Vec::new(), body: Vec::new() },
-        };
+        let head = Request { method: &method, path, headers: &headers };
+        let mut world = world::World::new(request, head.announced_length(), out);
+        let response = mcp::handle(&head, &mut world);
         world.client.answer(&response);
         // The client has its answer by now.
         world.write_log();
         // The instance ends here, and the host frees what it holds at once.
-        forget((fields, request));
+        std::mem::forget((fields, world));
     }
 }
 

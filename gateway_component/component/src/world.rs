@@ -7,21 +7,24 @@ use authorizer::Env;
 use mcp::{Failure, Host, Response, ToolRequest, ToolResponse};
 use wasip2::cli::stderr::get_stderr;
 use wasip2::clocks::{monotonic_clock, wall_clock};
-use wasip2::http::types::ResponseOutparam;
+use wasip2::http::types::{IncomingRequest, ResponseOutparam};
 
 /// What the authorizer's fetches may take together with connecting.
 const FETCH_TIMEOUT_MS: u64 = 5_000;
 
 /// One request's view of the world; the store is opened when it is first needed.
 pub struct World {
+    request: IncomingRequest,
+    /// How long its body says to be.
+    announced: Option<u64>,
     pub client: Client,
     store: Option<Store>,
     log: Vec<String>,
 }
 
 impl World {
-    pub fn new(out: ResponseOutparam) -> World {
-        World { client: Client::new(out), store: None, log: Vec::new() }
+    pub fn new(request: IncomingRequest, announced: Option<u64>, out: ResponseOutparam) -> World {
+        World { request, announced, client: Client::new(out), store: None, log: Vec::new() }
     }
 
     fn store(&mut self) -> Option<&Store> {
@@ -39,7 +42,7 @@ impl World {
         let mut text = self.log.join("\n");
         text.push('\n');
         // Without a standard error there is nowhere to say so.
-        let _ = io::write(&get_stderr(), text.as_bytes());
+        let _ = io::print(&get_stderr(), &text);
         self.log.clear();
     }
 }
@@ -65,11 +68,17 @@ impl Env for World {
     }
 
     fn policy(&mut self) -> Option<(String, String)> {
-        Some((variables::get("policy").ok()?, variables::get("policy_data").ok()?))
+        // Rego may hold two opening braces in a row, which would begin one of Spin's templates, so it comes as JSON.
+        let policy = mcp::string_of(&variables::get("policy").ok()?)?;
+        Some((policy, variables::get("policy_data").ok()?))
     }
 }
 
 impl Host for World {
+    fn body(&mut self, limit: usize) -> Option<Vec<u8>> {
+        io::read(&self.request, self.announced, limit)
+    }
+
     fn variable(&mut self, name: &str) -> Option<String> {
         variables::get(name).ok()
     }

@@ -27,6 +27,7 @@ pub fn case(seed: u64, number: u64, tally: &mut Tally) -> Result<(), String> {
     let mut dice = Dice::new(seed, number);
     let request = request::generate(&mut dice);
     let mut world = World::new(dice);
+    world.body = request.body.clone();
     let answered = catch_unwind(AssertUnwindSafe(|| {
         let response = mcp::handle(&request.view(), &mut world);
         match world.opened.take() {

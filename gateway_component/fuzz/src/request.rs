@@ -14,7 +14,7 @@ pub struct Request {
 
 impl Request {
     pub fn view(&self) -> mcp::Request<'_> {
-        mcp::Request { method: self.method, path: &self.path, headers: &self.headers, body: &self.body }
+        mcp::Request { method: self.method, path: &self.path, headers: &self.headers }
     }
 
     /// The only value of a header; None if there is none or several.
@@ -38,7 +38,7 @@ impl fmt::Display for Request {
 }
 
 pub const VERSIONS: [&str; 4] = ["2025-03-26", "2025-06-18", "2025-11-25", "2026-07-28"];
-const PATHS: [&str; 12] = [
+const PATHS: [&str; 13] = [
     "/mcp",
     "/mcp",
     "/mcp",
@@ -48,6 +48,7 @@ const PATHS: [&str; 12] = [
     "/mcp/x/weather/readonly",
     "/mcp/x/none",
     "/mcp/",
+    "/",
     "/healthz",
     "/readyz",
     "/.well-known/oauth-protected-resource/mcp",

@@ -35,6 +35,7 @@ pub fn judge(request: &Request, response: &Response, tally: &mut Tally) -> Resul
         Some("application/json") => vec![parse(text)?],
         Some("text/event-stream") => events(text)?,
         _ if text.is_empty() => Vec::new(),
+        Some("text/plain; charset=utf-8") if matches!(request.method, "GET" | "HEAD") => Vec::new(),
         other => return Err(format!("a body of the type {other:?}")),
     };
     if request.method != "POST" || !request.path.starts_with("/mcp") {
@@ -148,7 +149,8 @@ fn message(
                 return Err(format!("a result of another id, or with status {status}"));
             }
             let header = request.header("mcp-protocol-version").map(str::trim);
-            let modern = header == Some(MODERN)
+            // The version of `initialize` is in its body.
+            let modern = header == Some(MODERN) && asked["method"] != "initialize"
                 || !asked["params"]["_meta"]["io.modelcontextprotocol/protocolVersion"].is_null();
             result_of(asked["method"].as_str().unwrap_or_default(), result, modern)
         }

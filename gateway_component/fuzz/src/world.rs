@@ -11,6 +11,8 @@ pub struct World {
     variables: BTreeMap<String, String>,
     store: BTreeMap<String, Vec<u8>>,
     now: u64,
+    /// What comes as the request's body.
+    pub body: Vec<u8>,
     /// What the client got of the answer before it was whole.
     pub opened: Option<Response>,
 }
@@ -71,7 +73,14 @@ impl World {
             json!([{"id": "weather", "tools": ["forecast", "wipe", "ask"], "dynamic": false}, {"id": "late", "tools": [], "dynamic": true}])
                 .to_string(),
         );
-        World { dice, variables, store: BTreeMap::new(), now: 1_800_000_000_000_000_000, opened: None }
+        World {
+            dice,
+            variables,
+            store: BTreeMap::new(),
+            now: 1_800_000_000_000_000_000,
+            body: Vec::new(),
+            opened: None,
+        }
     }
 
     fn answer(&mut self, request: &ToolRequest) -> Result<ToolResponse, Failure> {
@@ -185,6 +194,10 @@ impl authorizer::Env for World {
 }
 
 impl mcp::Host for World {
+    fn body(&mut self, limit: usize) -> Option<Vec<u8>> {
+        Some(self.body[..self.body.len().min(limit + 1)].to_vec())
+    }
+
     fn variable(&mut self, name: &str) -> Option<String> {
         self.variables.get(name).cloned()
     }

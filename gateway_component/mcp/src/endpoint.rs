@@ -15,7 +15,7 @@ use crate::{Host, introduction, list, live, sse, strict};
 use serde_json::value::RawValue;
 
 /// The longest request that is read.
-const MAX_BODY: usize = 16 << 20;
+pub(crate) const MAX_BODY: usize = 16 << 20;
 /// The most messages of one batch.
 const MAX_BATCH: usize = 64;
 
@@ -60,17 +60,23 @@ pub(crate) fn answer<'a>(
         }
         accepted => accepted,
     };
-    if request.body.len() > MAX_BODY {
-        return refusal(413, "the message is too long");
-    }
     let media = request.header("content-type").unwrap_or_default();
     if !media.is_empty() && !is_json(&media) {
         return refusal(415, "the content type must be application/json");
     }
+    // Only now: what was refused so far costs no more than its headers.
+    const TOO_LONG: &str = "the message is too long";
+    if request.announced_length().is_some_and(|length| length > MAX_BODY as u64) {
+        return refusal(413, TOO_LONG);
+    }
+    let Some(body) = host.body(MAX_BODY) else { return Response::empty(400) };
+    if body.len() > MAX_BODY {
+        return refusal(413, TOO_LONG);
+    }
     let mut context = Context::new(*request, config, endpoint, gate, host);
     context.accepts_stream = stream;
     context.origin = origin;
-    match speak(&mut context, !json) {
+    match speak(&mut context, &body, !json) {
         Ok(response) | Err(response) => match context.known_request_id() {
             Some(id) => {
                 let id = id.to_string();
@@ -109,12 +115,12 @@ fn is_json(media: &str) -> bool {
 }
 
 /// Read, decide, call, answer. An early end is an answer, too.
-fn speak(context: &mut Context, only_stream: bool) -> Result<Response, Response> {
+fn speak<'a>(context: &mut Context<'a, '_>, body: &'a [u8], only_stream: bool) -> Result<Response, Response> {
     let header = context.request.header("mcp-protocol-version");
     let header = header.as_deref().map(str::trim);
     let era = Era::of_header(header);
     let unreadable = |fault: Fault| Response::json(fault.status, fault.message(era.unknown_id()));
-    let Ok(text) = std::str::from_utf8(context.request.body) else {
+    let Ok(text) = std::str::from_utf8(body) else {
         return Err(unreadable(Fault::new(PARSE_ERROR, "not UTF-8")));
     };
     if strict::is_half(text) {

@@ -33,10 +33,16 @@ impl Era {
         }
     }
 
-    /// The era of a request: modern metadata in the body, or the header.
+    /// The era of a request: modern metadata in the body, or the header. `initialize` says in its body which revision
+    /// its client speaks; the header binds what comes after it (2025-11-25, basic/lifecycle and basic/transports).
     pub fn of(header: Option<&str>, call: &Call) -> Era {
         match &call.params.meta {
             Some(meta) if meta.fields.version.is_some() => Era::Modern,
+            _ if call.method == "initialize" => {
+                let version = call.params.protocol_version.and_then(string);
+                let known = LEGACY.iter().position(|known| Some(*known) == version.as_deref());
+                Era::Legacy(known.unwrap_or(LEGACY.len() - 1))
+            }
             _ => Era::of_header(header),
         }
     }

@@ -256,6 +256,11 @@ pub(crate) fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
     }
 }
 
+/// The string that a JSON text is, whatever it holds.
+pub fn string_of(text: &str) -> Option<String> {
+    serde_json::from_str(text).ok()
+}
+
 /// A string as JSON text.
 pub(crate) fn quote(text: &str) -> String {
     let mut quoted = Vec::with_capacity(text.len() + 2);

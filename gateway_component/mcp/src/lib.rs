@@ -30,6 +30,7 @@ mod metrics;
 mod mirror;
 mod onward;
 mod origin;
+mod page;
 mod result;
 mod route;
 mod sse;
@@ -40,6 +41,8 @@ mod text;
 pub use message::{Failure, Request, Response, ToolRequest, ToolResponse};
 pub use stream::is_event_stream;
 
+pub use jsonrpc::string_of;
+
 use config::Config;
 use endpoint::Passed;
 use origin::Passage;
@@ -47,6 +50,9 @@ use route::Route;
 
 /// What the protocol needs from the world, besides what the authorizer needs.
 pub trait Host: authorizer::Env {
+    /// The request's body, once; None if it broke off. Of a longer one than `limit`, somewhat more than `limit` bytes.
+    fn body(&mut self, limit: usize) -> Option<Vec<u8>>;
+
     /// A variable of the gateway; None if there is none of that name.
     fn variable(&mut self, name: &str) -> Option<String>;
 
@@ -80,8 +86,14 @@ pub fn handle(request: &Request, host: &mut dyn Host) -> Response {
         return health::alive(request);
     }
     let text = host.variable("gateway_config").unwrap_or_default();
-    if route == Route::Policy && text == "{\"policyCheck\":true}" {
-        return policy(request, host);
+    match (route, &*text) {
+        (Route::Policy, "{\"policyCheck\":true}") => {
+            return question(request, host, authorizer::policy_check);
+        }
+        (Route::Schemas, "{\"schemaCheck\":true}") => {
+            return question(request, host, |body, _| schema::check_request(body));
+        }
+        _ => {}
     }
     let config = match Config::parse(&text) {
         Ok(config) => config,
@@ -93,6 +105,8 @@ pub fn handle(request: &Request, host: &mut dyn Host) -> Response {
     match route {
         Route::Ready => return health::ready(request, &config, host),
         Route::Metrics => return metrics::show(request, &config, host),
+        Route::Root if page::is_asked(request) => return page::page(request, &config),
+        Route::Endpoint(_) if page::is_browsed(request) => return page::page(request, &config),
         _ => {}
     }
     let rules = match gate::rules(&text, &config, host) {
@@ -120,11 +134,15 @@ pub fn handle(request: &Request, host: &mut dyn Host) -> Response {
     origin::share(endpoint::answer(request, passed, &config, host), origin.as_deref())
 }
 
-/// The operator's question about a policy, in a sandbox where nothing else is configured.
-fn policy(request: &Request, host: &mut dyn Host) -> Response {
+/// A question of the operator's, in a sandbox where nothing else is configured.
+fn question(request: &Request, host: &mut dyn Host, answer: fn(&[u8], u64) -> Vec<u8>) -> Response {
     if request.method != "POST" {
         return Response::empty(405).with("allow", "POST");
     }
-    let answer = authorizer::policy_check(request.body, host.now_ns());
+    let Some(body) = host.body(endpoint::MAX_BODY) else { return Response::empty(400) };
+    if body.len() > endpoint::MAX_BODY {
+        return Response::empty(413);
+    }
+    let answer = answer(&body, host.now_ns());
     Response { body: answer, ..Response::json(200, String::new()) }
 }

@@ -1,4 +1,4 @@
-//! HTTP messages as the protocol sees them: whole, with bounded bodies.
+//! HTTP messages as the protocol sees them. A request's body is asked of the [`Host`](crate::Host) once it is wanted.
 
 use std::borrow::Cow;
 
@@ -10,10 +10,14 @@ pub struct Request<'a> {
     /// The path without query.
     pub path: &'a str,
     pub headers: &'a [(String, Vec<u8>)],
-    pub body: &'a [u8],
 }
 
 impl<'a> Request<'a> {
+    /// How long the body is by what its header says; None if it does not say.
+    pub fn announced_length(&self) -> Option<u64> {
+        self.header("content-length")?.trim().parse().ok()
+    }
+
     /// A header's value, the lines of a repeated one joined as RFC 9110 §5.3 has it; bytes that are not UTF-8 replaced.
     pub fn header(&self, name: &str) -> Option<Cow<'a, str>> {
         let mut found: Option<Cow<str>> = None;

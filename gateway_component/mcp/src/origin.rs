@@ -1,7 +1,7 @@
 //! Who may reach the endpoint from a browser, and under which name: DNS rebinding and CORS.
 //!
 //! A browser sends `Origin` with every POST, so a request without one is no browser's and needs no check. An origin is
-//! allowed if the application names it, if it is the application's own, or if it and the addressed host are both this
+//! allowed if the application names it (`https://*.acme.dev` names every host one label below `acme.dev`), if it is the application's own, or if it and the addressed host are both this
 //! machine, which is how a developer's inspector reaches a local server.
 
 use crate::config::Config;
@@ -29,7 +29,7 @@ pub(crate) fn judge(request: &Request, config: &Config) -> Passage {
     if config.allowed_origins.iter().any(|allowed| allowed == "*") {
         return Passage::Allowed(Some("*".into()));
     }
-    let named = config.allowed_origins.iter().any(|allowed| allowed.eq_ignore_ascii_case(&origin));
+    let named = config.allowed_origins.iter().any(|allowed| names(allowed, &origin));
     let own =
         config.resource.as_deref().and_then(origin_of).is_some_and(|own| own.eq_ignore_ascii_case(&origin));
     // The scheme is looked at because two headers arrive as one text: `evil, http://localhost` is not local.
@@ -73,6 +73,18 @@ pub(crate) fn preflight(request: &Request) -> Response {
 fn refused(message: &'static str) -> Passage {
     let fault = crate::jsonrpc::Fault::new(crate::jsonrpc::INVALID_REQUEST, message);
     Passage::Refused(Response::json(403, fault.message(None)))
+}
+
+/// Whether an entry of `allowedOrigins` is about an origin. `*.` at the beginning of its host is exactly one label.
+fn names(allowed: &str, origin: &str) -> bool {
+    let Some((scheme, parent)) = allowed.split_once("://*.") else {
+        return allowed.eq_ignore_ascii_case(origin);
+    };
+    let Some((given, authority)) = origin.split_once("://") else { return false };
+    let Some((label, rest)) = authority.split_once('.') else { return false };
+    let is_label = !label.is_empty()
+        && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
+    is_label && given.eq_ignore_ascii_case(scheme) && rest.eq_ignore_ascii_case(parent)
 }
 
 fn origin_of(url: &str) -> Option<&str> {

@@ -13,8 +13,12 @@ pub enum Route<'a> {
     Endpoint(Endpoint<'a>),
     /// `/.well-known/…`
     WellKnown,
+    /// `/`: what a person who opens the app's address sees.
+    Root,
     /// `/__policy`: the operator's question about a policy; answered in its sandbox only.
     Policy,
+    /// `/__schemas`: the operator's question about tools' schemas; answered in its sandbox only.
+    Schemas,
     Unknown,
 }
 
@@ -33,7 +37,9 @@ impl<'a> Route<'a> {
             "/healthz" => return Route::Health,
             "/readyz" => return Route::Ready,
             "/metrics" => return Route::Metrics,
+            "/" => return Route::Root,
             "/__policy" => return Route::Policy,
+            "/__schemas" => return Route::Schemas,
             _ if path.starts_with("/.well-known/") => return Route::WellKnown,
             _ => {}
         }
@@ -83,7 +89,9 @@ mod tests {
             ("/mcp/x/a_b", Route::Unknown),
             ("/mcp/x/a/b", Route::Unknown),
             ("/mcpx", Route::Unknown),
-            ("/", Route::Unknown),
+            ("/", Route::Root),
+            ("", Route::Unknown),
+            ("//", Route::Unknown),
             ("/healthz", Route::Health),
             ("/readyz", Route::Ready),
             ("/metrics", Route::Metrics),

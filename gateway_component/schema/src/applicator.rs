@@ -1,9 +1,9 @@
 //! Keywords that apply subschemas to the same value: references, `allOf`, `anyOf`, `oneOf`, `not`, `if`.
 
 use crate::evaluated::Evaluated;
-use crate::evaluator::{Evaluator, Keyword, Spot, DETAIL, WRONG_TYPE};
+use crate::evaluator::{DETAIL, Evaluator, Keyword, Spot, WRONG_TYPE};
 use crate::json::Json;
-use crate::report::{expectation, given, shorten, Violation};
+use crate::report::{Violation, expectation, given};
 
 /// Alternatives that are tried again to find the one that was meant.
 const EXPLAINED: usize = 16;
@@ -23,16 +23,16 @@ impl<'s> Evaluator<'s> {
             ("$dynamicRef", Json::String(reference)) => {
                 match self.resources.resolve_dynamic(reference, keyword.resource, &self.scope) {
                     Ok(node) => self.apply(node, spot, seen),
-                    Err(dangling) => self.dangling(reference, dangling, spot),
+                    Err(_) => self.unusable(),
                 }
             }
-            ("$ref" | "$dynamicRef", _) => self.unusable(keyword, spot.path, "a URI reference"),
+            ("$ref" | "$dynamicRef", _) => self.unusable(),
             ("not", schema) => self.not(keyword, schema, spot),
             ("if", schema) => self.condition(keyword, schema, spot, seen),
             ("allOf", Json::Array(branches)) => self.all_of(keyword, branches, spot, seen),
             ("anyOf", Json::Array(branches)) => self.any_of(keyword, branches, spot, seen),
             ("oneOf", Json::Array(branches)) => self.one_of(keyword, branches, spot, seen),
-            _ => self.unusable(keyword, spot.path, "a list of schemas"),
+            _ => self.unusable(),
         }
     }
 
@@ -45,21 +45,15 @@ impl<'s> Evaluator<'s> {
     ) -> bool {
         match self.resources.resolve(reference, from) {
             Ok(node) => self.apply(node, spot, seen),
-            Err(dangling) => self.dangling(reference, dangling, spot),
+            Err(_) => self.unusable(),
         }
     }
 
     #[inline(never)]
-    fn dangling(&mut self, reference: &str, dangling: &str, spot: Spot<'_, '_>) -> bool {
-        self.halt(
-            spot.path,
-            format!("the schema is not usable: its reference \"{}\" {dangling}", shorten(reference)),
-        )
-    }
-
-    #[inline(never)]
     fn not(&mut self, keyword: Keyword<'s>, schema: &'s Json<'s>, spot: Spot<'_, '_>) -> bool {
+        let before = self.unusable;
         !self.fits(keyword, schema, spot, None)
+            || self.unusable > before
             || self.fail(spot.path, DETAIL, || match expectation(schema) {
                 Some(unwanted) => format!("must not be {unwanted}, got {}", given(spot.instance)),
                 None => format!("must not fit the schema's \"not\", got {}", given(spot.instance)),
@@ -74,7 +68,12 @@ impl<'s> Evaluator<'s> {
         spot: Spot<'_, 'i>,
         mut seen: Option<&mut Evaluated<'i>>,
     ) -> bool {
+        let before = self.unusable;
         let branch = if self.fits(keyword, schema, spot, seen.as_deref_mut()) { "then" } else { "else" };
+        if self.unusable > before && branch == "then" {
+            // It may only seem to fit.
+            return true;
+        }
         match keyword.siblings.get(branch) {
             Some(schema) => self.apply(keyword.node(schema), spot, seen),
             None => true,
@@ -107,6 +106,9 @@ impl<'s> Evaluator<'s> {
         spot: Spot<'_, 'i>,
         mut seen: Option<&mut Evaluated<'i>>,
     ) -> bool {
+        if branches.is_empty() {
+            return self.unusable();
+        }
         let mut fits = false;
         for branch in branches {
             fits |= self.fits(keyword, branch, spot, seen.as_deref_mut());
@@ -126,10 +128,18 @@ impl<'s> Evaluator<'s> {
         spot: Spot<'_, 'i>,
         mut seen: Option<&mut Evaluated<'i>>,
     ) -> bool {
+        if branches.is_empty() {
+            return self.unusable();
+        }
+        let before = self.unusable;
         let mut first = None;
         for (index, branch) in branches.iter().enumerate() {
             if !self.fits(keyword, branch, spot, seen.as_deref_mut()) {
                 continue;
+            }
+            if self.unusable > before {
+                // Of those that fit some may only seem to.
+                return true;
             }
             if let Some(first) = first {
                 return self.fail(spot.path, DETAIL, || {
@@ -181,9 +191,7 @@ impl<'s> Evaluator<'s> {
         let of_kind = attempts.iter().filter(|(distance, _)| *distance < OTHER_KIND).count();
         let nearest =
             attempts.iter().enumerate().min_by_key(|(_, (distance, _))| *distance).map(|(index, _)| index);
-        let Some(nearest) = nearest else {
-            return self.unusable(keyword, spot.path, "a list that is not empty");
-        };
+        let Some(nearest) = nearest else { return false };
         if of_kind == 0 {
             let alternatives = self.alternatives(keyword, branches);
             return self.fail(spot.path, WRONG_TYPE, || match alternatives {

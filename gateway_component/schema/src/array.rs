@@ -2,9 +2,9 @@
 
 use crate::equal::first_duplicate;
 use crate::evaluated::Evaluated;
-use crate::evaluator::{Evaluator, Keyword, Spot, DETAIL};
+use crate::evaluator::{DETAIL, Evaluator, Keyword, Spot};
 use crate::json::Json;
-use crate::report::{expectation, show, Path};
+use crate::report::{Path, expectation, show};
 use crate::resource::Dialect;
 use crate::scalar::count;
 
@@ -23,9 +23,13 @@ impl<'s> Evaluator<'s> {
             ("prefixItems", Json::Array(schemas)) if newer => {
                 self.by_position(keyword, schemas, items, path, seen)
             }
-            ("prefixItems", _) if newer => self.unusable(keyword, path, "a list of schemas"),
+            ("prefixItems", _) if newer => self.unusable(),
             ("items", schema) => {
-                let prefix = keyword.siblings.get("prefixItems").and_then(Json::as_array).filter(|_| newer);
+                let prefix = match keyword.siblings.get("prefixItems").filter(|_| newer) {
+                    None => None,
+                    Some(Json::Array(prefix)) => Some(&**prefix),
+                    Some(_) => return self.unusable(),
+                };
                 self.items_from(keyword, schema, (prefix.map_or(0, <[Json]>::len), items), path, seen)
             }
             ("additionalItems", schema) => match keyword.siblings.get("items") {
@@ -36,14 +40,14 @@ impl<'s> Evaluator<'s> {
             },
             ("contains", schema) => self.contains(keyword, schema, items, path, seen),
             ("minItems" | "maxItems", bound) => match count(bound) {
-                None => self.unusable(keyword, path, "a whole number that is not negative"),
+                None => self.unusable(),
                 Some(bound) => {
                     self.amount(path, (keyword.name == "minItems", bound), items.len() as u64, "items")
                 }
             },
             ("uniqueItems", Json::Bool(true)) => self.unique(items, path),
             ("uniqueItems", Json::Bool(false)) => true,
-            ("uniqueItems", _) => self.unusable(keyword, path, "true or false"),
+            ("uniqueItems", _) => self.unusable(),
             _ => true,
         }
     }
@@ -130,13 +134,11 @@ impl<'s> Evaluator<'s> {
         let bound = |name| keyword.siblings.get(name).filter(|_| newer).map(count);
         let (least, most) = match (bound("minContains"), bound("maxContains")) {
             (Some(None), _) | (_, Some(None)) => {
-                return self.halt(
-                    path,
-                    "the schema is not usable: minContains and maxContains must be whole numbers".to_owned(),
-                );
+                return self.unusable();
             }
             (least, most) => (least.flatten().unwrap_or(1), most.flatten()),
         };
+        let before = self.unusable;
         let mut found = 0;
         for (index, item) in items.iter().enumerate() {
             if found >= least && most.is_none() && seen.is_none() {
@@ -158,7 +160,8 @@ impl<'s> Evaluator<'s> {
                 .fail(path, DETAIL, || format!("expected at least {least} items {}, got {found}", wanted()));
         }
         match most {
-            Some(most) if found > most => {
+            // Of those that fit some may only seem to.
+            Some(most) if found > most && self.unusable == before => {
                 self.fail(path, DETAIL, || format!("expected at most {most} items {}, got {found}", wanted()))
             }
             _ => true,

@@ -7,7 +7,7 @@ use crate::equal::Budget;
 use crate::evaluated::Evaluated;
 use crate::json::{Json, Members};
 use crate::pattern::Program;
-use crate::report::{given, shorten, show_schema, Path, Violation};
+use crate::report::{Path, Violation, given};
 use crate::resource::{Dialect, Node, Resources};
 use crate::{Limits, Validator};
 
@@ -15,6 +15,9 @@ use crate::{Limits, Validator};
 pub(crate) const WRONG_TYPE: u32 = 3;
 pub(crate) const WRONG_CONSTANT: u32 = 6;
 pub(crate) const DETAIL: u32 = 1;
+
+/// So many schemas for each step into the value are a schema that leads in a circle.
+const CIRCLE: usize = 16;
 
 /// A value to check and where it lies.
 #[derive(Clone, Copy, Debug)]
@@ -39,6 +42,15 @@ impl<'s> Keyword<'s> {
     }
 }
 
+/// The end of a validation before its time.
+#[derive(Debug)]
+enum Halt {
+    /// The value is too much.
+    Violation(Violation),
+    /// The schema leads in a circle, which is no fault of the value.
+    Schema,
+}
+
 pub(crate) struct Evaluator<'s> {
     pub(crate) resources: Resources<'s>,
     /// The resources entered on the way here, for `$dynamicRef`.
@@ -47,11 +59,14 @@ pub(crate) struct Evaluator<'s> {
     pub(crate) found: Vec<Violation>,
     /// Above zero while only the answer counts: nothing is reported, and the first violation ends the work.
     pub(crate) quiet: usize,
-    /// Why the validation cannot go on; that is then its whole result.
-    halted: Option<Violation>,
+    /// Why the validation cannot go on, which is then its whole result.
+    halted: Option<Halt>,
+    /// How often a keyword could not be enforced. Whoever turns a verdict round looks whether this has grown meanwhile.
+    pub(crate) unusable: usize,
     limits: Limits,
     depth: usize,
-    patterns: Vec<(&'s str, Program)>,
+    /// None for one that cannot be used.
+    patterns: Vec<(&'s str, Option<Program>)>,
 }
 
 impl<'s> Evaluator<'s> {
@@ -63,6 +78,7 @@ impl<'s> Evaluator<'s> {
             found: Vec::new(),
             quiet: 0,
             halted: None,
+            unusable: 0,
             limits: validator.limits,
             depth: 0,
             patterns: Vec::new(),
@@ -72,7 +88,8 @@ impl<'s> Evaluator<'s> {
     pub(crate) fn run(mut self, schema: &'s Json<'s>, instance: &Json) -> Result<(), Vec<Violation>> {
         let valid = self.apply(Node { schema, resource: 0 }, Spot { instance, path: &Path::ROOT }, None);
         match self.halted {
-            Some(violation) => Err(vec![violation]),
+            Some(Halt::Violation(violation)) => Err(vec![violation]),
+            Some(Halt::Schema) => Ok(()),
             None if valid => Ok(()),
             None => Err(self.found),
         }
@@ -95,8 +112,7 @@ impl<'s> Evaluator<'s> {
             }),
             Json::Object(map) => {
                 if self.depth >= self.limits.depth {
-                    return self
-                        .halt(spot.path, "schema and value are nested too deeply to be checked".to_owned());
+                    return self.too_deep(spot.path);
                 }
                 self.depth += 1;
                 let resource = self.resources.enter(map, node);
@@ -111,9 +127,7 @@ impl<'s> Evaluator<'s> {
                 self.depth -= 1;
                 fits
             }
-            other => {
-                self.halt(spot.path, format!("the schema is not usable: {} is no schema", show_schema(other)))
-            }
+            _ => self.unusable(),
         }
     }
 
@@ -141,8 +155,14 @@ impl<'s> Evaluator<'s> {
             return self.keywords(map, resource, spot, seen);
         };
         let mut own = Evaluated::default();
+        let before = self.unusable;
         if !self.keywords(map, resource, spot, Some(&mut own)) {
             return false;
+        }
+        if self.unusable > before {
+            // What could not be enforced might have known the rest.
+            own.all_members = true;
+            own.items_before = usize::MAX;
         }
         let keyword = Keyword { name, value, siblings: map, resource, dialect };
         let fits = match spot.instance {
@@ -200,27 +220,23 @@ impl<'s> Evaluator<'s> {
         }
     }
 
-    /// Whether a pattern matches; `None` if that cannot be told, which ends the validation.
+    /// Whether a pattern matches; `None` if that cannot be told. Then either the pattern is not usable, or the budget is
+    /// used up, which ends the validation.
     #[inline(never)]
     pub(crate) fn matches(&mut self, pattern: &'s str, text: &str, path: &Path<'_>) -> Option<bool> {
         let known = self.patterns.iter().position(|(known, _)| *known == pattern);
         let index = match known {
             Some(index) => index,
-            None => match Program::compile(pattern) {
-                Ok(program) => {
-                    self.patterns.push((pattern, program));
-                    self.patterns.len() - 1
-                }
-                Err(refusal) => {
-                    self.halt(
-                        path,
-                        format!("the schema is not usable: the pattern {} {refusal}", shorten(pattern)),
-                    );
-                    return None;
-                }
-            },
+            None => {
+                self.patterns.push((pattern, Program::compile(pattern).ok()));
+                self.patterns.len() - 1
+            }
         };
-        let answer = self.patterns[index].1.matches(text, &mut self.budget).ok();
+        let Some(program) = &self.patterns[index].1 else {
+            self.unusable();
+            return None;
+        };
+        let answer = program.matches(text, &mut self.budget).ok();
         if answer.is_none() {
             self.too_much(path);
         }
@@ -242,30 +258,33 @@ impl<'s> Evaluator<'s> {
         self.quiet > 0 || self.halted.is_some() || self.found.len() >= self.limits.violations
     }
 
-    /// Ends the validation because a keyword's own value cannot be used; always false.
+    /// Leaves a keyword unenforced whose own value cannot be used: that is the schema's fault, not the value's. Always true.
     #[cold]
     #[inline(never)]
-    pub(crate) fn unusable(&mut self, keyword: Keyword<'s>, path: &Path<'_>, expected: &str) -> bool {
-        self.halt(
-            path,
-            format!(
-                "the schema is not usable: \"{}\" must be {expected}, it is {}",
-                keyword.name,
-                show_schema(keyword.value)
-            ),
-        )
+    pub(crate) fn unusable(&mut self) -> bool {
+        self.unusable += 1;
+        true
     }
 
     /// Ends the validation with this as its whole result; always false.
     #[cold]
     #[inline(never)]
-    pub(crate) fn halt(&mut self, path: &Path<'_>, message: String) -> bool {
-        self.halted.get_or_insert_with(|| Violation {
-            path: path.to_pointer(),
-            message,
-            distance: WRONG_TYPE,
+    fn halt(&mut self, path: &Path<'_>, message: String) -> bool {
+        self.halted.get_or_insert_with(|| {
+            Halt::Violation(Violation { path: path.to_pointer(), message, distance: WRONG_TYPE })
         });
         false
+    }
+
+    /// Ends the validation at the limit of depth; always false.
+    #[cold]
+    #[inline(never)]
+    fn too_deep(&mut self, path: &Path<'_>) -> bool {
+        if path.depth() * CIRCLE < self.depth {
+            self.halted.get_or_insert(Halt::Schema);
+            return false;
+        }
+        self.halt(path, "schema and value are nested too deeply to be checked".to_owned())
     }
 
     /// Pays for work; once the budget is used up, the validation ends.

@@ -29,11 +29,7 @@ const FEW: usize = 24;
 impl<'a> Members<'a> {
     /// Of a schema, in which of members with the same name the last one counts, as in `serde_json`.
     pub(crate) fn new(members: Vec<(Cow<'a, str>, Json<'a>)>) -> Self {
-        if members.len() > FEW {
-            Self::sorted(members)
-        } else {
-            Members(members)
-        }
+        if members.len() > FEW { Self::sorted(members) } else { Members(members) }
     }
 
     /// Likewise of a value, whose members are looked at by name and once each.
@@ -102,27 +98,15 @@ impl<'a> Json<'a> {
     }
 
     pub(crate) fn as_object(&self) -> Option<&Members<'a>> {
-        if let Json::Object(members) = self {
-            Some(members)
-        } else {
-            None
-        }
+        if let Json::Object(members) = self { Some(members) } else { None }
     }
 
     pub(crate) fn as_array(&self) -> Option<&[Json<'a>]> {
-        if let Json::Array(items) = self {
-            Some(items)
-        } else {
-            None
-        }
+        if let Json::Array(items) = self { Some(items) } else { None }
     }
 
     pub(crate) fn as_str(&self) -> Option<&str> {
-        if let Json::String(text) = self {
-            Some(text)
-        } else {
-            None
-        }
+        if let Json::String(text) = self { Some(text) } else { None }
     }
 
     /// The value that `serde_json` would have read.

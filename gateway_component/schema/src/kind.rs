@@ -23,7 +23,7 @@ impl<'s> Evaluator<'s> {
             Some(false) => self.fail(spot.path, WRONG_TYPE, || {
                 format!("expected {}, got {}", types(keyword.value), given(instance))
             }),
-            None => self.unusable(keyword, spot.path, "a name of a JSON type or a list of such names"),
+            None => self.unusable(),
         }
     }
 
@@ -40,7 +40,7 @@ impl<'s> Evaluator<'s> {
     #[inline(never)]
     pub(crate) fn is_one_of(&mut self, keyword: Keyword<'s>, spot: Spot<'_, '_>) -> bool {
         let Json::Array(constants) = keyword.value else {
-            return self.unusable(keyword, spot.path, "a list");
+            return self.unusable();
         };
         let fits = constants.iter().any(|constant| equal(constant, spot.instance, &mut self.budget));
         self.pay(0, spot.path)

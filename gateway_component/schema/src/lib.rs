@@ -18,11 +18,13 @@
 //! There is no compile step: a call pays for the parts of the schema that its value touches, so checking the
 //! arguments of an ordinary tool costs microseconds and a large schema costs nothing by being there. References are
 //! resolved inside the schema; nothing is ever fetched. `format` is an annotation, as 2020-12 says. The depth and the
-//! amount of work are bounded: a hostile schema, pattern or value ends in a violation. A keyword whose own value is
-//! malformed is a violation too, because guessing its meaning would let values through.
+//! amount of work are bounded: a hostile pattern or value ends in a violation. A keyword whose own value is not usable (a
+//! pattern that this engine cannot match, a reference to nothing) is not enforced: a value is never blamed for its schema.
+//! [`check`] tells a schema's author beforehand.
 
 mod applicator;
 mod array;
+mod check;
 mod equal;
 mod evaluated;
 mod evaluator;
@@ -39,6 +41,7 @@ mod resource;
 mod scalar;
 mod uri;
 
+pub use check::{Checked, check, check_request};
 pub use json::Json;
 pub use report::Violation;
 pub use resource::Dialect;
@@ -56,10 +59,10 @@ pub fn validate(schema: &Value, instance: &Value) -> Result<(), Vec<Violation>> 
 /// As [`validate`], for the text of a schema and a value that was read without copying it.
 ///
 /// # Errors
-/// As [`validate`]; a text that is no JSON is a schema that is not usable.
+/// As [`validate`]; a text that is no JSON allows everything.
 pub fn validate_text(schema: &str, instance: &Json) -> Result<(), Vec<Violation>> {
     let Some(schema) = Json::parse(schema) else {
-        return Err(vec![Violation::of_schema("the schema is not usable: it is no JSON")]);
+        return Ok(());
     };
     let answer = Validator::default().validate(&schema, instance);
     // A component's instance ends with its request, and its memory with it: taking this apart would be for nothing.

@@ -50,11 +50,7 @@ fn compare_mixed(integer: i128, float: f64) -> Ordering {
     if float.abs() >= EXACT {
         return if float > 0.0 { Ordering::Less } else { Ordering::Greater };
     }
-    if integer <= float.floor() as i128 {
-        Ordering::Less
-    } else {
-        Ordering::Greater
-    }
+    if integer <= float.floor() as i128 { Ordering::Less } else { Ordering::Greater }
 }
 
 /// Reads a JSON number. Short integers, which schemas mostly have, take the short way.

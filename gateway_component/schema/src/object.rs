@@ -1,9 +1,9 @@
 //! Keywords of objects.
 
 use crate::evaluated::Evaluated;
-use crate::evaluator::{Evaluator, Keyword, Spot, DETAIL};
+use crate::evaluator::{DETAIL, Evaluator, Keyword, Spot};
 use crate::json::{Json, Members};
-use crate::report::{expectation, list, shorten, show_schema, Path};
+use crate::report::{Path, expectation, list, shorten, show_schema};
 use crate::resource::Dialect;
 use crate::scalar::count;
 use std::borrow::Cow;
@@ -29,7 +29,7 @@ impl<'s> Evaluator<'s> {
             ("required", Json::Array(names)) => self.required(keyword, names, members, spot.path),
             ("propertyNames", schema) => self.property_names(keyword, schema, members, spot.path),
             ("minProperties" | "maxProperties", bound) => match count(bound) {
-                None => self.unusable(keyword, spot.path, "a whole number that is not negative"),
+                None => self.unusable(),
                 Some(bound) => {
                     let least = keyword.name == "minProperties";
                     self.amount(spot.path, (least, bound), members.iter().len() as u64, "properties")
@@ -39,13 +39,9 @@ impl<'s> Evaluator<'s> {
             ("dependentRequired" | "dependentSchemas", Json::Object(rules)) if newer => {
                 self.dependencies(keyword, rules, members, spot, seen)
             }
-            ("properties" | "patternProperties" | "dependencies", _) => {
-                self.unusable(keyword, spot.path, "an object")
-            }
-            ("dependentRequired" | "dependentSchemas", _) if newer => {
-                self.unusable(keyword, spot.path, "an object")
-            }
-            ("required", _) => self.unusable(keyword, spot.path, "a list of names"),
+            ("properties" | "patternProperties" | "dependencies", _) => self.unusable(),
+            ("dependentRequired" | "dependentSchemas", _) if newer => self.unusable(),
+            ("required", _) => self.unusable(),
             _ => true,
         }
     }
@@ -87,7 +83,9 @@ impl<'s> Evaluator<'s> {
         let mut fits = true;
         for (pattern, schema) in schemas.iter() {
             for (name, member) in members.iter() {
+                let before = self.unusable;
                 match self.matches(pattern, name, path) {
+                    None if self.unusable > before => break,
                     None => return false,
                     Some(false) => continue,
                     Some(true) => {}
@@ -116,8 +114,12 @@ impl<'s> Evaluator<'s> {
         if let Some(seen) = seen {
             seen.all_members = true;
         }
-        let named = keyword.siblings.get("properties").and_then(Json::as_object);
-        let patterns = keyword.siblings.get("patternProperties").and_then(Json::as_object);
+        let (named, patterns) =
+            (keyword.siblings.get("properties"), keyword.siblings.get("patternProperties"));
+        if [named, patterns].into_iter().flatten().any(|schemas| schemas.as_object().is_none()) {
+            return self.unusable();
+        }
+        let (named, patterns) = (named.and_then(Json::as_object), patterns.and_then(Json::as_object));
         let mut fits = matches!(keyword.value, Json::Bool(true));
         if fits {
             return true;
@@ -128,7 +130,10 @@ impl<'s> Evaluator<'s> {
                 continue;
             }
             for pattern in patterns.into_iter().flat_map(Members::keys) {
+                let before = self.unusable;
                 match self.matches(pattern, name, path) {
+                    // It might have matched.
+                    None if self.unusable > before => continue 'members,
                     None => return false,
                     Some(true) => continue 'members,
                     Some(false) => {}
@@ -166,7 +171,8 @@ impl<'s> Evaluator<'s> {
         let mut fits = true;
         for name in names {
             let Json::String(name) = name else {
-                return self.unusable(keyword, path, "a list of names");
+                self.unusable();
+                continue;
             };
             if members.contains_key(name.as_ref()) {
                 continue;
@@ -224,7 +230,7 @@ impl<'s> Evaluator<'s> {
         for (name, rule) in rules.iter().filter(|(name, _)| members.contains_key(name)) {
             fits &= match rule {
                 Json::Array(needed) if keyword.name != "dependentSchemas" => {
-                    self.needed(keyword, name, needed, members, spot.path)
+                    self.needed(name, needed, members, spot.path)
                 }
                 schema => self.apply(keyword.node(schema), spot, seen.as_deref_mut()),
             };
@@ -235,18 +241,12 @@ impl<'s> Evaluator<'s> {
         fits
     }
 
-    fn needed(
-        &mut self,
-        keyword: Keyword<'s>,
-        name: &str,
-        needed: &'s [Json<'s>],
-        members: &Members,
-        path: &Path<'_>,
-    ) -> bool {
+    fn needed(&mut self, name: &str, needed: &'s [Json<'s>], members: &Members, path: &Path<'_>) -> bool {
         let mut fits = true;
         for other in needed {
             let Json::String(other) = other else {
-                return self.unusable(keyword, path, "lists of names");
+                self.unusable();
+                continue;
             };
             if !members.contains_key(other.as_ref()) {
                 fits = self.fail(path, DETAIL, || {

@@ -20,12 +20,6 @@ pub struct Violation {
     pub(crate) distance: u32,
 }
 
-impl Violation {
-    pub(crate) fn of_schema(message: &str) -> Self {
-        Violation { path: String::new(), message: message.to_owned(), distance: 0 }
-    }
-}
-
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.path.is_empty() {
@@ -59,6 +53,11 @@ impl<'p> Path<'p> {
 
     pub(crate) fn index(&'p self, index: usize) -> Path<'p> {
         Path { parent: Some(self), step: Step::Index(index) }
+    }
+
+    /// How many steps below the root it is.
+    pub(crate) fn depth(&self) -> usize {
+        std::iter::successors(self.parent, |path| path.parent).count()
     }
 
     pub(crate) fn to_pointer(self) -> String {
@@ -198,9 +197,5 @@ pub(crate) fn one_of(constants: &[Json]) -> String {
     if constants.len() > LISTED {
         text.push_str(&format!(" and {} more", constants.len() - LISTED));
     }
-    if constants.len() == 1 {
-        text
-    } else {
-        format!("one of {text}")
-    }
+    if constants.len() == 1 { text } else { format!("one of {text}") }
 }

@@ -57,8 +57,8 @@ pub(crate) struct Resources<'s> {
     default: Dialect,
 }
 
-const ARRAYS: [&str; 5] = ["allOf", "anyOf", "oneOf", "prefixItems", "items"];
-const MAPS: [&str; 7] = [
+pub(crate) const ARRAYS: [&str; 5] = ["allOf", "anyOf", "oneOf", "prefixItems", "items"];
+pub(crate) const MAPS: [&str; 7] = [
     "$defs",
     "definitions",
     "properties",
@@ -67,7 +67,7 @@ const MAPS: [&str; 7] = [
     "dependencies",
     "$definitions",
 ];
-const SINGLES: [&str; 12] = [
+pub(crate) const SINGLES: [&str; 12] = [
     "items",
     "additionalItems",
     "additionalProperties",

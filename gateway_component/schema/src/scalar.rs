@@ -1,9 +1,9 @@
 //! Keywords of numbers and strings.
 
-use crate::evaluator::{Evaluator, Keyword, Spot, DETAIL};
+use crate::evaluator::{DETAIL, Evaluator, Keyword, Spot};
 use crate::json::Json;
-use crate::number::{compare, is_multiple, value, Value as Exact};
-use crate::report::{shorten, show, Path};
+use crate::number::{Value as Exact, compare, is_multiple, value};
+use crate::report::{Path, shorten, show};
 use serde_json::Number;
 use std::cmp::Ordering;
 
@@ -32,7 +32,7 @@ impl<'s> Evaluator<'s> {
             _ => return true,
         };
         let Json::Number(bound) = keyword.value else {
-            return self.unusable(keyword, path, "a number");
+            return self.unusable();
         };
         let order = compare(given, bound);
         let fits = match expected {
@@ -42,7 +42,7 @@ impl<'s> Evaluator<'s> {
             "less than" => order == Ordering::Less,
             _ => match is_multiple(given, bound) {
                 Some(fits) => fits,
-                None => return self.unusable(keyword, path, "above 0"),
+                None => return self.unusable(),
             },
         };
         fits || self.fail(path, DETAIL, || format!("expected {expected} {bound}, got {given}"))
@@ -54,17 +54,21 @@ impl<'s> Evaluator<'s> {
             "minLength" | "maxLength" => self.length(keyword, text, spot),
             "pattern" => {
                 let Json::String(pattern) = keyword.value else {
-                    return self.unusable(keyword, spot.path, "a regular expression");
+                    return self.unusable();
                 };
-                self.matches(pattern, text, spot.path).is_some_and(|fits| {
-                    fits || self.fail(spot.path, DETAIL, || {
-                        format!(
-                            "expected a string matching {}, got {}",
-                            shorten(pattern),
-                            show(spot.instance)
-                        )
-                    })
-                })
+                let before = self.unusable;
+                match self.matches(pattern, text, spot.path) {
+                    None => self.unusable > before,
+                    Some(fits) => {
+                        fits || self.fail(spot.path, DETAIL, || {
+                            format!(
+                                "expected a string matching {}, got {}",
+                                shorten(pattern),
+                                show(spot.instance)
+                            )
+                        })
+                    }
+                }
             }
             _ => true,
         }
@@ -72,7 +76,7 @@ impl<'s> Evaluator<'s> {
 
     fn length(&mut self, keyword: Keyword<'s>, text: &str, spot: Spot<'_, '_>) -> bool {
         let Some(bound) = count(keyword.value) else {
-            return self.unusable(keyword, spot.path, "a whole number that is not negative");
+            return self.unusable();
         };
         let bytes = text.len() as u64;
         let least = keyword.name == "minLength";

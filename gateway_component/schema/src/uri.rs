@@ -13,11 +13,13 @@ impl<'a> Parts<'a> {
     fn of(text: &'a str) -> Self {
         let mut parts = Parts::default();
         let mut rest = text;
-        if let Some(at) = rest.find([':', '/', '?']) {
-            if rest.as_bytes()[at] == b':' && at > 0 && rest.as_bytes()[0].is_ascii_alphabetic() {
-                parts.scheme = Some(&rest[..at]);
-                rest = &rest[at + 1..];
-            }
+        if let Some(at) = rest.find([':', '/', '?'])
+            && rest.as_bytes()[at] == b':'
+            && at > 0
+            && rest.as_bytes()[0].is_ascii_alphabetic()
+        {
+            parts.scheme = Some(&rest[..at]);
+            rest = &rest[at + 1..];
         }
         if let Some((before, query)) = rest.split_once('?') {
             parts.query = Some(query);

@@ -1,7 +1,7 @@
 //! Laws that hold for every schema and value, tried on many made from a fixed seed.
 
-use schema::{validate, Violation};
-use serde_json::{json, Map, Value};
+use schema::{Violation, validate};
+use serde_json::{Map, Value, json};
 
 /// A small generator (xorshift64*), so that a failure can be repeated.
 struct Dice(u64);

@@ -32,6 +32,9 @@ pub struct App {
     pub sent: Vec<Sent>,
     pub log: Vec<String>,
     pub read: Vec<String>,
+    /// What comes as the request's body, and how often it was asked for.
+    pub body: Vec<u8>,
+    pub body_reads: usize,
     /// How many bytes of a tool's stream come at once.
     pub piece: usize,
     /// What the client got of the answer before it was whole.
@@ -84,6 +87,8 @@ impl App {
             sent: Vec::new(),
             log: Vec::new(),
             read: Vec::new(),
+            body: Vec::new(),
+            body_reads: 0,
             piece: 7,
             opened: None,
         };
@@ -151,7 +156,9 @@ impl App {
             all.push((name.to_string(), value.as_bytes().to_vec()));
         }
         self.opened = None;
-        let response = handle(&Request { method, path, headers: &all, body }, self);
+        self.body = body.to_vec();
+        self.body_reads = 0;
+        let response = handle(&Request { method, path, headers: &all }, self);
         match self.opened.clone() {
             None => response,
             Some(mut opened) => {
@@ -238,6 +245,11 @@ impl Env for App {
 }
 
 impl Host for App {
+    fn body(&mut self, limit: usize) -> Option<Vec<u8>> {
+        self.body_reads += 1;
+        Some(self.body[..self.body.len().min(limit + 1)].to_vec())
+    }
+
     fn variable(&mut self, name: &str) -> Option<String> {
         self.read.push(name.into());
         self.variables.get(name).cloned()

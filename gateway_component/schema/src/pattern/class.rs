@@ -64,7 +64,7 @@ impl Property {
             "White_Space" | "space" => Property::WhiteSpace,
             "Any" => Property::Any,
             "ASCII" => Property::Ascii,
-            _ => return Err("uses a Unicode property that is not known here"),
+            _ => return Err(Refusal::Unsupported("uses a Unicode property that is not known here")),
         })
     }
 

@@ -1,7 +1,12 @@
 //! Pattern text → tree. The grammar is ECMA-262's with the `u` flag; a `{` or `}` that is no quantifier is itself.
+//!
+//! Python, Go, Rust, Java and PCRE have forms that ECMA-262 lacks. Those whose meaning is the same in all of them are
+//! read too (`\A`, `\z`, `(?i)`, `(?P<name>…)`, …), and [`Parsed::is_foreign`] says that there was one. Forms that
+//! mean different things, or cannot be matched in bounded time, are refused as [`Refusal::Unsupported`].
 
-use super::class::{Class, Item, Property};
 use super::Refusal;
+use super::class::{Class, Item, Property};
+use super::fold::variants;
 use std::iter::Peekable;
 use std::str::Chars;
 
@@ -9,6 +14,8 @@ use std::str::Chars;
 const MAX_NESTING: usize = 50;
 /// The largest number in a quantifier.
 const MAX_COUNT: u32 = 10_000;
+/// Characters whose other cases are looked up for one pattern.
+const MAX_FOLDED: usize = 20_000;
 
 #[derive(Clone, Debug)]
 pub(crate) enum Node {
@@ -16,30 +23,80 @@ pub(crate) enum Node {
     Class(Class),
     Start,
     End,
-    WordBoundary { negated: bool },
+    WordBoundary {
+        negated: bool,
+    },
     Sequence(Vec<Node>),
     Choice(Vec<Node>),
-    Repeat { node: Box<Node>, least: u32, most: Option<u32> },
-    Look { node: Box<Node>, behind: bool, negated: bool },
+    /// `open` is how ECMA-262 writes its beginning: `(`, `(?:` or `(?<name>`.
+    Group {
+        open: String,
+        node: Box<Node>,
+    },
+    Repeat {
+        node: Box<Node>,
+        least: u32,
+        most: Option<u32>,
+    },
+    Look {
+        node: Box<Node>,
+        behind: bool,
+        negated: bool,
+    },
 }
 
-pub(crate) fn parse(pattern: &str) -> Result<Node, Refusal> {
-    let mut parser = Parser { rest: pattern.chars().peekable(), nesting: 0 };
+/// A pattern's tree and what was noticed on the way.
+pub(crate) struct Parsed {
+    pub(crate) node: Node,
+    /// Whether it has a form that ECMA-262 lacks, so that clients need it written otherwise.
+    pub(crate) is_foreign: bool,
+    /// What means something else here than its author may have thought; completes "the pattern …".
+    pub(crate) warnings: Vec<&'static str>,
+}
+
+pub(crate) fn parse(pattern: &str) -> Result<Parsed, Refusal> {
+    let mut parser = Parser {
+        rest: pattern.chars().peekable(),
+        nesting: 0,
+        folded: 0,
+        flags: Flags::default(),
+        is_foreign: false,
+        warnings: Vec::new(),
+    };
     let node = parser.choice()?;
     match parser.rest.next() {
-        None => Ok(node),
-        Some(_) => Err("has a closing parenthesis too many"),
+        None => Ok(Parsed { node, is_foreign: parser.is_foreign, warnings: parser.warnings }),
+        Some(_) => Err(Refusal::Malformed("has a closing parenthesis too many")),
     }
+}
+
+/// What `(?ims)` switches on for the rest of a group.
+#[derive(Clone, Copy, Debug, Default)]
+struct Flags {
+    ignores_case: bool,
+    dot_is_any: bool,
+    /// The line terminators around which `^` and `$` match; empty: at the ends of the text only.
+    lines: &'static [char],
 }
 
 struct Parser<'p> {
     rest: Peekable<Chars<'p>>,
     nesting: usize,
+    folded: usize,
+    flags: Flags,
+    is_foreign: bool,
+    warnings: Vec<&'static str>,
 }
 
 impl Parser<'_> {
     fn take(&mut self, expected: char) -> bool {
         self.rest.next_if_eq(&expected).is_some()
+    }
+
+    fn warn(&mut self, warning: &'static str) {
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
     }
 
     fn choice(&mut self) -> Result<Node, Refusal> {
@@ -56,12 +113,14 @@ impl Parser<'_> {
             if next == '|' || next == ')' {
                 break;
             }
-            let node = self.atom()?;
+            let Some(node) = self.atom()? else { continue };
             let repeatable =
                 !matches!(node, Node::Start | Node::End | Node::WordBoundary { .. } | Node::Look { .. });
             nodes.push(match self.quantifier()? {
                 None => node,
-                Some(_) if !repeatable => return Err("repeats something that has no width"),
+                Some(_) if !repeatable => {
+                    return Err(Refusal::Unsupported("repeats something that has no width"));
+                }
                 Some((least, most)) => Node::Repeat { node: Box::new(node), least, most },
             });
         }
@@ -80,7 +139,9 @@ impl Parser<'_> {
             _ => return Ok(None),
         };
         self.rest.next();
-        self.take('?');
+        if !self.take('?') && self.rest.peek() == Some(&'+') {
+            return Err(Refusal::Unsupported("has a possessive quantifier, which ECMA-262 does not have"));
+        }
         Ok(Some(range))
     }
 
@@ -96,89 +157,221 @@ impl Parser<'_> {
             return Ok(None);
         }
         if most.is_some_and(|most| most < least) {
-            return Err("has a quantifier whose numbers are out of order");
+            return Err(Refusal::Malformed("has a quantifier whose numbers are out of order"));
         }
         self.rest = ahead;
         Ok(Some((least, most)))
     }
 
-    fn atom(&mut self) -> Result<Node, Refusal> {
+    /// One thing that may be repeated; None for a comment or for flags.
+    fn atom(&mut self) -> Result<Option<Node>, Refusal> {
+        const REPEATS_NOTHING: Refusal = Refusal::Malformed("repeats nothing");
         if self.rest.peek() == Some(&'{') && self.braces()?.is_some() {
-            return Err("repeats nothing");
+            return Err(REPEATS_NOTHING);
         }
         let Some(next) = self.rest.next() else {
-            return Err("ends too early");
+            return Err(Refusal::Malformed("ends too early"));
         };
-        Ok(match next {
-            '^' => Node::Start,
-            '$' => Node::End,
-            '.' => Node::Class(Class::named(Property::Dot, false)),
+        Ok(Some(match next {
+            '^' => self.line_end(Node::Start, true),
+            '$' => self.line_end(Node::End, false),
+            '.' => {
+                let property = if self.flags.dot_is_any { Property::Any } else { Property::Dot };
+                Node::Class(Class::named(property, false))
+            }
             '[' => Node::Class(self.class()?),
-            '(' => self.group()?,
+            '(' => return self.group(),
             '\\' => self.escape()?,
-            '*' | '+' | '?' => return Err("repeats nothing"),
-            other => Node::Character(other),
-        })
+            '*' | '+' | '?' => return Err(REPEATS_NOTHING),
+            other => self.character(other)?,
+        }))
     }
 
-    fn group(&mut self) -> Result<Node, Refusal> {
+    /// `^` or `$` under the flags.
+    fn line_end(&self, end_of_text: Node, behind: bool) -> Node {
+        if self.flags.lines.is_empty() {
+            return end_of_text;
+        }
+        let items = self.flags.lines.iter().map(|letter| Item::Range(*letter, *letter)).collect();
+        let terminator = Box::new(Node::Class(Class { items, negated: false }));
+        let end_of_line = Node::Look { node: terminator, behind, negated: false };
+        Node::Group { open: "(?:".into(), node: Box::new(Node::Choice(vec![end_of_text, end_of_line])) }
+    }
+
+    /// One character under the flags.
+    fn character(&mut self, letter: char) -> Result<Node, Refusal> {
+        if !self.flags.ignores_case {
+            return Ok(Node::Character(letter));
+        }
+        let mut class = Class { items: vec![Item::Range(letter, letter)], negated: false };
+        self.add_other_cases(&mut class)?;
+        Ok(if class.items.len() == 1 { Node::Character(letter) } else { Node::Class(class) })
+    }
+
+    fn add_other_cases(&mut self, class: &mut Class) -> Result<(), Refusal> {
+        let mut others: Vec<char> = Vec::new();
+        for item in &class.items {
+            match *item {
+                Item::Range(first, last) => {
+                    self.folded += (last as usize).saturating_sub(first as usize) + 1;
+                    if self.folded > MAX_FOLDED {
+                        return Err(Refusal::Unsupported("ignores the case of too many characters"));
+                    }
+                    others.extend((first..=last).flat_map(variants));
+                }
+                Item::Named { property: Property::Uppercase | Property::Lowercase, .. } => {
+                    return Err(Refusal::Unsupported(
+                        "asks for upper or lower case and ignores case, which engines do differently",
+                    ));
+                }
+                Item::Named { .. } => {}
+            }
+        }
+        others.sort_unstable();
+        others.dedup();
+        for letter in others {
+            if class.contains(letter) != class.negated {
+                continue;
+            }
+            match class.items.last_mut() {
+                Some(Item::Range(_, last)) if *last as u32 + 1 == letter as u32 => *last = letter,
+                _ => class.items.push(Item::Range(letter, letter)),
+            }
+        }
+        Ok(())
+    }
+
+    fn group(&mut self) -> Result<Option<Node>, Refusal> {
         self.nesting += 1;
         if self.nesting > MAX_NESTING {
-            return Err("nests its groups too deeply");
+            return Err(Refusal::Unsupported("nests its groups too deeply"));
         }
-        let look = if self.take('?') { self.group_kind()? } else { None };
-        let node = self.choice()?;
+        let outer = self.flags;
+        let kind = if self.take('?') { self.group_kind()? } else { Kind::Group("(".into()) };
+        if let Kind::Nothing = kind {
+            self.nesting -= 1;
+            return Ok(None);
+        }
+        let node = Box::new(self.choice()?);
         if !self.take(')') {
-            return Err("lacks a closing parenthesis");
+            return Err(Refusal::Malformed("lacks a closing parenthesis"));
         }
         self.nesting -= 1;
-        Ok(match look {
-            Some((behind, negated)) => Node::Look { node: Box::new(node), behind, negated },
-            None => Node::Sequence(vec![node]),
-        })
+        self.flags = outer;
+        Ok(Some(match kind {
+            Kind::Look { behind, negated } => Node::Look { node, behind, negated },
+            Kind::Group(open) => Node::Group { open, node },
+            Kind::Nothing => Node::Sequence(Vec::new()),
+        }))
     }
 
-    /// What follows `(?`: for lookaround whether it looks behind and whether it is negated.
-    fn group_kind(&mut self) -> Result<Option<(bool, bool)>, Refusal> {
+    /// What follows `(?`.
+    fn group_kind(&mut self) -> Result<Kind, Refusal> {
+        let look = |behind, negated| Ok(Kind::Look { behind, negated });
+        let plain = || Kind::Group("(?:".into());
         match self.rest.next() {
-            Some(':') => Ok(None),
-            Some('=') => Ok(Some((false, false))),
-            Some('!') => Ok(Some((false, true))),
-            Some('<') if self.take('=') => Ok(Some((true, false))),
-            Some('<') if self.take('!') => Ok(Some((true, true))),
-            Some('<') => loop {
-                match self.rest.next() {
-                    Some('>') => return Ok(None),
-                    Some(letter) if letter.is_alphanumeric() || letter == '_' || letter == '$' => {}
-                    _ => return Err("has a group whose name is not usable"),
+            Some(':') => Ok(plain()),
+            Some('=') => look(false, false),
+            Some('!') => look(false, true),
+            Some('<') if self.take('=') => look(true, false),
+            Some('<') if self.take('!') => look(true, true),
+            Some('<') => self.name(),
+            Some('P') if self.take('<') => {
+                self.is_foreign = true;
+                self.name()
+            }
+            Some('P') if self.rest.peek() == Some(&'=') => Err(BACKREFERENCE),
+            Some('#') => {
+                self.is_foreign = true;
+                match self.rest.find(|letter| *letter == ')') {
+                    Some(_) => Ok(Kind::Nothing),
+                    None => Err(Refusal::Malformed("lacks a closing parenthesis")),
                 }
-            },
-            _ => Err("has a kind of group that ECMA-262 does not have"),
+            }
+            Some(letter) if letter == '-' || letter.is_ascii_alphabetic() => {
+                self.is_foreign = true;
+                if self.switch(letter)? { Ok(plain()) } else { Ok(Kind::Nothing) }
+            }
+            None => Err(Refusal::Malformed("lacks a closing parenthesis")),
+            Some(_) => Err(UNKNOWN_GROUP),
+        }
+    }
+
+    /// A group's name after its `<`.
+    fn name(&mut self) -> Result<Kind, Refusal> {
+        let mut open = String::from("(?<");
+        loop {
+            match self.rest.next() {
+                Some('>') if open.len() > 3 => {
+                    open.push('>');
+                    return Ok(Kind::Group(open));
+                }
+                Some(letter) if letter.is_alphanumeric() || letter == '_' || letter == '$' => {
+                    open.push(letter)
+                }
+                _ => return Err(Refusal::Malformed("has a group whose name is not usable")),
+            }
+        }
+    }
+
+    /// Flags up to `)`, for the rest of the group around them, or up to `:`, for a group of their own (then true).
+    fn switch(&mut self, first: char) -> Result<bool, Refusal> {
+        // Elsewhere a line ends with a line feed; in ECMA-262, which has groups with flags since 2025, with all of these.
+        const LINE_FEED: &[char] = &['\n'];
+        const ECMA: &[char] = &['\n', '\r', '\u{2028}', '\u{2029}'];
+        let (mut letter, mut on, mut flags) = (first, true, self.flags);
+        loop {
+            match letter {
+                '-' if on => on = false,
+                'i' => flags.ignores_case = on,
+                's' => flags.dot_is_any = on,
+                'm' => flags.lines = if on { LINE_FEED } else { &[] },
+                // Python's and Java's names for what is always so here.
+                'u' if on => {}
+                ')' | ':' => {
+                    if letter == ':' && !flags.lines.is_empty() {
+                        flags.lines = ECMA;
+                    }
+                    self.flags = flags;
+                    return Ok(letter == ':');
+                }
+                'P' | 'R' => return Err(UNKNOWN_GROUP),
+                _ => return Err(Refusal::Unsupported("switches on a flag that is not known here")),
+            }
+            letter = self.rest.next().ok_or(Refusal::Malformed("lacks a closing parenthesis"))?;
         }
     }
 
     fn escape(&mut self) -> Result<Node, Refusal> {
-        match self.rest.peek() {
-            Some('b') => {
-                self.rest.next();
-                Ok(Node::WordBoundary { negated: false })
+        let foreign = match self.rest.peek() {
+            Some('b') => Node::WordBoundary { negated: false },
+            Some('B') => Node::WordBoundary { negated: true },
+            Some('A') => Node::Start,
+            // PCRE's and Java's `\Z` takes a line feed before the end, too; Python's does not, and people mean the end.
+            Some('Z' | 'z') => Node::End,
+            Some('1'..='9' | 'k') => return Err(BACKREFERENCE),
+            _ => {
+                return match self.class_escape()? {
+                    Item::Range(character, _) => self.character(character),
+                    Item::Named { property, negated } => {
+                        let mut class = Class::named(property, negated);
+                        if self.flags.ignores_case {
+                            self.add_other_cases(&mut class)?;
+                        }
+                        Ok(Node::Class(class))
+                    }
+                };
             }
-            Some('B') => {
-                self.rest.next();
-                Ok(Node::WordBoundary { negated: true })
-            }
-            Some('1'..='9' | 'k') => Err("uses a backreference, which cannot be matched in bounded time"),
-            _ => Ok(match self.class_escape()? {
-                Item::Range(character, _) => Node::Character(character),
-                Item::Named { property, negated } => Node::Class(Class::named(property, negated)),
-            }),
-        }
+        };
+        self.rest.next();
+        self.is_foreign |= matches!(foreign, Node::Start | Node::End);
+        Ok(foreign)
     }
 
     /// An escape that means a character (a range of one) or a set, after its backslash.
     fn class_escape(&mut self) -> Result<Item, Refusal> {
         let Some(letter) = self.rest.next() else {
-            return Err("ends with a backslash");
+            return Err(Refusal::Malformed("ends with a backslash"));
         };
         let named = |property, negated| Ok(Item::Named { property, negated });
         let character = match letter {
@@ -191,15 +384,26 @@ impl Parser<'_> {
             'v' => '\u{b}',
             'f' => '\u{c}',
             'r' => '\r',
+            '0' if self.rest.peek().is_some_and(char::is_ascii_digit) => {
+                return Err(Refusal::Unsupported("has an octal escape, which ECMA-262 does not have"));
+            }
             '0' => '\0',
             'c' => match self.rest.next() {
                 Some(letter) if letter.is_ascii_alphabetic() => char::from(letter as u8 % 32),
-                _ => return Err("has a control escape without a letter"),
+                _ => return Err(Refusal::Unsupported("has a control escape without a letter")),
             },
+            'x' if self.take('{') => {
+                self.is_foreign = true;
+                self.code_in_braces()?
+            }
             'x' => char::from(self.hexadecimal(2)? as u8),
             'u' => self.unicode()?,
+            'U' => {
+                self.is_foreign = true;
+                char::from_u32(self.hexadecimal(8)?).ok_or(NO_CHARACTER)?
+            }
             other if other.is_ascii_alphanumeric() => {
-                return Err("has an escape that ECMA-262 does not have")
+                return Err(Refusal::Unsupported("has an escape that ECMA-262 does not have"));
             }
             other => other,
         };
@@ -208,14 +412,21 @@ impl Parser<'_> {
 
     fn property(&mut self) -> Result<Property, Refusal> {
         if !self.take('{') {
-            return Err("has a property escape without braces");
+            // `\pL`, as Go, Java and PCRE have it.
+            self.is_foreign = true;
+            return match self.rest.next() {
+                Some(letter) if letter.is_ascii_uppercase() => {
+                    Property::by_name(letter.encode_utf8(&mut [0; 4]))
+                }
+                _ => Err(Refusal::Malformed("has a property escape without a name")),
+            };
         }
         let mut name = String::new();
         loop {
             match self.rest.next() {
                 Some('}') => return Property::by_name(&name),
                 Some(letter) if name.len() < 64 => name.push(letter),
-                _ => return Err("has a property escape without an end"),
+                _ => return Err(Refusal::Malformed("has a property escape without an end")),
             }
         }
     }
@@ -224,19 +435,24 @@ impl Parser<'_> {
         let mut code = 0;
         for _ in 0..digits {
             let digit = self.rest.next().and_then(|digit| digit.to_digit(16));
-            code = code * 16 + digit.ok_or("has an escape with too few hexadecimal digits")?;
+            code = code * 16
+                + digit.ok_or(Refusal::Unsupported("has an escape with too few hexadecimal digits"))?;
         }
         Ok(code)
     }
 
+    /// Hexadecimal digits up to `}`.
+    fn code_in_braces(&mut self) -> Result<char, Refusal> {
+        let mut code = 0u32;
+        while !self.take('}') {
+            code = code.saturating_mul(16).saturating_add(self.hexadecimal(1)?);
+        }
+        char::from_u32(code).ok_or(NO_CHARACTER)
+    }
+
     fn unicode(&mut self) -> Result<char, Refusal> {
-        const NO_CHARACTER: Refusal = "has an escape that is no character";
         if self.take('{') {
-            let mut code = 0u32;
-            while !self.take('}') {
-                code = code.saturating_mul(16).saturating_add(self.hexadecimal(1)?);
-            }
-            return char::from_u32(code).ok_or(NO_CHARACTER);
+            return self.code_in_braces();
         }
         let code = self.hexadecimal(4)?;
         if !(0xd800..0xdc00).contains(&code) {
@@ -255,6 +471,7 @@ impl Parser<'_> {
     fn class(&mut self) -> Result<Class, Refusal> {
         let mut class = Class { items: Vec::new(), negated: self.take('^') };
         while !self.take(']') {
+            self.look_for_other_grammars();
             let first = self.class_item()?;
             let mut ahead = self.rest.clone();
             if ahead.next() != Some('-') || matches!(ahead.peek(), None | Some(']')) {
@@ -266,17 +483,37 @@ impl Parser<'_> {
                 (Item::Range(first, _), Item::Range(last, _)) if first <= last => {
                     class.items.push(Item::Range(first, last))
                 }
-                (Item::Range(..), Item::Range(..)) => return Err("has a range that is out of order"),
+                (Item::Range(..), Item::Range(..)) => {
+                    return Err(Refusal::Malformed("has a range that is out of order"));
+                }
                 // `[\w-z]`: no range, so the hyphen is itself, as browsers read it without the `u` flag.
                 (first, second) => class.items.extend([first, Item::Range('-', '-'), second]),
             }
         }
+        if self.flags.ignores_case {
+            self.add_other_cases(&mut class)?;
+        }
         Ok(class)
+    }
+
+    /// Inside a class some engines have more than characters; ECMA-262's `u` grammar has not.
+    fn look_for_other_grammars(&mut self) {
+        let mut ahead = self.rest.clone();
+        match (ahead.next(), ahead.next()) {
+            (Some('['), Some(':' | '.' | '=')) => self.warn(
+                "has a POSIX class such as [:alpha:], which ECMA-262 takes for its single characters; \
+                 write \\p{L}, \\d or a range",
+            ),
+            (Some('&'), Some('&')) => {
+                self.warn("has && in a class, which ECMA-262 takes for the character & and no intersection")
+            }
+            _ => {}
+        }
     }
 
     fn class_item(&mut self) -> Result<Item, Refusal> {
         match self.rest.next() {
-            None => Err("lacks a closing bracket"),
+            None => Err(Refusal::Malformed("lacks a closing bracket")),
             Some('\\') if self.take('b') => Ok(Item::Range('\u{8}', '\u{8}')),
             Some('\\') => self.class_escape(),
             Some(character) => Ok(Item::Range(character, character)),
@@ -284,12 +521,28 @@ impl Parser<'_> {
     }
 }
 
+/// What an opening parenthesis begins.
+enum Kind {
+    Look {
+        behind: bool,
+        negated: bool,
+    },
+    Group(String),
+    /// A comment, or flags for what follows.
+    Nothing,
+}
+
+const BACKREFERENCE: Refusal =
+    Refusal::Unsupported("uses a backreference, which cannot be matched in bounded time");
+const NO_CHARACTER: Refusal = Refusal::Unsupported("has an escape that is no character");
+const UNKNOWN_GROUP: Refusal = Refusal::Unsupported("has a kind of group that ECMA-262 does not have");
+
 fn number(text: &mut Peekable<Chars<'_>>) -> Result<Option<u32>, Refusal> {
     let mut number = None;
     while let Some(digit) = text.peek().and_then(|digit| digit.to_digit(10)) {
         let next = number.unwrap_or(0) * 10 + digit;
         if next > MAX_COUNT {
-            return Err("repeats something too often");
+            return Err(Refusal::Unsupported("repeats something too often"));
         }
         number = Some(next);
         text.next();

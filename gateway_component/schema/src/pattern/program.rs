@@ -1,13 +1,14 @@
 //! Tree → program of a Thompson machine.
 
-use super::class::Class;
-use super::parse::{parse, Node};
 use super::Refusal;
+use super::class::Class;
+use super::parse::{Node, parse};
 
 /// Instructions of one program; more means a quantifier with large numbers, whose check would be slow.
 const MAX_INSTRUCTIONS: usize = 10_000;
 /// Visits of tree nodes while compiling, which bounds repetitions of nothing.
 const MAX_VISITS: usize = 50_000;
+const TOO_LARGE: Refusal = Refusal::Unsupported("is too large once its repetitions are written out");
 
 #[derive(Clone, Debug)]
 pub(crate) enum Instruction {
@@ -38,9 +39,13 @@ pub(crate) struct Program {
 
 impl Program {
     pub(crate) fn compile(pattern: &str) -> Result<Self, Refusal> {
-        let tree = parse(pattern)?;
+        Program::of(&parse(pattern)?.node)
+    }
+
+    /// The program of a tree.
+    pub(crate) fn of(tree: &Node) -> Result<Self, Refusal> {
         let mut compiler = Compiler { code: Vec::new(), visits: 0, backwards: false };
-        compiler.node(&tree)?;
+        compiler.node(tree)?;
         compiler.emit(Instruction::Match)?;
         Ok(Program { code: compiler.code })
     }
@@ -61,7 +66,7 @@ struct Compiler {
 impl Compiler {
     fn emit(&mut self, instruction: Instruction) -> Result<usize, Refusal> {
         if self.code.len() >= MAX_INSTRUCTIONS {
-            return Err("is too large once its repetitions are written out");
+            return Err(TOO_LARGE);
         }
         self.code.push(instruction);
         Ok(self.code.len() - 1)
@@ -70,7 +75,7 @@ impl Compiler {
     fn node(&mut self, node: &Node) -> Result<(), Refusal> {
         self.visits += 1;
         if self.visits > MAX_VISITS {
-            return Err("is too large once its repetitions are written out");
+            return Err(TOO_LARGE);
         }
         match node {
             Node::Character(character) => self.emit(Instruction::Character(*character)).map(drop),
@@ -85,6 +90,7 @@ impl Compiler {
             }
             Node::Sequence(nodes) => nodes.iter().try_for_each(|node| self.node(node)),
             Node::Choice(branches) => self.choice(branches),
+            Node::Group { node, .. } => self.node(node),
             Node::Repeat { node, least, most } => self.repeat(node, *least, *most),
             Node::Look { node, behind, negated } => self.look(node, *behind, *negated),
         }

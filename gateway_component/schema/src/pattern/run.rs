@@ -119,11 +119,7 @@ impl Machine<'_> {
                 Instruction::Start | Instruction::End | Instruction::WordBoundary { .. } => {}
             }
         }
-        if self.budget.pay(work / STATES_PER_STEP) {
-            Ok(false)
-        } else {
-            Err(Exhausted)
-        }
+        if self.budget.pay(work / STATES_PER_STEP) { Ok(false) } else { Err(Exhausted) }
     }
 
     fn is_boundary(&self, at: usize) -> bool {

@@ -1,0 +1,90 @@
+"""What a host does for a component in one request, counted: calls of its functions, and bytes that cross."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from ftl_operator.host.engine.interface import FUNCTIONS, Err, Ok
+from ftl_operator.host.guest import Guest
+
+Name = tuple[str, str]
+"""A function of the host: its interface without version, and its name as WIT mangles it."""
+
+
+@dataclass(slots=True)
+class HostCalls:
+    """The calls of one component since the last `clear`.
+
+    Args:
+        component: The component's id.
+    """
+
+    component: str
+    names: list[Name] = field(default_factory=list)
+    """In order."""
+    bytes: int = 0
+    """Of texts and bodies, in arguments and results."""
+    by_interface: Counter[str] = field(default_factory=Counter)
+    variables: dict[str, int] = field(default_factory=dict)
+    """The variables that it read, and their bytes."""
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.names.clear()
+        self.by_interface.clear()
+        self.variables.clear()
+        self.bytes = 0
+
+    def add(self, name: Name, arguments: tuple[object, ...], result: object) -> None:
+        """Count one call."""
+        self.names.append(name)
+        self.by_interface[name[0]] += 1
+        self.bytes += size_of(arguments) + size_of(result)
+        if name == ("fermyon:spin/variables", "get"):
+            self.variables[str(arguments[0])] = size_of(result)
+
+
+def size_of(value: object) -> int:
+    """The bytes of all texts and byte strings in a value of an interface."""
+    match value:
+        case str():
+            return len(value.encode())
+        case bytes():
+            return len(value)
+        case list() | tuple():
+            return sum(map(size_of, value))
+        case Ok() | Err():
+            return size_of(value.value)
+        case _:
+            return 0
+
+
+@contextmanager
+def recorded(component: str) -> Iterator[HostCalls]:
+    """Count the calls of every component of this id that is linked inside the block, then and later.
+
+    Args:
+        component: The component's id.
+    """
+    calls = HostCalls(component)
+    before = dict(FUNCTIONS)
+    for name, function in before.items():
+        FUNCTIONS[name] = _counting(calls, name, function)
+    try:
+        yield calls
+    finally:
+        FUNCTIONS.update(before)
+
+
+def _counting(calls: HostCalls, name: Name, function: Callable[..., object]) -> Callable[..., object]:
+    def counting(guest: Guest, *arguments: object) -> object:
+        result: object = None
+        try:
+            result = function(guest, *arguments)
+        finally:
+            if guest.component.id == calls.component:
+                calls.add(name, arguments, result)
+        return result
+
+    return counting
