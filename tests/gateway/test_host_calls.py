@@ -22,10 +22,10 @@ WAIT = {
 
 
 @pytest.fixture(scope="module")
-def calls(tool: Path, component: Component) -> Iterator[tuple[HostApp, HostCalls]]:
+def calls(conformance_tool: Path, component: Component) -> Iterator[tuple[HostApp, HostCalls]]:
     names = ["echo", "structured", "test_tool_with_progress", "test_simple_text"]
     with recorded("gateway") as found:
-        app = application(tool, component, [{"name": "it", "include": names}])
+        app = application(conformance_tool, component, [{"name": "it", "include": names}])
         app.prepare()
     yield app, found
     app.close()
