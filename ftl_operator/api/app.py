@@ -189,6 +189,18 @@ class FtlAppSpec(Part):
             raise _NoUsableRuleError("access: custom needs auth.policy: nobody could call")
         return self
 
+    @model_validator(mode="after")
+    def _no_tool_passes_the_gateway(self) -> Self:
+        """A tool that Spin lets call the others gives them identity headers of its choice."""
+        if self.access is Access.PUBLIC or len(self.tools) == 1:
+            return self
+        if any(tool.reaches_other_tools for tool in self.tools):
+            raise ValueError(
+                "an outbound host '*' also reaches the app's other tools, past the gateway and with any "
+                "identity; write the hosts, or put the tool into an app of its own"
+            )
+        return self
+
 
 _APP_NAME = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
 

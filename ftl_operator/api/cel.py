@@ -67,6 +67,17 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
             "self.access != 'public' || !self.tools.exists(t, has(t.scopes) && t.scopes.size() > 0)",
             "access: public checks no token, so tools cannot ask for scopes",
         ),
+        (
+            (
+                "self.access == 'public' || self.tools.size() == 1"
+                " || !self.tools.exists(t, has(t.allowedOutboundHosts)"
+                " && t.allowedOutboundHosts.exists(h, h.matches('^([*]|https?)://[*](:|$)')))"
+            ),
+            (
+                "an outbound host '*' also reaches the app's other tools, past the gateway and with any "
+                "identity; write the hosts, or put the tool into an app of its own"
+            ),
+        ),
     ),
     "ToolSpec": (
         ("self.name != 'gateway'", "'gateway' is the gateway's own name"),
@@ -88,9 +99,17 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
         (
             (
                 "!has(self.allowedOutboundHosts) || !self.allowedOutboundHosts.exists(h,"
-                " h.contains('://gateway.spin.internal'))"
+                " h.matches('(?i)://gateway[.]spin[.]internal(:|$)'))"
             ),
             "a tool must not call the gateway: its calls would come back to it",
+        ),
+        (
+            (
+                "!has(self.allowedOutboundHosts) || !self.allowedOutboundHosts.exists(h,"
+                " h.matches('(?i)://[*]([.]spin)?[.]internal(:|$)')"
+                " || (h.matches('(?i)[.]spin[.]internal(:|$)') && h.matches('[A-Z]')))"
+            ),
+            "other tools are named one by one and in lower case, as in http://NAME.spin.internal",
         ),
     ),
     "Rename": (("has(self.to) || has(self.description)", "set to, description, or both"),),

@@ -1,5 +1,6 @@
 """`spec.tools`: components, what they may do, and which of their tools are shown to whom."""
 
+import re
 from typing import Annotated, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -30,6 +31,10 @@ OUTBOUND_HOST = (
     r"(:(\*|[0-9]{1,5}(\.\.[0-9]{1,5})?))?$"
 )
 IN_WORDS[OUTBOUND_HOST] = "scheme://host[:port] without a path, for example https://api.acme.dev"
+_WILDCARDS_OF_TOOLS = ("*.spin.internal", "*.internal")
+NAME_OTHER_TOOLS = "other tools are named one by one and in lower case, as in http://NAME.spin.internal"
+ANY_HTTP_HOST = re.compile(r"^(\*|https?)://\*(:|$)")
+"""Spin (3.6 and 4, factor-outbound-networking) takes `*` for `NAME.spin.internal` too, at any port."""
 _KNOWN_PORTS = ("http", "https", "postgres", "mysql", "redis", "mqtt")
 
 Timeout = Annotated[int, Field(ge=1, le=600)]
@@ -145,9 +150,19 @@ class ToolSpec(Part):
                     f"{host!r}: an outbound host needs a port unless its scheme implies one, "
                     "for example *://*:*"
                 )
-            if rest.partition(":")[0] == f"{GATEWAY}.spin.internal":
+            name = rest.partition(":")[0].lower()
+            if name == f"{GATEWAY}.spin.internal":
                 raise ValueError("a tool must not call the gateway: its calls would come back to it")
+            if name in _WILDCARDS_OF_TOOLS or (
+                name.endswith(".spin.internal") and name != rest.partition(":")[0]
+            ):
+                raise ValueError(f"{host!r}: {NAME_OTHER_TOOLS}")
         return value
+
+    @property
+    def reaches_other_tools(self) -> bool:
+        """Whether an entry has the host `*` in a scheme that Spin also takes for other components."""
+        return any(ANY_HTTP_HOST.match(host) for host in self.allowed_outbound_hosts)
 
 
 def _has_port(rest: str) -> bool:

@@ -15,7 +15,7 @@ from ftl_operator.host.guest import Guest
 from ftl_operator.host.http.client import Client
 from ftl_operator.host.http.messages import Headers, Request, Response
 from ftl_operator.host.limits import Limits
-from ftl_operator.host.spin.allowed_hosts import Target, parse_target
+from ftl_operator.host.spin.allowed_hosts import SELF, Target, parse_target
 from ftl_operator.host.spin.locked_app import components_of, routes_of
 from ftl_operator.host.spin.routes import Match, match
 from ftl_operator.host.streams.logs import Log
@@ -28,6 +28,7 @@ from ftl_operator.host.wasi.http_types import (
     IncomingResponse,
     OutgoingRequest,
     RequestOptions,
+    method_name,
     method_of,
 )
 from ftl_operator.oci.reference import Digest
@@ -149,24 +150,19 @@ class HostApp:
     def _send(self, guest: Guest, request: OutgoingRequest, options: RequestOptions | None) -> FutureResponse:
         """Carry a guest's outgoing request: to a component, to the application itself, or out."""
         future = FutureResponse(guest)
-        own = not request.authority or request.authority.partition(":")[0] == "self.alt"
-        scheme = _scheme(request)
-        target = None if own else parse_target(scheme, request.authority or "")
-        if own:
-            allowed = guest.component.allowed.allows_self()
-        else:
-            allowed = target is not None and guest.component.allowed.allows(target)
-        if not allowed:
-            self._log(guest.component.id, f"denied a request to {scheme}://{request.authority or 'self'}")
+        scheme, authority = _scheme(request), request.authority or SELF
+        target = parse_target(scheme, authority, request.path or "/", method_name(request.method))
+        own = target is not None and target.host == SELF
+        allowed = guest.component.allowed
+        if target is None or not (allowed.allows_self() if own else allowed.allows(target)):
+            self._log(guest.component.id, f"denied a request to {scheme}://{authority}")
             future.set(Err(_DENIED))
         elif own:
-            found = match(self._routes, (request.path or "/").partition("?")[0])
-            self._chain(guest, request, found, future)
-        elif target is not None and target.chained is not None:
-            self._chain(
-                guest, request, Match(target.chained, "/...", (request.path or "/").partition("?")[0]), future
-            )
-        elif target is not None:
+            self._chain(guest, request, target, match(self._routes, target.route_path), future)
+        elif target.is_internal:
+            found = Match(target.component, "/...", target.route_path)
+            self._chain(guest, request, target, found, future)
+        else:
             self._go_out(guest, request, options, target, future)
         return future
 
@@ -183,7 +179,12 @@ class HostApp:
         )
 
     def _chain(
-        self, guest: Guest, request: OutgoingRequest, found: Match | None, future: FutureResponse
+        self,
+        guest: Guest,
+        request: OutgoingRequest,
+        target: Target,
+        found: Match | None,
+        future: FutureResponse,
     ) -> None:
         if found is None:
             future.set(Ok(IncomingResponse(404, Fields([], immutable=True), Pipe.of(b""))))
@@ -203,15 +204,19 @@ class HostApp:
         guest.callees.append(callee)
         callee.on_outcome = lambda: future.set(_answer(callee), callee)
         pipe = request.pipe if request.pipe is not None else Pipe.of(b"")
-        headers = [(name.lower(), value) for name, value in request.headers.entries if name.lower() != "host"]
+        host = b"localhost" if target.host == SELF else target.host.encode()
+        headers = [
+            (name.lower(), value)
+            for name, value in request.headers.entries
+            if name.lower() != "host" and not name.lower().startswith("spin-")
+        ]
+        headers += _spin_headers("http", host, target.path, found, "0.0.0.0:0")
         head = {
             "method": request.method,
-            "path-with-query": request.path or "/",
+            "path-with-query": target.path,
             "scheme": ("HTTP", None),
-            "authority": request.authority or "localhost",
+            "authority": host.decode(),
         }
-        host = (request.authority or "localhost").encode()
-        headers += _spin_headers("http", host, request.path or "/", found, "0.0.0.0:0")
         incoming = IncomingRequest(head, Fields(headers, immutable=True), pipe)
         guest.owe(lambda: self._start(callee, incoming))
 

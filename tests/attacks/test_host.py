@@ -2,13 +2,23 @@
 # ruff: noqa: E501 - a row of a table is one line
 
 import contextlib
+import http.server
+import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from ftl_operator.host.engine.interface import FUNCTIONS, Err, Ok
+from ftl_operator.host.http.client import Client
+from ftl_operator.host.spin.allowed_hosts import AllowedHosts, Target, parse_rule, parse_target
 from ftl_operator.host.spin.sqlite import Connection, Database, DatabaseError
+from ftl_operator.host.streams.pipe import Reader
+from ftl_operator.host.streams.waker import Waker
+from ftl_operator.host.wasi.http_types import Fields, FutureResponse, OutgoingRequest, method_of
 from tests.attacks.table import Attack, check_refused, check_twin
 
 SECONDS = 30.0
@@ -183,6 +193,130 @@ ROWS = [
     *(Attack(f"C1 SQL limit: {name}", run, attack, TOO_MUCH, twin) for name, attack, twin in LIMITS),
     *(Attack(f"C1 SQL time: {name}", run_shortly, attack, "was stopped after|passed its time|out of memory", twin)
       for name, attack, twin in TIMES),
+]  # fmt: skip
+
+
+def target_of(parts: tuple[str, str, str]) -> Target:
+    """The target that a guest's scheme, authority and path are."""
+    scheme, authority, path = parts
+    target = parse_target(scheme, authority, path)
+    if target is None:
+        raise ValueError("no target")
+    return target
+
+
+def calls(rule_and_url: tuple[str, str]) -> bool:
+    """Whether a component with this one rule may call a URL."""
+    rule, url = rule_and_url
+    scheme, _, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    target = parse_target(scheme, authority, slash + path)
+    return target is not None and AllowedHosts([parse_rule(rule)]).allows(target)
+
+
+class Server(http.server.BaseHTTPRequestHandler):
+    """Says who was called."""
+
+    def do_GET(self) -> None:
+        body = f"{self.server.server_address[1]} {self.path}".encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    do_OPTIONS = do_GET  # noqa: N815 - the library's name
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def fetch(method_and_path: tuple[str, str]) -> str:
+    """What a component gets that may call one of two servers; the path's `PORT` is the other's."""
+    method, path = method_and_path
+    with contextlib.ExitStack() as stack:
+        allowed, other = (http.server.HTTPServer(("127.0.0.1", 0), Server) for _ in range(2))
+        for one in (allowed, other):
+            stack.callback(one.server_close)
+            stack.callback(one.shutdown)
+            threading.Thread(target=one.serve_forever, args=(0.02,), daemon=True).start()
+        client = stack.enter_context(contextlib.closing(Client()))
+        path = path.replace("PORT", str(other.server_port))
+        request = OutgoingRequest(Fields([]))
+        request.method = method_of(method)
+        set_path = FUNCTIONS["wasi:http/types", "[method]outgoing-request.set-path-with-query"]
+        set_authority = FUNCTIONS["wasi:http/types", "[method]outgoing-request.set-authority"]
+        try:
+            set_path(None, request, path)
+            set_authority(None, request, f"127.0.0.1:{allowed.server_port}")
+        except Err:
+            return "refused when it is set"
+        target = parse_target("http", request.authority or "", request.path or "/", method)
+        if target is None or not AllowedHosts([parse_rule(f"http://127.0.0.1:{allowed.server_port}")]).allows(
+            target
+        ):
+            return "refused"
+        guest = SimpleNamespace(deadline=time.monotonic() + SECONDS, waker=Waker())
+        future = FutureResponse(guest)
+        client.send(guest, request, None, target, future)
+        outcome = future.get()
+        assert isinstance(outcome, Ok)
+        if isinstance(outcome.value, Err):
+            return f"failed {outcome.value.value}"
+        text = b"".join(Reader(outcome.value.value.pipe, guest.deadline)).decode()
+        return "the allowed one" if text == f"{allowed.server_port} {path}" else text
+
+
+PATHS = [
+    ("a user before another host", ("GET", "*@127.0.0.1:PORT/secret"), ("GET", "/*@127.0.0.1:PORT/secret")),
+    ("a user with a password", ("GET", ":x@127.0.0.1:PORT/secret"), ("GET", "/:x@127.0.0.1:PORT/secret")),
+    ("the asterisk of another method", ("GET", "*"), ("OPTIONS", "*")),
+    ("a number that goes on the port", ("GET", "0/secret"), ("GET", "/0/secret")),
+    ("a whole URL", ("GET", "http://127.0.0.1:PORT/secret"), ("GET", "/http://127.0.0.1:PORT/secret")),
+    ("a second line", ("GET", "/ HTTP/1.1\r\nhost: x\r\n\r\n"), ("GET", "/%20HTTP/1.1%0D%0Ahost:%20x")),
+    ("a space", ("GET", "/a b"), ("GET", "/a%20b")),
+    ("a fragment", ("GET", "/a#@127.0.0.1:PORT"), ("GET", "/a?@127.0.0.1:PORT")),
+    ("letters that are not ASCII", ("GET", "/\u0131"), ("GET", "/%C4%B1")),
+    ("a zero byte", ("GET", "/\0"), ("GET", "/%00")),
+    ("a backslash", ("GET", "\\\\127.0.0.1:PORT/secret"), ("GET", "/a//127.0.0.1:PORT/secret")),
+]  # fmt: skip
+AUTHORITIES = [
+    ("a user", "user@api.example", "api.example"), ("an empty user", "@api.example", "api.example:443"),
+    ("letters that are not ASCII", "straße.test", "xn--strae-oqa.test"), ("a wide dot", "api\u3002example", "api.example"),
+    ("a zone", "[fe80::1%eth0]", "[fe80::1]"), ("an encoded zone", "[fe80::1%25eth0]", "[2001:db8::1]:8443"),
+    ("an encoded letter", "api%2eexample", "api.example"), ("a space", "api.example ", "api.example"),
+    ("a tab", "api.example\t", "API.Example"), ("a zero byte", "api.example\0.evil", "api.example.evil"),
+    ("a second line", "api.example\r\nx: y", "api.example"), ("a path", "api.example/x", "api.example"),
+    ("a query", "api.example?x", "api.example"), ("a fragment", "api.example#x", "api.example"),
+    ("a backslash", "api.example\\.evil", "api.example.evil"), ("two ports", "api.example:1:2", "api.example:1"),
+    ("no number as port", "api.example:+80", "api.example:80"), ("a port that is none", "api.example:70000", "api.example:7000"),
+    ("an empty label", "api..example", "api.example"), ("a short address", "127.1", "127.0.0.1"),
+    ("a hexadecimal address", "0x7f000001", "x7f000001"), ("an octal address", "0177.0.0.1", "177.0.0.1"),
+    ("a number", "2130706433", "a2130706433"), ("no host", ":80", "a:80"), ("an open bracket", "[::1", "[::1]"),
+    ("no address in brackets", "[api.example]", "[::ffff:1.2.3.4]"),
+]  # fmt: skip
+SIBLING = "http://sibling.spin.internal"
+CHAINING = [
+    ("any host", ("*://*:*", f"{SIBLING}/x"), (f"{SIBLING}", f"{SIBLING}/x")),
+    ("any host by http", ("http://*:80", f"{SIBLING}/x"), ("http://*:80", "http://api.example/x")),
+    ("any host by https", ("https://*", "https://sibling.spin.internal/"), ("https://*", "https://api.example/")),
+    ("any component", ("http://*.spin.internal", f"{SIBLING}/x"), ("http://*.example", "http://api.example/x")),
+    ("any internal host", ("http://*.internal", f"{SIBLING}/x"), ("http://*.internal", "http://db.internal/x")),
+    ("the gateway", ("*://*:*", "http://gateway.spin.internal/"), ("*://*:*", "http://gateway.example/")),
+    ("capitals", ("*://*:*", "http://GATEWAY.Spin.INTERNAL/"), (SIBLING, "http://Sibling.Spin.Internal/")),
+    ("another port", ("*://*:*", "http://gateway.spin.internal:8080/"), ("*://*:*", "http://gateway.example:8080/")),
+    ("another component", (SIBLING, "http://gateway.spin.internal/"), (SIBLING, SIBLING + "/")),
+    ("a component below another", (SIBLING, "http://gateway.sibling.spin.internal/"), (SIBLING, SIBLING + "/a")),
+]  # fmt: skip
+ROWS += [
+    *(Attack(f"H1 path: {name}", fetch, attack, lambda said: said.startswith("refused"), twin, lambda said: said == "the allowed one")
+      for name, attack, twin in PATHS),
+    *(Attack(f"H1 authority: {name}", target_of, ("https", attack, "/"), "no target", ("https", twin, "/"))
+      for name, attack, twin in AUTHORITIES),
+    Attack("H1 scheme", target_of, ("file", "api.example", "/etc/passwd"), "no target", ("http", "api.example", "/etc/passwd")),
+    *(Attack(f"M5 chaining: {name}", calls, attack, lambda allowed: not allowed, twin, bool)
+      for name, attack, twin in CHAINING),
+    Attack("M5 chaining: a rule in capitals", calls, ("http://GATEWAY.spin.internal", SIBLING), "lower case",
+           ("http://API.example", "http://api.example/"), bool),
 ]  # fmt: skip
 
 

@@ -53,12 +53,14 @@ TABLE = [
     ("http://[::1]:8080", "http://[::1]:8080/", True),
     ("http://[::1]:8080", "http://[::1]/", False),
     ("http://self", "http://self/", False),
-    ("http://bücher.example", "http://xn--bcher-kva.example/", True),
+    ("http://xn--bcher-kva.example", "http://xn--bcher-kva.example/", True),
     (" https://api.example/ ", "https://api.example/", True),
     ("https://api.example:8443/", "https://api.example:8443/", True),
     ("http://back.spin.internal", "http://back.spin.internal/", True),
-    ("http://*.spin.internal", "http://back.spin.internal/", True),
-    ("http://*.spin.internal", "http://unknown.spin.internal/", False),
+    ("http://back.spin.internal", "http://BACK.Spin.Internal/", True),
+    ("http://*.spin.internal", "http://back.spin.internal/", False),
+    ("http://*.internal", "http://back.spin.internal/", False),
+    ("*://*:*", "http://back.spin.internal/", False),
     ("https://back.spin.internal", "http://back.spin.internal/", False),
 ]
 
@@ -68,14 +70,15 @@ def test_hosts_are_allowed_as_spin_allows_them(rule: str, url: str, *, allowed: 
     scheme, _, rest = url.partition("://")
     target = parse_target(scheme, rest.partition("/")[0])
     assert target is not None
-    assert AllowedHosts([parse_rule(rule)], ["back"]).allows(target) is allowed
+    assert AllowedHosts([parse_rule(rule)]).allows(target) is allowed
 
 
 @pytest.mark.parametrize(
     "rule",
     ["", "*", "api.example", "https://", "https://api.example/path", "https://a*.example", "https://*.*.example",
      "https://api.example:port", "https://api.example:70000", "https://api.example:{80,81}", "ht-tp://x", "ftp://x",
-     "*://api.example", "https://{a,b}.example", "https://a b", "https://*.10.0.0.1", "https://user@x"],
+     "*://api.example", "https://{a,b}.example", "https://a b", "https://*.10.0.0.1", "https://user@x",
+     "http://GATEWAY.spin.internal", "http://*.Spin.internal", "http://bücher.example"],
 )  # fmt: skip
 def test_rules_that_spin_refuses_are_refused(rule: str) -> None:
     with pytest.raises(HostRuleError):
@@ -93,7 +96,7 @@ def test_rules_that_spin_refuses_are_refused(rule: str) -> None:
     ],
 )
 def test_the_application_itself_is_a_target_of_its_own(rule: str, *, allowed: bool) -> None:
-    assert AllowedHosts([parse_rule(rule)], []).allows_self() is allowed
+    assert AllowedHosts([parse_rule(rule)]).allows_self() is allowed
 
 
 label = st.from_regex(r"[a-z][a-z0-9]{0,8}", fullmatch=True)
@@ -102,7 +105,7 @@ label = st.from_regex(r"[a-z][a-z0-9]{0,8}", fullmatch=True)
 @given(st.lists(label, min_size=1, max_size=4), st.integers(1, 65535))
 def test_a_literal_rule_allows_exactly_its_host_and_port(labels: list[str], port: int) -> None:
     host = ".".join(labels)
-    allowed = AllowedHosts([parse_rule(f"https://{host}:{port}")], [])
+    allowed = AllowedHosts([parse_rule(f"https://{host}:{port}")])
     for other, number, expected in [
         (host, port, True),
         (f"x{host}", port, False),
@@ -125,13 +128,6 @@ def test_any_text_is_a_rule_or_an_error(text: str) -> None:
 def test_any_authority_is_a_target_or_none(text: str) -> None:
     target = parse_target("http", text)
     assert target is None or target.host
-
-
-@pytest.mark.parametrize(
-    "authority", ["user@host", "host/path", "host?x", "host#x", "a:b", "", "[::1", "host:99999"]
-)
-def test_an_authority_that_could_name_two_hosts_is_none(authority: str) -> None:
-    assert parse_target("http", authority) is None
 
 
 class Echo(BaseHTTPRequestHandler):

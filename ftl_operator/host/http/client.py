@@ -52,16 +52,17 @@ class Client:
     ) -> None:
         """Do the exchange in this thread. Never raises: the future takes errors as wasi:http error-codes."""
         seconds = _timeouts(guest, options)
-        url = f"{target.scheme}://{request.authority}{request.path or '/'}"
         headers = urllib3.HTTPHeaderDict()
         for name, value in request.headers.entries:
             if name.lower() != "host":
                 headers.add(name, value.decode("latin-1"))
         body = Reader(request.pipe, guest.deadline) if request.pipe is not None else None
         try:
-            response = self._pool.urlopen(
-                method_name(request.method), url, headers=headers, body=body, redirect=False, retries=False,
-                preload_content=False, decode_content=False,
+            # Not by a URL: what was checked is what is connected to.
+            pool = self._pool.connection_from_host(target.host, target.port, target.scheme)
+            response = pool.urlopen(
+                method_name(request.method), target.path, headers=headers, body=body, redirect=False,
+                retries=False, assert_same_host=False, preload_content=False, decode_content=False,
                 timeout=urllib3.Timeout(connect=seconds[0], read=seconds[1]),
             )  # fmt: skip
         except Exception as error:  # noqa: BLE001 - every failure becomes a code

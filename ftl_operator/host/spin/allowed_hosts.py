@@ -4,11 +4,12 @@ import ipaddress
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 PORTS = {"http": 80, "https": 443, "postgres": 5432, "mysql": 3306, "redis": 6379, "mqtt": 1883}
 CHAINING = ".spin.internal"
-SELF_HOSTS = ("self", "self.alt")
+SELF = "self.alt"
+"""The host of requests to the application itself, which may also have none."""
+SELF_HOSTS = ("self", SELF)
 
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -30,12 +31,11 @@ class HostRule:
     host: str | _Network | None
     ports: tuple[int, int] | None
 
-    def allows(self, scheme: str, host: str, port: int | None) -> bool:
+    def allows(self, scheme: str, host: str, port: int) -> bool:
         """Whether a request may go there."""
         if self.scheme not in (None, scheme):
             return False
-        actual = port if port is not None else PORTS.get(scheme)
-        if self.ports is not None and (actual is None or not self.ports[0] <= actual < self.ports[1]):
+        if self.ports is not None and not self.ports[0] <= port < self.ports[1]:
             return False
         if self.host is None:
             return True
@@ -99,13 +99,15 @@ def _host(text: str, host: str) -> str | _Network | None:
     host = host.removesuffix("/")
     if "/" in host:
         raise HostRuleError(f"{text!r} has a path; only scheme, host and port are allowed")
+    if host.lower().endswith(CHAINING) and host != host.lower():
+        raise HostRuleError(f"{text!r}: components of the application are named in lower case")
     suffix = host.startswith("*.")
     name = host[2:] if suffix else host
     if "*" in name:
         raise HostRuleError(f"{text!r}: '*' stands for a whole host or its first labels only")
     if not _is_name(name) or (suffix and _address(name) is not None):
         raise HostRuleError(f"{text!r}: {host!r} is not a host")
-    return ("." if suffix else "") + normal_host(name)
+    return ("." if suffix else "") + _normal_host(name)
 
 
 def _is_name(name: str) -> bool:
@@ -128,38 +130,91 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
         return None
 
 
-def normal_host(host: str) -> str:
-    """A host as it is compared: lower case, international names in their ASCII form."""
+def _normal_host(host: str) -> str:
+    """A rule's host as it is compared: lower case. Raises HostRuleError for a name that is not ASCII.
+
+    International names are written in their ASCII form: Python, Rust and browsers differ (`straße`).
+    """
     if not host.isascii():
-        host = host.encode("idna").decode()
+        raise HostRuleError(f"{host!r} is not ASCII; write the name's form that begins with xn--")
     return host.lower()
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where an outgoing request goes."""
+    """Where an outgoing request goes. It is parsed once; what is checked is what is connected to and sent.
+
+    Attributes:
+        scheme: `http` or `https`.
+        host: A name in lower case, or an address; IPv6 without brackets.
+        port: Always a number, the scheme's own by default.
+        path: Path with query, beginning with `/`; or `*`, for OPTIONS.
+    """
 
     scheme: str
     host: str
-    port: int | None
+    port: int
+    path: str = "/"
 
     @property
-    def chained(self) -> str | None:
+    def is_internal(self) -> bool:
+        """Whether the host is in `spin.internal`, which is never looked up."""
+        return f".{self.host}".endswith(CHAINING)
+
+    @property
+    def component(self) -> str:
         """The component that `http://NAME.spin.internal` names."""
-        name = self.host.removesuffix(CHAINING)
-        return name if name != self.host and name and "." not in name else None
+        return self.host.removesuffix(CHAINING)
+
+    @property
+    def route_path(self) -> str:
+        """The path without its query."""
+        return self.path.partition("?")[0]
 
 
-def parse_target(scheme: str, authority: str) -> Target | None:
-    """Take an authority apart as it will be connected to; None if it is not one."""
-    try:
-        parts = urlsplit(f"{scheme}://{authority}")
-        host, port = parts.hostname, parts.port
-        if not host or parts.username is not None or parts.path or parts.query or parts.fragment:
-            return None
-        return Target(scheme, normal_host(host), port)
-    except (ValueError, UnicodeError):
+def parse_authority(text: str) -> tuple[str, int | None] | None:
+    """Host and port of `host[:port]` (RFC 3986 §3.2), or None where two readers could see two hosts.
+
+    It takes no user, no zone, no percent sign, only ASCII, and no number that is not a whole address.
+    """
+    match = _AUTHORITY.fullmatch(text)
+    if match is None:
         return None
+    bracketed, name, port = match.groups()
+    number = int(port) if port else None
+    if number is not None and not 0 < number < 1 << 16:
+        return None
+    if bracketed is not None:
+        address = _address(bracketed)
+        return None if address is None else (str(address), number)
+    # What ends in a number is an IPv4 address or an error (url.spec.whatwg.org, "ends in a number checker"):
+    # resolvers also take 127.1 and 0x7f000001, which no rule would recognize.
+    if _ENDS_IN_NUMBER.search(name) and _address(name) is None:
+        return None
+    return name.lower(), number
+
+
+def parse_path(path: str, method: str) -> str | None:
+    """The request target for a path with query, or None: origin form, or `*` for OPTIONS (RFC 9112 §3.2)."""
+    if path == "*":
+        return path if method == "OPTIONS" else None
+    path = f"/{path}" if path == "" or path.startswith("?") else path
+    return path if _PATH.fullmatch(path) else None
+
+
+def parse_target(scheme: str, authority: str, path: str = "/", method: str = "GET") -> Target | None:
+    """Take a request's parts as they will be used; None if they are not those of one."""
+    found, target = parse_authority(authority), parse_path(path, method)
+    if found is None or target is None or scheme not in ("http", "https"):
+        return None
+    host, port = found
+    return Target(scheme, host, PORTS[scheme] if port is None else port, target)
+
+
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?"
+_AUTHORITY = re.compile(rf"(?:\[([0-9A-Fa-f:.]+)\]|((?:{_LABEL}\.)*{_LABEL}))(?::([0-9]{{1,5}}))?")
+_ENDS_IN_NUMBER = re.compile(r"(?:^|\.)(?:[0-9]+|0[xX][0-9A-Fa-f]*)$")
+_PATH = re.compile(r"/[\x21\x22\x24-\x7e]*")
 
 
 class AllowedHosts:
@@ -167,22 +222,23 @@ class AllowedHosts:
 
     Args:
         rules: Its entries.
-        components: Ids of the application; `*.spin.internal` stands for exactly these.
     """
 
-    def __init__(self, rules: Sequence[HostRule], components: Sequence[str]) -> None:
-        self._rules = [expanded for rule in rules for expanded in _expand(rule, components)]
+    def __init__(self, rules: Sequence[HostRule]) -> None:
+        self._rules = tuple(rules)
 
     def allows(self, target: Target) -> bool:
-        """Whether the component may call it."""
-        return any(rule.allows(target.scheme, target.host, target.port) for rule in self._rules)
+        """Whether the component may call it.
+
+        A component of the same application is allowed by its exact name only. Spin takes wildcards too (`*`
+        and `*.spin.internal`), by which a tool can call any other with identity headers of its choice.
+        """
+        return any(
+            rule.allows(target.scheme, target.host, target.port)
+            for rule in self._rules
+            if not target.is_internal or rule.host == target.host
+        )
 
     def allows_self(self) -> bool:
         """Whether the component may call its own application."""
         return any(rule.allows_self() for rule in self._rules)
-
-
-def _expand(rule: HostRule, components: Sequence[str]) -> list[HostRule]:
-    if rule.host != CHAINING:
-        return [rule]
-    return [HostRule(rule.scheme, component + CHAINING, rule.ports) for component in components]

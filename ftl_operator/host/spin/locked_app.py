@@ -41,7 +41,6 @@ def components_of(
     if required:
         raise SpecError(f"no value is given for the required variable {', '.join(required)}")
     entries = document.get("components", [])
-    ids = [entry["id"] for entry in entries]
     stores = {
         label: Store(_file(state_dir, "key-value", label)) for label in _labels(entries, "key_value_stores")
     }
@@ -62,7 +61,7 @@ def components_of(
             files=tree(entry.get("files", []), blob, entry["id"]),
             databases={label: databases[label] for label in metadata.get("databases", [])},
             stores={label: stores[label] for label in metadata.get("key_value_stores", [])},
-            allowed=_allowed(entry["id"], metadata.get("allowed_outbound_hosts", []), values, ids),
+            allowed=_allowed(entry["id"], metadata.get("allowed_outbound_hosts", []), values),
         )
     return components, [*stores.values(), *databases.values()]
 
@@ -86,9 +85,7 @@ def _check_requirements(entry: Mapping[str, Any]) -> None:
             )
 
 
-def _allowed(
-    component: str, hosts: list[str], values: Mapping[str, str | None], ids: list[str]
-) -> AllowedHosts:
+def _allowed(component: str, hosts: list[str], values: Mapping[str, str | None]) -> AllowedHosts:
     rules = []
     for host in hosts:
         try:
@@ -98,7 +95,7 @@ def _allowed(
                 rules.append(parse_rule(text))
         except (HostRuleError, VariableError) as error:
             raise SpecError(f"component {component!r}, allowed_outbound_hosts: {error}") from None
-    return AllowedHosts(rules, ids)
+    return AllowedHosts(rules)
 
 
 def _labels(entries: list[Mapping[str, Any]], key: str) -> list[str]:

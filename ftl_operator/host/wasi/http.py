@@ -7,6 +7,7 @@ from typing import Any
 
 from ftl_operator.host.engine.interface import Err, Interface, Ok, Trap
 from ftl_operator.host.guest import Guest, Outcome
+from ftl_operator.host.spin.allowed_hosts import parse_authority, parse_path
 from ftl_operator.host.streams.pipe import Pipe, PipeError
 from ftl_operator.host.wasi.http_types import (
     TOKEN,
@@ -209,14 +210,12 @@ def _attribute(name: str, attribute: str, valid: Callable[[Any], bool]) -> None:
         setattr(request, attribute, value)
 
 
-_PATH = re.compile(r"[/?*][^\s\x00-\x1f\x7f#]*")
-_AUTHORITY = re.compile(r"[^\s/?#\\@\x00-\x20\x7f]+")
 _attribute("method", "method", lambda method: method[0] != "other" or bool(TOKEN.fullmatch(method[1])))
-_attribute("path-with-query", "path", lambda path: not path or bool(_PATH.fullmatch(path)))
+_attribute("path-with-query", "path", lambda path: parse_path(path, "OPTIONS") is not None)
 _attribute(
     "scheme", "scheme", lambda s: s[0] != "other" or bool(re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", s[1]))
 )
-_attribute("authority", "authority", lambda authority: bool(_AUTHORITY.fullmatch(authority)))
+_attribute("authority", "authority", lambda authority: parse_authority(authority) is not None)
 
 
 @types.function("[constructor]request-options")
