@@ -50,6 +50,7 @@ class Pod:
         self._grace: float | None = None
         self._process: Process | None = None
         self._restarts = 0
+        self._started = False
         self._last_state: Object = {}
         self._image_id = ""
         self._reported: Object = {}
@@ -223,10 +224,10 @@ class Pod:
     def _serve(self, process: Process) -> bool:
         """Watch a running container; True if the pod is to end, False if the container has ended."""
         container = self._container
+        self._started = not container.get("startupProbe")
         running = {"running": {"startedAt": _now()}}
         startup = readiness = liveness = None
         if spec := container.get("startupProbe"):
-            # It holds the others up, no more: these tests run on machines slower than its threshold is for.
             startup = Probe(spec, container, self._address, passing=False)
         if spec := container.get("readinessProbe"):
             readiness = Probe(spec, container, self._address, passing=False)
@@ -238,7 +239,11 @@ class Pod:
                 self._report_end(process)
                 return False
             if startup and not startup.passing and not startup.check():
+                if startup.has_failed:
+                    print(f"{self.name}: startup: {startup.message}", flush=True)
+                    process.stop(5)
                 continue
+            self._started = True
             if liveness and not liveness.check():
                 print(f"{self.name}: liveness: {liveness.message}", flush=True)
                 process.stop(5)
@@ -253,7 +258,6 @@ class Pod:
         ended = {
             "exitCode": code if code >= 0 else 128 - code,
             "reason": "Completed" if code == 0 else "Error",
-            "message": process.tail(5)[-1000:],
             "finishedAt": _now(),
         }
         policy = self._obj["spec"].get("restartPolicy", "Always")
@@ -272,8 +276,9 @@ class Pod:
     def _finish(self) -> None:
         process = self._process
         if process:
-            process.signal(signal.SIGTERM)
             deadline = time.monotonic() + (30 if self._grace is None else self._grace)
+            self._sleep_before_the_end(process)
+            process.signal(signal.SIGTERM)
             while process.running() and time.monotonic() < deadline:
                 time.sleep(STEP)
             process.kill()
@@ -299,6 +304,17 @@ class Pod:
             time.sleep(0.5)
         self._kubelet.finished(self)
 
+    def _sleep_before_the_end(self, process: Process) -> None:
+        """The hook `preStop` of kind `sleep`: the container serves on, at most for the grace period."""
+        hook = self._container.get("lifecycle", {}).get("preStop", {}).get("sleep", {})
+        begun = time.monotonic()
+        while process.running():
+            # A second, forced deletion shortens the grace period.
+            patience = min(hook.get("seconds", 0), 30 if self._grace is None else self._grace)
+            if time.monotonic() - begun >= patience:
+                return
+            time.sleep(STEP)
+
     # --- reading and reporting ---
 
     def _fetch(self, kind: str, name: str) -> Object | None:
@@ -323,6 +339,7 @@ class Pod:
             "ready": ready,
             "phase": phase,
             "message": message,
+            "started": self._started,
             "restarts": self._restarts,
             "reason": state.get("waiting", {}).get("reason"),
         }
@@ -366,7 +383,7 @@ class Pod:
                     "image": self._container["image"],
                     "imageID": self._image_id,
                     "ready": ready,
-                    "started": "running" in state,
+                    "started": self._started and "running" in state,
                     "restartCount": self._restarts,
                     "state": state,
                     "lastState": self._last_state,

@@ -21,6 +21,12 @@ class Probe:
         self.message = ""
         self._next = time.monotonic() + spec.get("initialDelaySeconds", 0)
         self._same = 0
+        self._failures = 0
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it failed as often in a row as its threshold says."""
+        return self._failures >= self._spec.get("failureThreshold", 3)
 
     def check(self) -> bool:
         """Ask if it is time to, and return the verdict."""
@@ -28,6 +34,7 @@ class Probe:
             return self.passing
         self._next = time.monotonic() + self._spec.get("periodSeconds", 10)
         good = self._ask()
+        self._failures = 0 if good else self._failures + 1
         if good == self.passing:
             self._same = 0
             return self.passing

@@ -120,6 +120,20 @@ Quantity = Annotated[
 ]
 """An amount of a resource, as Kubernetes writes it: `500m`, `128Mi`, `2`."""
 
+_FACTORS = {"n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1.0} | {
+    prefix + suffix: float(base**power)
+    for suffix, base in (("", 1000), ("i", 1024))
+    for power, prefix in enumerate("kMGTPE", 1)
+}
+
+
+def quantity_value(quantity: str) -> float:
+    """The number that an amount of a resource stands for: `500m` is 0.5, `1Ki` is 1024."""
+    number = quantity.rstrip("numkKMGTPEi")
+    suffix = quantity[len(number) :]
+    return float(number) * _FACTORS["k" + suffix[1:] if suffix.startswith("K") else suffix]
+
+
 Labels = Annotated[
     dict[
         Annotated[str, Field(min_length=1, max_length=317)],

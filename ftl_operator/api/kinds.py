@@ -70,7 +70,8 @@ OWNED = (
 )
 """What an FtlApp may own, in the order in which it is applied: what protects pods comes before the pods."""
 
-BY_KIND = {(api.group, api.kind): api for api in OWNED}
+BY_KIND = {(api.group, api.kind): api for api in (*OWNED, DEPLOYMENT)}
+"""What the operator applies: what an FtlApp owns, and its part of the Deployment that spin-operator makes."""
 
 ClusterApis = frozenset[Api]
 """The kinds of this module that a cluster serves."""
@@ -80,6 +81,6 @@ EVERY_API: ClusterApis = frozenset(OWNED)
 
 
 def api_of(manifest: dict[str, object]) -> Api:
-    """The table's row for an owned object's manifest."""
+    """The table's row for a manifest that the operator applies."""
     group = str(manifest["apiVersion"]).rpartition("/")[0]
     return BY_KIND[group, str(manifest["kind"])]

@@ -14,12 +14,20 @@ from ftl_operator.api.fields import (
     Annotations,
     Keyed,
     Label,
+    Labels,
     ObjectName,
     OwnAnnotations,
     OwnLabels,
     Part,
     Quantity,
     Value,
+)
+from ftl_operator.model_scheduling import (
+    Affinity,
+    PodSecurityContext,
+    SecurityContext,
+    Toleration,
+    TopologySpreadConstraint,
 )
 
 Seconds = Annotated[int, Field(ge=1, le=3600)]
@@ -247,6 +255,23 @@ class RuntimeSpec(Part):
     """Limits of one request, as the executor has them, for example `{memory: 64Mi}`."""
     checks: Checks = Checks()
     """When and how often the pods are probed."""
+    drain_seconds: Annotated[int | None, Field(ge=0, le=3600)] = None
+    """Seconds that a pod goes on serving once it is told to end, so that a roll loses no request. Default:
+    five more than the longest call may take (`timeoutSeconds`)."""
+    node_selector: Labels = Field(default_factory=dict)
+    """Labels of the nodes on which the pods run."""
+    tolerations: Annotated[tuple[Toleration, ...], Field(max_length=16)] = ()
+    """Taints that the pods tolerate."""
+    affinity: Affinity | None = None
+    """What draws the pods to nodes and to other pods, or keeps them away."""
+    topology_spread_constraints: Annotated[tuple[TopologySpreadConstraint, ...], Field(max_length=8)] = ()
+    """How the pods are spread over nodes and zones."""
+    priority_class_name: Annotated[str | None, Field(max_length=253, pattern=DNS_NAME)] = None
+    """The pods' priority class."""
+    security_context: SecurityContext | None = None
+    """As whom the container runs and what it may do."""
+    pod_security_context: PodSecurityContext | None = None
+    """What holds for the pod and its volumes."""
     progress_deadline_seconds: Annotated[int | None, Field(ge=10, le=86400)] = None
     """Seconds a rollout may take before the last good version is brought back. Default: the operator's
     setting."""

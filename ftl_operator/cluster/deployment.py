@@ -1,11 +1,23 @@
 """What a Deployment says about its rollout, and what its pods say when it does not go on. Pure."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from ftl_operator.api.names import SPEC_ANNOTATION
+from ftl_operator.api.names import DIGEST_ANNOTATION, SPEC_ANNOTATION
+
+POD_FIELDS = (
+    "terminationGracePeriodSeconds",
+    "nodeSelector",
+    "tolerations",
+    "affinity",
+    "topologySpreadConstraints",
+    "priorityClassName",
+    "securityContext",
+)
+CONTAINER_FIELDS = ("lifecycle", "startupProbe", "securityContext")
+"""Fields of a pod and of its container that the operator sets and spin-operator does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +39,12 @@ class Rollout:
     """What the Deployment's controller says while pods cannot even be created (quota, admission)."""
     owner: str = ""
     """The uid of the SpinApp that it belongs to; it goes when that one goes."""
+    uid: str = ""
+    """The Deployment's uid."""
+    applied_digest: str = ""
+    """The digest of the operator's part of it that was applied last, from its annotation."""
+    pod: Mapping[str, Any] = field(default_factory=dict)
+    """Those fields of its pods that are the operator's, the container's under `container`."""
 
     @property
     def is_observed(self) -> bool:
@@ -52,7 +70,8 @@ class Rollout:
 def rollout_of(deployment: Mapping[str, Any]) -> Rollout:
     """Read a Deployment. An API server leaves zeros out of the status."""
     spec, status = deployment.get("spec") or {}, deployment.get("status") or {}
-    containers = spec.get("template", {}).get("spec", {}).get("containers") or [{}]
+    template = spec.get("template", {}).get("spec", {})
+    containers = template.get("containers") or [{}]
     conditions = {item["type"]: item for item in status.get("conditions") or ()}
     failure = conditions.get("ReplicaFailure", {})
     owners = deployment["metadata"].get("ownerReferences") or ()
@@ -75,11 +94,36 @@ def rollout_of(deployment: Mapping[str, Any]) -> Rollout:
         spec_digest=str((deployment["metadata"].get("annotations") or {}).get(SPEC_ANNOTATION, "")),
         message=str(failure.get("message", "")) if failure.get("status") == "True" else "",
         owner=next((item["uid"] for item in owners if item.get("kind") == "SpinApp"), ""),
+        uid=str(deployment["metadata"].get("uid", "")),
+        applied_digest=str((deployment["metadata"].get("annotations") or {}).get(DIGEST_ANNOTATION, "")),
+        pod=_chosen(template, POD_FIELDS)
+        | ({"container": container} if (container := _chosen(containers[0], CONTAINER_FIELDS)) else {}),
     )
+
+
+def _chosen(fields: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {name: fields[name] for name in names if name in fields}
 
 
 START_SECONDS = 30.0
 """How long a container may run and not be ready before that is called a failure."""
+
+
+def missed_deadline(seconds_left: float | None, deadline_seconds: float, cause: str) -> str:
+    """What to say of a version that missed its deadline and has none before it to go back to.
+
+    Args:
+        seconds_left: How long it still has to become ready; None if it is not rolling out.
+        deadline_seconds: How long it had in all.
+        cause: Why its pods do not become ready, in their own words; empty if nothing says.
+
+    Returns:
+        The message of `Stalled`; empty while there is time, or if it is not rolling out.
+    """
+    if seconds_left is None or seconds_left > 0:
+        return ""
+    said = cause or "nothing says why"
+    return f"not ready in {deadline_seconds:.0f} s: {said}; it is still watched"
 
 
 def pod_cause(pods: Iterable[Mapping[str, Any]], now: datetime) -> str:
@@ -125,10 +169,12 @@ def _scheduling_cause(pod: Mapping[str, Any], now: datetime) -> str:
             return _join(condition.get("reason", ""), condition.get("message", ""))
     for container in status.get("containerStatuses") or ():
         since = (container.get("state", {}).get("running") or {}).get("startedAt")
-        if not since or not container.get("started") or container.get("ready"):
+        if not since or container.get("ready"):
             continue
         if (now - datetime.fromisoformat(since)).total_seconds() > START_SECONDS:
-            return "it runs, but its readiness probe fails"
+            if container.get("started"):
+                return "it runs, but its readiness probe fails"
+            return "it runs, but its startup probe has not succeeded yet: Spin compiles the components"
     return ""
 
 

@@ -35,7 +35,7 @@ PERMISSIONS: tuple[Permission, ...] = (
     Permission("ftl.tools", "ftlapps/status", ("patch",)),
     *(Permission(api.group, api.plural, _OWN) for api in kinds.OWNED),
     Permission("core.spinkube.dev", "spinappexecutors", _WATCH),
-    Permission("apps", "deployments", _WATCH),
+    Permission("apps", "deployments", ("get", "list", "patch", "watch")),
     Permission("apps", "deployments/scale", ("patch",)),
     Permission("", "pods", ("list",)),
     Permission("", "secrets", _WATCH),

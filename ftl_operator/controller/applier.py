@@ -14,6 +14,7 @@ from ftl_operator.errors import ClusterError, Reason
 from ftl_operator.manifests.all import Manifests
 from ftl_operator.manifests.drift import is_current, stamped
 from ftl_operator.manifests.external import check_without_deployment
+from ftl_operator.manifests_deployment import component_bytes, is_applied, pod_fields
 
 Json = dict[str, Any]
 
@@ -24,11 +25,13 @@ class Applier:
     Args:
         kube: The cluster.
         view: What was seen of it; told of every write at once.
+        max_rollouts: How many Deployments may be rolled out at once that nobody changed.
     """
 
-    def __init__(self, kube: Kube, view: Cache) -> None:
+    def __init__(self, kube: Kube, view: Cache, max_rollouts: int) -> None:
         self._kube = kube
         self._view = view
+        self._max_rollouts = max_rollouts
 
     def live_spin_app(self, key: NamespacedName, uid: str) -> Json | None:
         """The app's SpinApp as it was seen last, without its status."""
@@ -67,7 +70,31 @@ class Applier:
                 self._kube.delete(api, key.namespace, name, seen.uid)
                 metrics.CLUSTER_WRITES.labels("delete", api.kind).inc()
                 written.append(f"{api.kind}/{name}")
-        return written
+        return [*written, *self._apply_pod_fields(key, app)]
+
+    def _apply_pod_fields(self, key: NamespacedName, app: FtlApp) -> list[str]:
+        """Apply the operator's part of the Deployment, once spin-operator has made it for this SpinApp.
+
+        It rolls the pods. So a Deployment that serves, of an app that nobody changed, gets it when few others
+        are being rolled out; an upgrade of the operator would roll all of them at once.
+        """
+        rollout, seen = self._view.rollout(key), self._view.app(key)
+        spin_app = self._view.owned(key, app.metadata.uid).get((kinds.SPIN_APP, key.name))
+        if rollout is None or spin_app is None or seen is None or rollout.owner != spin_app.uid:
+            return []
+        status = seen.read().get("status") or {}
+        size = component_bytes(status)
+        if size is None:
+            return []
+        desired = pod_fields(app, rollout.uid, size)
+        if is_applied(desired, rollout.applied_digest, rollout.pod):
+            return []
+        is_unchanged = status.get("observedGeneration") == app.metadata.generation
+        if is_unchanged and rollout.is_complete and self._view.incomplete() >= self._max_rollouts:
+            return []
+        self._view.see(kinds.DEPLOYMENT, self._kube.apply(desired))
+        metrics.CLUSTER_WRITES.labels("apply", kinds.DEPLOYMENT.kind).inc()
+        return [f"Deployment/{key.name}"]
 
     def scale(self, app: FtlApp, live: Mapping[str, Any] | None) -> bool:
         """Take pods away while the app is suspended, and bring them back afterwards.

@@ -31,6 +31,7 @@ from ftl_operator.errors import COME_BACK, ClusterError, FtlError, Reason, Waiti
 from ftl_operator.manifests.all import Manifests, endpoint, manifests
 from ftl_operator.manifests.external import without_deployment
 from ftl_operator.manifests.spinapp import Release
+from ftl_operator.manifests_deployment import component_bytes, memory_notes
 from ftl_operator.oci.reference import parse_reference
 from ftl_operator.pipeline.plan import Stages
 from ftl_operator.settings import Settings
@@ -66,7 +67,7 @@ class Controller:
         self._queue = queue
         self._releaser = releaser
         self._observer = observer
-        self._applier = Applier(kube, view)
+        self._applier = Applier(kube, view, settings.max_rollouts)
         self._reporter = StatusWriter(settings, kube, view)
         self._schedule = Schedule(settings, queue)
         self._memos: dict[NamespacedName, CachedRelease] = {}
@@ -188,6 +189,7 @@ class Controller:
             entries = history.applied(entries, look.running, look.wanted, look.now)
             look.entries = history.trimmed(entries, self._settings.history_limit)
         self._note_missing(look, desired)
+        look.notes += memory_notes(app, component_bytes(look.status | look.facts))
 
     def _release(self, look: Look, app: FtlApp) -> ReleaseResult | None:
         of = (look.seen.uid, look.seen.generation, look.seen.trigger)

@@ -1,0 +1,144 @@
+"""What a SpinApp cannot say about pods: the operator's part of the Deployment that spin-operator makes. Pure.
+
+Both apply on the server side: spin-operator (v0.6) forces the fields that it sets and leaves the others, so
+the two managers own parts of one object and neither writes what the other has. The patch has the Deployment's
+uid, so it never makes one.
+
+Sources of the numbers: Spin ends at SIGTERM at once, requests included. A component is compiled when its pod
+starts; 38 MB of Python took 88 s and 536 MB of memory on one core, a Rust tool of a few hundred KB 148 MB.
+"""
+
+from collections.abc import Mapping
+from math import ceil
+from typing import Any
+
+from ftl_operator.api import kinds
+from ftl_operator.api.app import FtlApp
+from ftl_operator.api.fields import Part, quantity_value
+from ftl_operator.api.names import Owner
+from ftl_operator.cluster.deployment import CONTAINER_FIELDS, POD_FIELDS
+from ftl_operator.manifests.drift import is_current, stamped
+from ftl_operator.manifests.scaling import SERVICE_PORT, SPARE_SECONDS
+from ftl_operator.manifests.spinapp import owner_of_app
+
+Manifest = dict[str, Any]
+
+MB = 1_000_000
+COMPILE_SECONDS_PER_MB = 10.0
+"""Four times what was measured on one core: slower machines must do."""
+COMPILE_SECONDS = (120, 240, 480, 960, 1920, 3600)
+"""Time limits of the startup probe. Steps, so that a component that grows a little rolls no pods."""
+STARTUP_PERIOD_SECONDS = 2
+MEMORY_BYTES = 128 * 1024 * 1024
+"""What Spin takes without components."""
+MEMORY_PER_BYTE = 11
+"""What compiling takes, by byte of a component."""
+
+
+def component_bytes(status: Mapping[str, Any]) -> int | None:
+    """The size of an app's components together, as its status has them; None if it has none yet."""
+    sizes = [int(item.get("size", 0)) for item in status.get("components") or ()]
+    return sum(sizes) if sizes else None
+
+
+def pod_fields(app: FtlApp, uid: str, size: int) -> Manifest:
+    """The operator's part of an app's Deployment.
+
+    Args:
+        app: The app.
+        uid: The Deployment's uid.
+        size: The size of its components together, in bytes.
+    """
+    owner, runtime = owner_of_app(app), app.spec.runtime
+    drain = drain_seconds(app)
+    container: Manifest = {"name": owner.name, "startupProbe": _startup_probe(app, size)}
+    if drain:
+        # The kubelet's own sleep: endpoints are withdrawn meanwhile, and calls that run come to their end.
+        container["lifecycle"] = {"preStop": {"sleep": {"seconds": drain}}}
+    pod: Manifest = {"terminationGracePeriodSeconds": drain + SPARE_SECONDS, "containers": [container]}
+    optional: Manifest = {
+        "nodeSelector": dict(runtime.node_selector),
+        "tolerations": [_plain(item) for item in runtime.tolerations],
+        "affinity": _with_selectors(_plain(runtime.affinity), owner) if runtime.affinity else {},
+        "topologySpreadConstraints": [
+            _with_selectors(_plain(item), owner) for item in runtime.topology_spread_constraints
+        ],
+        "priorityClassName": runtime.priority_class_name,
+        "securityContext": _plain(runtime.pod_security_context) if runtime.pod_security_context else {},
+    }
+    pod |= {name: value for name, value in optional.items() if value}
+    if runtime.security_context is not None:
+        container["securityContext"] = _plain(runtime.security_context)
+    metadata = {"name": owner.name, "namespace": owner.namespace, "uid": uid}
+    kind = {"apiVersion": kinds.DEPLOYMENT.api_version, "kind": kinds.DEPLOYMENT.kind}
+    return stamped({**kind, "metadata": metadata, "spec": {"template": {"spec": pod}}})
+
+
+def is_applied(desired: Manifest, digest: str, live: Mapping[str, Any]) -> bool:
+    """Whether a Deployment has the operator's part as it is desired.
+
+    Args:
+        desired: From `pod_fields`.
+        digest: The Deployment's annotation with the digest of what was applied last.
+        live: Its pod's fields, as `Rollout.pod` has them.
+    """
+    pod = desired["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    wanted = {name: pod[name] for name in POD_FIELDS if name in pod}
+    wanted["container"] = {name: container[name] for name in CONTAINER_FIELDS if name in container}
+    return digest in desired["metadata"]["annotations"].values() and is_current(live, wanted)
+
+
+def drain_seconds(app: FtlApp) -> int:
+    """How long a pod goes on serving once it is told to end."""
+    chosen = app.spec.runtime.drain_seconds
+    return app.spec.longest_call_seconds + SPARE_SECONDS if chosen is None else chosen
+
+
+def memory_notes(app: FtlApp, size: int | None) -> list[str]:
+    """A warning if the memory limit is below what the app's components need when they are compiled.
+
+    Args:
+        app: The app.
+        size: The size of its components together, in bytes, if it is known.
+    """
+    limit = app.spec.runtime.resources.limits.get("memory")
+    needed = MEMORY_BYTES + MEMORY_PER_BYTE * (size or 0)
+    if limit is None or size is None or quantity_value(limit) >= needed:
+        return []
+    note = (
+        f"spec.runtime.resources.limits.memory: {limit} is less than the {ceil(needed / 1024 / 1024)}Mi or "
+        f"so that Spin takes to compile {size / MB:.1f} MB of components"
+    )
+    return [note]
+
+
+def _startup_probe(app: FtlApp, size: int) -> Manifest:
+    """Until it succeeds, no other probe is asked; a pod that never gets so far is started again."""
+    cpu = quantity_value(app.spec.runtime.resources.limits.get("cpu", "1"))
+    seconds = size / MB * COMPILE_SECONDS_PER_MB / max(min(cpu, 1.0), 0.05)
+    limit = next((step for step in COMPILE_SECONDS if step >= seconds), COMPILE_SECONDS[-1])
+    return {
+        "httpGet": {"path": "/healthz", "port": SERVICE_PORT},
+        "timeoutSeconds": 5,
+        "periodSeconds": STARTUP_PERIOD_SECONDS,
+        "failureThreshold": limit // STARTUP_PERIOD_SECONDS,
+    }
+
+
+def _with_selectors(value: Any, owner: Owner) -> Any:  # noqa: ANN401 - any part of a pod's placement
+    """Terms about pods get the app's own pods where they name none."""
+    if isinstance(value, list):
+        return [_with_selectors(item, owner) for item in value]
+    if not isinstance(value, dict):
+        return value
+    made = {name: _with_selectors(item, owner) for name, item in value.items()}
+    if "topologyKey" in made:
+        made.setdefault("labelSelector", {"matchLabels": owner.pod_selector})
+    return made
+
+
+def _plain(part: Part) -> Manifest:
+    """A part of the spec as a pod has it: the names are the same, what was not written is left out."""
+    dumped: Manifest = part.model_dump(by_alias=True, mode="json", exclude_none=True, exclude_defaults=True)
+    return dumped
