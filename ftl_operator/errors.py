@@ -94,7 +94,7 @@ class Reason(StrEnum):
     SCALED_TO_ZERO = "ScaledToZero"
     """No pod runs because nothing asks for one; the next request starts one."""
     DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
-    """The first version did not become ready in time, and there is none to go back to. It is still watched."""
+    """A first version did not become ready in time, and there is none to go back to. It is still watched."""
     ROLLED_BACK = "RolledBack"
     """The new version missed its deadline; the last good digest serves until the spec or an input changes."""
     TOOLS_VERIFIED = "ToolsVerified"

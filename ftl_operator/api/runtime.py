@@ -22,7 +22,7 @@ from ftl_operator.api.fields import (
     Quantity,
     Value,
 )
-from ftl_operator.model_scheduling import (
+from ftl_operator.api.scheduling import (
     Affinity,
     PodSecurityContext,
     SecurityContext,

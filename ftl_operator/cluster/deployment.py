@@ -6,18 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from ftl_operator.api.names import DIGEST_ANNOTATION, SPEC_ANNOTATION
-
-POD_FIELDS = (
-    "terminationGracePeriodSeconds",
-    "nodeSelector",
-    "tolerations",
-    "affinity",
-    "topologySpreadConstraints",
-    "priorityClassName",
-    "securityContext",
-)
-CONTAINER_FIELDS = ("lifecycle", "startupProbe", "securityContext")
-"""Fields of a pod and of its container that the operator sets and spin-operator does not."""
+from ftl_operator.api.scheduling import CONTAINER_FIELDS, POD_FIELDS
 
 
 @dataclass(frozen=True, slots=True)

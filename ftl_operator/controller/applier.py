@@ -12,9 +12,9 @@ from ftl_operator.cluster.client import ConflictError, Kube
 from ftl_operator.controller.telemetry import metrics
 from ftl_operator.errors import ClusterError, Reason
 from ftl_operator.manifests.all import Manifests
+from ftl_operator.manifests.deployment import component_bytes, is_applied, pod_fields
 from ftl_operator.manifests.drift import is_current, stamped
 from ftl_operator.manifests.external import check_without_deployment
-from ftl_operator.manifests_deployment import component_bytes, is_applied, pod_fields
 
 Json = dict[str, Any]
 

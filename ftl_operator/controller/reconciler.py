@@ -29,9 +29,9 @@ from ftl_operator.controller.telemetry import metrics
 from ftl_operator.controller.workqueue import WorkQueue
 from ftl_operator.errors import COME_BACK, ClusterError, FtlError, Reason, WaitingError
 from ftl_operator.manifests.all import Manifests, endpoint, manifests
+from ftl_operator.manifests.deployment import component_bytes, memory_notes
 from ftl_operator.manifests.external import without_deployment
 from ftl_operator.manifests.spinapp import Release
-from ftl_operator.manifests_deployment import component_bytes, memory_notes
 from ftl_operator.oci.reference import parse_reference
 from ftl_operator.pipeline.plan import Stages
 from ftl_operator.settings import Settings

@@ -11,6 +11,18 @@ from pydantic import Field, model_validator
 
 from ftl_operator.api.fields import DNS_LABEL, Label, Labels, Part
 
+POD_FIELDS = (
+    "terminationGracePeriodSeconds",
+    "nodeSelector",
+    "tolerations",
+    "affinity",
+    "topologySpreadConstraints",
+    "priorityClassName",
+    "securityContext",
+)
+CONTAINER_FIELDS = ("lifecycle", "startupProbe", "securityContext")
+"""Fields of a pod and of its container that the operator sets and spin-operator does not."""
+
 LabelKey = Annotated[str, Field(min_length=1, max_length=317)]
 TopologyKey = Annotated[str, Field(min_length=1, max_length=317)]
 Values = Annotated[tuple[Annotated[str, Field(max_length=63)], ...], Field(max_length=32)]

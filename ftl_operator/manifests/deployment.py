@@ -16,7 +16,7 @@ from ftl_operator.api import kinds
 from ftl_operator.api.app import FtlApp
 from ftl_operator.api.fields import Part, quantity_value
 from ftl_operator.api.names import Owner
-from ftl_operator.cluster.deployment import CONTAINER_FIELDS, POD_FIELDS
+from ftl_operator.api.scheduling import CONTAINER_FIELDS, POD_FIELDS
 from ftl_operator.manifests.drift import is_current, stamped
 from ftl_operator.manifests.scaling import SERVICE_PORT, SPARE_SECONDS
 from ftl_operator.manifests.spinapp import owner_of_app

@@ -7,7 +7,7 @@ import pytest
 from ftl_operator.api.app import FtlApp
 from ftl_operator.api.fields import quantity_value
 from ftl_operator.cluster.deployment import rollout_of
-from ftl_operator.manifests_deployment import (
+from ftl_operator.manifests.deployment import (
     component_bytes,
     drain_seconds,
     is_applied,
