@@ -122,6 +122,9 @@ class TinyCluster:
         self.writes.append(f"apply {api.kind}/{name}")
         old = self.objects.get((api, name), {})
         made = copy.deepcopy(manifest)
+        if api == kinds.DEPLOYMENT:
+            # Its other fields are spin-operator's; of an app's own objects the operator has all.
+            made = _merged(old, made)
         generation = old.get("metadata", {}).get("generation", 0)
         made["metadata"]["generation"] = generation + (old.get("spec") != made.get("spec"))
         kept = {"status": old["status"]} if "status" in old else {}
@@ -160,3 +163,12 @@ class TinyCluster:
 
     def _tell(self, api, name):
         return self.view.see(api, copy.deepcopy(self.objects[api, name]))
+
+
+def _merged(old, new):
+    """What two managers have applied, where their fields differ."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        return {**old, **{name: _merged(old.get(name), value) for name, value in new.items()}}
+    if isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
+        return [_merged(*pair) for pair in zip(old, new, strict=True)]
+    return new

@@ -1,0 +1,121 @@
+"""The operator's part of the Deployment that spin-operator makes: applied in time and once."""
+
+import pytest
+
+from ftl_operator.api import kinds
+from ftl_operator.api.app import FtlApp
+from ftl_operator.api.names import NamespacedName
+from ftl_operator.cluster.cache import Cache
+from ftl_operator.controller.applier import Applier
+from ftl_operator.manifests.all import Manifests
+from tests.support.tiny_cluster import TinyCluster
+
+SPEC = {"tools": [{"name": "weather", "image": "r.dev/weather:1"}], "access": "public"}
+KEY = NamespacedName("ns", "tools")
+SPIN_APP = {
+    "apiVersion": kinds.SPIN_APP.api_version,
+    "kind": "SpinApp",
+    "spec": {
+        "executor": "spin",
+        "image": "r.dev/a@sha256:1",
+        "deploymentAnnotations": {"ftl.tools/spec": "1"},
+    },
+}
+
+
+class World:
+    """An app whose SpinApp has a Deployment."""
+
+    def __init__(self, max_rollouts=20):
+        self.cache = Cache()
+        self.cluster = TinyCluster(self.cache)
+        self.applier = Applier(self.cluster, self.cache, max_rollouts)
+        self.cluster.put(kinds.SPIN_APP_EXECUTOR, {}, "containerd-shim-spin")
+        self.write(SPEC, components=[{"name": "weather", "size": 1_000_000}])
+        owner = {
+            "apiVersion": "ftl.tools/v1alpha1",
+            "kind": "FtlApp",
+            "name": "tools",
+            "uid": self.cluster.objects[kinds.FTL_APP, "tools"]["metadata"]["uid"],
+        }
+        self.spin_app = {
+            **SPIN_APP,
+            "metadata": {"name": "tools", "namespace": "ns", "ownerReferences": [owner]},
+        }
+        self.cluster.put(kinds.SPIN_APP, self.spin_app)
+        self.cluster.deploy(replicas=1)
+
+    def write(self, spec, components=(), observed=1):
+        """Write the FtlApp, its status being about an observed generation."""
+        self.cluster.write_app(spec)
+        body = self.cluster.objects[kinds.FTL_APP, "tools"]
+        status = {**body.get("status", {}), "observedGeneration": observed}
+        status |= {"components": list(components)} if components else {}
+        self.cluster.put(kinds.FTL_APP, {**body, "status": status})
+
+    def apply(self):
+        """Apply what the app owns already; what is written besides is about the Deployment."""
+        app = FtlApp.parse(self.cache.app(KEY).read())
+        return self.applier.apply(app, Manifests((self.spin_app,)))
+
+    def pod(self):
+        return self.cluster.objects[kinds.DEPLOYMENT, "tools"]["spec"]["template"]["spec"]
+
+
+@pytest.fixture
+def world():
+    return World()
+
+
+def wrote(world):
+    return [entry for entry in world.apply() if entry.startswith("Deployment/")]
+
+
+def test_it_is_applied_once_beside_spin_operators(world):
+    assert wrote(world) == ["Deployment/tools"]
+    (container,) = world.pod()["containers"]
+    assert container["image"] == "r.dev/a@sha256:1"
+    assert container["lifecycle"] == {"preStop": {"sleep": {"seconds": 35}}}
+    assert wrote(world) == []
+
+
+def test_it_is_applied_again_when_the_spec_changes_and_when_somebody_undid_it(world):
+    wrote(world)
+    world.write(SPEC | {"runtime": {"nodeSelector": {"disk": "ssd"}}})
+    assert wrote(world) == ["Deployment/tools"]
+    assert world.pod()["nodeSelector"] == {"disk": "ssd"}
+    assert wrote(world) == []
+    body = world.cluster.objects[kinds.DEPLOYMENT, "tools"]
+    world.pod()["nodeSelector"] = {"disk": "hdd"}
+    world.cluster.put(kinds.DEPLOYMENT, body)
+    assert wrote(world) == ["Deployment/tools"]
+    assert world.pod()["nodeSelector"] == {"disk": "ssd"}
+
+
+def test_before_the_components_sizes_are_known_nothing_is_applied(world):
+    body = world.cluster.objects[kinds.FTL_APP, "tools"]
+    world.cluster.put(kinds.FTL_APP, {**body, "status": {}})
+    assert wrote(world) == []
+
+
+def test_a_deployment_of_an_earlier_spin_app_is_left_alone(world):
+    body = world.cluster.objects[kinds.DEPLOYMENT, "tools"]
+    body["metadata"]["ownerReferences"] = [{"kind": "SpinApp", "uid": "another"}]
+    world.cluster.put(kinds.DEPLOYMENT, body)
+    assert wrote(world) == []
+
+
+def test_without_a_deployment_nothing_is_applied(world):
+    uid = world.cluster.objects[kinds.DEPLOYMENT, "tools"]["metadata"]["uid"]
+    world.cluster.delete(kinds.DEPLOYMENT, "ns", "tools", uid)
+    assert wrote(world) == []
+
+
+def test_an_upgrade_rolls_only_so_many_apps_at_once(world):
+    for number in range(3):
+        rolling = {"spec": {"replicas": 1}, "status": {}, "metadata": {"generation": 1}}
+        world.cluster.put(kinds.DEPLOYMENT, rolling, f"other-{number}")
+    world.applier = Applier(world.cluster, world.cache, max_rollouts=3)
+    assert wrote(world) == []
+    world.write(SPEC | {"runtime": {"nodeSelector": {"disk": "ssd"}}})
+    assert wrote(world) == ["Deployment/tools"], "what a person changed does not wait"
