@@ -55,8 +55,9 @@ rust: ## The gateway's crates, natively: format, clippy, tests
 unit: init ## The Python tests that need nothing built: pure stages, registries, embedded host, command line
 	NOTHING_BUILT=1 $(RUN) pytest tests -m "not integration" -n 2 --dist worksteal
 
-integration: init builds ## The Python tests of what `make builds` builds: other languages' tools, clients, chart
-	$(RUN) pytest tests -m integration
+integration: init ## The Python tests of what is built first: tools of other languages, clients, gateway, chart, pages
+	@$(RUN) python -m builds --integration
+	$(RUN) pytest tests -m integration -n 2 --dist loadfile
 
 builds: init ## Build what the integration and end-to-end tests use, into the user's cache (make build-NAME for one)
 	@$(RUN) python -m builds

@@ -6,7 +6,7 @@ import sys
 from types import FrameType
 
 from builds.store import BuildError, build_all
-from builds.targets import END_TO_END, STORE, TARGETS
+from builds.targets import END_TO_END, INTEGRATION, STORE, TARGETS
 
 
 def main() -> int:
@@ -16,11 +16,14 @@ def main() -> int:
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="a target; see --list (default: all)")
     parser.add_argument("--list", action="store_true", help="list the targets and whether they are built")
+    parser.add_argument("--integration", action="store_true", help="what the integration tests use")
     parser.add_argument("--end-to-end", action="store_true", help="what the end-to-end tests use")
     arguments = parser.parse_args()
     if unknown := sorted(set(arguments.names) - set(TARGETS)):
         parser.error(f"no such target: {', '.join(unknown)}; there are {', '.join(TARGETS)}")
-    names = [*arguments.names, *(END_TO_END if arguments.end_to_end else ())] or list(TARGETS)
+    tiers = {INTEGRATION: arguments.integration, END_TO_END: arguments.end_to_end}
+    names = [*arguments.names, *(name for tier, wanted in tiers.items() if wanted for name in tier)]
+    names = names or list(TARGETS)
     chosen = [target for name, target in TARGETS.items() if name in names]
     if arguments.list:
         for target in chosen:

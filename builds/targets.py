@@ -353,3 +353,5 @@ TARGETS = {target.name: target for target in _ALL}
 """By name, in the order in which `make test` wants them."""
 END_TO_END = ("control-plane", "helm", "crds", "e2e-tool", "interceptor")
 """What the end-to-end tests use."""
+INTEGRATION = tuple(name for name in TARGETS if name == "helm" or name not in END_TO_END)
+"""What the integration tests use."""

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 ROOT = Path(__file__).resolve().parents[1]
+BUILDS = ("nice", "-n", "10", sys.executable, "-m", "builds")
 GRACE = 60
 """Seconds that what runs gets for its end: the end-to-end tests take a cluster down."""
 
@@ -114,7 +115,7 @@ def main() -> int:
     started = time.monotonic()
     try:
         # A failure shows again in the tier that needs what was not built.
-        runner.start("nice", "-n", "10", sys.executable, "-m", "builds")
+        runner.start(*BUILDS)
         results = run(runner, keep_going=bool(os.environ.get("KEEP_GOING")))
     finally:
         runner.end()

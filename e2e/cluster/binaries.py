@@ -1,7 +1,6 @@
 """Where the real parts lie: programs and CRDs of pinned Go modules, as `builds` put them into the cache."""
 
 import functools
-import os
 import shutil
 from pathlib import Path
 
@@ -24,11 +23,6 @@ CRD_KINDS = {
     ),
 }
 """Modules whose CRDs validate what the operator applies: their API group, and the kinds to take."""
-
-
-def cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "ftl-operator"
 
 
 def program(name: str) -> Path:

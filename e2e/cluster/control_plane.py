@@ -114,8 +114,8 @@ class Cluster:
     def _wait_for_turn(self) -> None:
         """One cluster at a time in a network namespace: spin-operator's webhook port cannot be chosen."""
         space = Path("/proc/self/ns/net").readlink().name.strip("net:[]")
-        path = binaries.cache() / "e2e" / f"lock-{space}"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        # Not in the user's cache: a run with a cache of its own shares the network all the same.
+        path = Path(tempfile.gettempdir()) / f"ftl-operator-e2e-{os.getuid()}-{space}.lock"
         # Closed, and so released, when this process ends in whatever way; children do not inherit it.
         self._lock = path.open("a+")
         deadline = time.monotonic() + TURN_SECONDS

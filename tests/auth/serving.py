@@ -18,8 +18,8 @@ import yaml
 from builds import built, built_wasm
 
 HERE = Path(__file__).resolve().parent
-START_SECONDS = 240
-"""A first start compiles the gateway."""
+START_SECONDS = 600
+"""A first start compiles the gateway; many times what that takes."""
 
 
 def free_port() -> int:

@@ -14,6 +14,7 @@ import pytest
 
 from builds import built
 from tests.auth.serving import HERE, authorization_server, free_port, need, serving
+from tests.support.command import DEADLINE
 
 pytestmark = pytest.mark.needs("auth-tool", "auth-node", "python-clients")
 
@@ -51,7 +52,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             yield World(resource, issuer)
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("client", RUNNERS)
 def test_a_client_logs_in_calls_and_steps_up(world: World, client: str) -> None:
     job = {"url": world.url, "tool": "mail__whoami", "guarded": "mail__send", "arguments": {}}
@@ -66,7 +66,7 @@ def test_a_client_logs_in_calls_and_steps_up(world: World, client: str) -> None:
         env=os.environ | {"NO_PROXY": "127.0.0.1"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=DEADLINE,
         check=False,
     )
     assert run.returncode == 0, run.stderr[-4000:]

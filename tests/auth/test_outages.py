@@ -36,7 +36,6 @@ BREAKS = {
 }
 
 
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("what", BREAKS)
 def test_a_gateway_whose_issuer_breaks(tmp_path: Path, what: str) -> None:
     port = free_port()

@@ -11,6 +11,7 @@ from gateway_app import HERE, node
 
 from builds import built
 from ftl_operator.host import Server
+from tests.support.command import DEADLINE
 
 pytestmark = pytest.mark.needs("mcp-node", "python-clients", "go-client")
 
@@ -43,7 +44,7 @@ def test_client(server: Server, client: str, tmp_path: Path) -> None:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=DEADLINE,
         check=False,
     )
     assert done.returncode == 0, done.stderr + done.stdout

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from gateway_app import HERE, node
 
-from tests.support.command import Shell
+from tests.support.command import DEADLINE, Shell
 
 pytestmark = pytest.mark.needs("mcp-node")
 
@@ -84,7 +84,7 @@ def test_conformance(
             *("--url", url, "--requirements", revision),
             *("--expected-failures", str(baseline), "--output-dir", str(results)),
         )
-        done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     passed, caching = set(), []
     for file in results.rglob("checks.json"):

@@ -65,7 +65,7 @@ class LiveRegistry:
     def request(self, method: str, repository: str, path: str, **kwargs: object) -> requests.Response:
         url = path if path.startswith("http") else f"{self.scheme}://{self.host}/v2/{repository}/{path}"
         headers = {**self.auth(repository), **kwargs.pop("headers", {})}
-        return requests.request(method, url, headers=headers, verify=self.verify, timeout=20, **kwargs)
+        return requests.request(method, url, headers=headers, verify=self.verify, timeout=60, **kwargs)
 
     def put_blob(self, repository: str, raw: bytes) -> str:
         opened = self.request("POST", repository, "blobs/uploads/")
@@ -111,7 +111,7 @@ class LiveRegistry:
     def mark(self) -> int:
         """A place in the log after which only later requests are."""
         end = secrets.token_hex(8)
-        requests.get(f"{self.scheme}://{self.host}/v2/?{end}", verify=self.verify, timeout=20)
+        requests.get(f"{self.scheme}://{self.host}/v2/?{end}", verify=self.verify, timeout=60)
         deadline = time.monotonic() + 20
         while not any(end in line for line in self.log[-100:]):
             assert time.monotonic() < deadline, "the registry's log does not come"
@@ -164,13 +164,13 @@ def run_registry(
     reader = threading.Thread(target=read_log, daemon=True)
     reader.start()
     try:
-        host = ready.get(timeout=20)
+        host = ready.get(timeout=120)
         assert host, "the registry ended:\n" + "".join(lines)
         yield LiveRegistry(host, "https" if tls else "http", log=lines)
     finally:
         process.terminate()
-        process.wait(timeout=20)
-        reader.join(timeout=20)
+        process.wait(timeout=60)
+        reader.join(timeout=60)
 
 
 @contextlib.contextmanager
