@@ -5,6 +5,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ftl_operator.hosts import HostError, parse_authority
+
 PORTS = {"http": 80, "https": 443, "postgres": 5432, "mysql": 3306, "redis": 6379, "mqtt": 1883}
 CHAINING = ".spin.internal"
 SELF = "self.alt"
@@ -172,28 +174,6 @@ class Target:
         return self.path.partition("?")[0]
 
 
-def parse_authority(text: str) -> tuple[str, int | None] | None:
-    """Host and port of `host[:port]` (RFC 3986 §3.2), or None where two readers could see two hosts.
-
-    It takes no user, no zone, no percent sign, only ASCII, and no number that is not a whole address.
-    """
-    match = _AUTHORITY.fullmatch(text)
-    if match is None:
-        return None
-    bracketed, name, port = match.groups()
-    number = int(port) if port else None
-    if number is not None and not 0 < number < 1 << 16:
-        return None
-    if bracketed is not None:
-        address = _address(bracketed)
-        return None if address is None else (str(address), number)
-    # What ends in a number is an IPv4 address or an error (url.spec.whatwg.org, "ends in a number checker"):
-    # resolvers also take 127.1 and 0x7f000001, which no rule would recognize.
-    if _ENDS_IN_NUMBER.search(name) and _address(name) is None:
-        return None
-    return name.lower(), number
-
-
 def parse_path(path: str, method: str) -> str | None:
     """The request target for a path with query, or None: origin form, or `*` for OPTIONS (RFC 9112 §3.2)."""
     if path == "*":
@@ -204,16 +184,16 @@ def parse_path(path: str, method: str) -> str | None:
 
 def parse_target(scheme: str, authority: str, path: str = "/", method: str = "GET") -> Target | None:
     """Take a request's parts as they will be used; None if they are not those of one."""
-    found, target = parse_authority(authority), parse_path(path, method)
-    if found is None or target is None or scheme not in ("http", "https"):
+    try:
+        parsed = parse_authority(authority)
+    except HostError:
         return None
-    host, port = found
-    return Target(scheme, host, PORTS[scheme] if port is None else port, target)
+    target = parse_path(path, method)
+    if target is None or scheme not in ("http", "https"):
+        return None
+    return Target(scheme, parsed.host, PORTS[scheme] if parsed.port is None else parsed.port, target)
 
 
-_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?"
-_AUTHORITY = re.compile(rf"(?:\[([0-9A-Fa-f:.]+)\]|((?:{_LABEL}\.)*{_LABEL}))(?::([0-9]{{1,5}}))?")
-_ENDS_IN_NUMBER = re.compile(r"(?:^|\.)(?:[0-9]+|0[xX][0-9A-Fa-f]*)$")
 _PATH = re.compile(r"/[\x21\x22\x24-\x7e]*")
 
 

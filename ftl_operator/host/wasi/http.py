@@ -7,7 +7,7 @@ from typing import Any
 
 from ftl_operator.host.engine.interface import Err, Interface, Ok, Trap
 from ftl_operator.host.guest import Guest, Outcome
-from ftl_operator.host.spin.allowed_hosts import parse_authority, parse_path
+from ftl_operator.host.spin.allowed_hosts import parse_path, parse_target
 from ftl_operator.host.streams.pipe import Pipe, PipeError
 from ftl_operator.host.wasi.http_types import (
     TOKEN,
@@ -215,7 +215,7 @@ _attribute("path-with-query", "path", lambda path: parse_path(path, "OPTIONS") i
 _attribute(
     "scheme", "scheme", lambda s: s[0] != "other" or bool(re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", s[1]))
 )
-_attribute("authority", "authority", lambda authority: parse_authority(authority) is not None)
+_attribute("authority", "authority", lambda authority: parse_target("http", authority) is not None)
 
 
 @types.function("[constructor]request-options")
