@@ -13,7 +13,7 @@ from ftl_operator.host.engine.interface import Err, Ok
 from ftl_operator.host.engine.linker import settle
 from ftl_operator.host.guest import Guest
 from ftl_operator.host.http.client import Client
-from ftl_operator.host.http.messages import Headers, Request, Response
+from ftl_operator.host.http.messages import Request, Response
 from ftl_operator.host.limits import Limits
 from ftl_operator.host.spin.allowed_hosts import SELF, Target, parse_target
 from ftl_operator.host.spin.locked_app import components_of, routes_of
@@ -36,7 +36,6 @@ from ftl_operator.oci.reference import Digest
 _PATIENCE = 1.0
 """Seconds that a request waits for one of the places of `Limits.concurrency`."""
 _ERROR = b"internal error\n"
-_TEXT: Headers = (("content-type", b"text/plain; charset=utf-8"),)
 _DENIED = ("HTTP-request-denied", None)
 
 
@@ -100,18 +99,20 @@ class HostApp:
         """Serve one request. Never raises for what a guest does: that becomes a 500 and a line in the log."""
         found = match(self._routes, request.target.partition("?")[0])
         if found is None:
-            return _plain(404, b"")
+            return Response.plain(404, b"")
         if len(request.body) > self._limits.request_body:
-            return _plain(413, b"the request's body is too large\n")
+            return Response.plain(413, b"the request's body is too large\n")
         if not self._places.acquire(timeout=_PATIENCE):
-            return _plain(503, b"too many requests at once\n")
+            return Response.plain(503, b"too many requests at once\n")
         guest = self._guest(found.component, time.monotonic() + self._limits.time, 0)
         self._start(guest, _incoming(request, found), self._places.release)
         guest.watcher.wait(lambda: guest.outcome is not None, None)
         outcome = guest.outcome
         if outcome is None or outcome.body is None:
             guest.watcher.wait(lambda: guest.over, guest.deadline + 1)
-            return Response(500, _TEXT, iter((_ERROR,)), guest.failed, guest.fuel)
+            response = Response.plain(500, _ERROR)
+            response.failure, response.fuel = guest.failed, guest.fuel
+            return response
         body = _Body(guest, outcome.body, metered=self._metered)
         return Response(outcome.status, tuple(outcome.headers), body, "", guest.fuel)
 
@@ -227,6 +228,7 @@ class _Body(Iterator[bytes]):
     def __init__(self, guest: Guest, pipe: Pipe, *, metered: bool) -> None:
         self._guest = guest
         self._metered = metered
+        self._pipe = pipe
         self._reader = Reader(pipe, guest.deadline)
 
     def __next__(self) -> bytes:
@@ -242,6 +244,10 @@ class _Body(Iterator[bytes]):
                 for one in (guest, *guest.callees):
                     one.watcher.wait(lambda one=one: one.over, guest.deadline)  # type: ignore[misc]
             raise
+
+    def is_ready(self) -> bool:
+        """Whether `next` does not wait."""
+        return self._pipe.readable()
 
     def close(self) -> None:
         self._reader.close()
@@ -292,7 +298,3 @@ def _spin_headers(
         ("spin-client-addr", client.encode()),
         *((f"spin-path-match-{name}", value.encode()) for name, value in found.named.items()),
     ]
-
-
-def _plain(status: int, body: bytes) -> Response:
-    return Response(status, _TEXT if body else (), iter((body,) if body else ()))

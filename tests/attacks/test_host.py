@@ -3,6 +3,7 @@
 
 import contextlib
 import http.server
+import socket
 import threading
 import time
 from collections.abc import Sequence
@@ -13,7 +14,9 @@ from typing import Any
 import pytest
 
 from ftl_operator.host.engine.interface import FUNCTIONS, Err, Ok
+from ftl_operator.host.http import server
 from ftl_operator.host.http.client import Client
+from ftl_operator.host.http.messages import Request, Response
 from ftl_operator.host.spin.allowed_hosts import AllowedHosts, Target, parse_rule, parse_target
 from ftl_operator.host.spin.sqlite import Connection, Database, DatabaseError
 from ftl_operator.host.streams.pipe import Reader
@@ -214,7 +217,7 @@ def calls(rule_and_url: tuple[str, str]) -> bool:
     return target is not None and AllowedHosts([parse_rule(rule)]).allows(target)
 
 
-class Server(http.server.BaseHTTPRequestHandler):
+class Echo(http.server.BaseHTTPRequestHandler):
     """Says who was called."""
 
     def do_GET(self) -> None:
@@ -234,7 +237,7 @@ def fetch(method_and_path: tuple[str, str]) -> str:
     """What a component gets that may call one of two servers; the path's `PORT` is the other's."""
     method, path = method_and_path
     with contextlib.ExitStack() as stack:
-        allowed, other = (http.server.HTTPServer(("127.0.0.1", 0), Server) for _ in range(2))
+        allowed, other = (http.server.HTTPServer(("127.0.0.1", 0), Echo) for _ in range(2))
         for one in (allowed, other):
             stack.callback(one.server_close)
             stack.callback(one.shutdown)
@@ -294,6 +297,46 @@ AUTHORITIES = [
     ("a number", "2130706433", "a2130706433"), ("no host", ":80", "a:80"), ("an open bracket", "[::1", "[::1]"),
     ("no address in brackets", "[api.example]", "[::ffff:1.2.3.4]"),
 ]  # fmt: skip
+
+
+class Hello:
+    """The smallest application."""
+
+    def handle(self, request: Request) -> Response:
+        return Response.plain(200, request.body or b"hello")
+
+
+def crowd(sent: Sequence[bytes]) -> bytes:
+    """What a client gets of a server that has places for 50, after 150 connections that sent these parts."""
+    before, server.MAX_CONNECTIONS = server.MAX_CONNECTIONS, 50
+    try:
+        with contextlib.ExitStack() as stack:
+            running = stack.enter_context(server.serve(Hello(), port=0))
+            for _ in range(150):
+                sock = stack.enter_context(
+                    socket.create_connection(("127.0.0.1", running.port), timeout=SECONDS)
+                )
+                for part in sent:
+                    sock.sendall(part)
+                if sent and sent[-1].endswith(b"\r\n\r\n"):
+                    assert sock.recv(1000).endswith(b"hello")
+            with socket.create_connection(("127.0.0.1", running.port), timeout=SECONDS) as one:
+                one.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+                return one.recv(1000)
+    finally:
+        server.MAX_CONNECTIONS = before
+
+
+WHOLE = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
+CROWDS = [
+    ("nothing", [b""], [WHOLE]),
+    ("a byte of a head", [b"G"], [WHOLE, WHOLE]),
+    ("half a head", [b"GET / HTTP/1.1\r\nhost: x\r\n"], [b"GET / HTTP/1.1\r\nhost: x\r\n", b"\r\n"]),
+    ("half a body", [b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 9\r\n\r\nhell"],
+     [b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n"]),
+    ("half a chunk", [b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n9\r\nhell"],
+     [b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"]),
+]  # fmt: skip
 SIBLING = "http://sibling.spin.internal"
 CHAINING = [
     ("any host", ("*://*:*", f"{SIBLING}/x"), (f"{SIBLING}", f"{SIBLING}/x")),
@@ -317,6 +360,8 @@ ROWS += [
       for name, attack, twin in CHAINING),
     Attack("M5 chaining: a rule in capitals", calls, ("http://GATEWAY.spin.internal", SIBLING), "lower case",
            ("http://API.example", "http://api.example/"), bool),
+    *(Attack(f"Low crowd that sends {name}", crowd, attack, lambda said: said.startswith(b"HTTP/1.1 200 "), twin,
+             lambda said: said.startswith(b"HTTP/1.1 200 ")) for name, attack, twin in CROWDS),
 ]  # fmt: skip
 
 

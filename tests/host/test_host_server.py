@@ -1,5 +1,6 @@
 """The HTTP/1.1 server: what it takes, what it refuses, and how bodies travel."""
 
+import contextlib
 import io
 import re
 import socket
@@ -43,7 +44,7 @@ def talk(server: Server, data: bytes) -> bytes:
 def serves(server: Server, request: bytes) -> bool:
     try:
         return talk(server, request).startswith(b"HTTP/1.1 200 OK")
-    except ConnectionError:
+    except OSError:
         return False
 
 
@@ -113,23 +114,107 @@ def test_hundreds_of_connections_at_once(server: Server) -> None:
     assert all(answer.endswith(b"slept") for answer in answers)
 
 
-def test_more_connections_than_there_may_be_are_told_to_come_back(
-    server: Server, monkeypatch: pytest.MonkeyPatch
+HELLO = b"GET /hello HTTP/1.1\r\nhost: x\r\n\r\n"
+
+
+def test_connections_that_are_all_busy_give_a_new_one_503(
+    app: Running, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("ftl_operator.host.http.server.MAX_CONNECTIONS", 2)
-    request = b"GET /hello HTTP/1.1\r\nhost: x\r\n\r\n"
     with connect(server) as one, connect(server) as other:
         for sock in (one, other):
-            sock.sendall(request)
+            sock.sendall(b"GET /stream/400 HTTP/1.1\r\nhost: x\r\n\r\n")
             assert sock.recv(1000).startswith(b"HTTP/1.1 200 OK")
         with connect(server) as third:
             assert third.recv(1000).startswith(b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\n")
             assert third.recv(1000) == b""
-        one.sendall(request)
-        assert one.recv(1000).startswith(b"HTTP/1.1 200 OK")
-    deadline = time.monotonic() + 10
-    while not serves(server, request):
+    deadline = time.monotonic() + 30
+    while not serves(server, HELLO):
         assert time.monotonic() < deadline, "a place that was left is not given again"
+
+
+@pytest.mark.parametrize("begun", [b"", b"G", b"GET /hello HTTP/1.1\r\nhost: x\r\n", HELLO + b"GET"])
+def test_connections_that_wait_make_room(
+    server: Server, begun: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ftl_operator.host.http.server.MAX_CONNECTIONS", 20)
+    with contextlib.ExitStack() as stack:
+        for _ in range(60):
+            sock = stack.enter_context(connect(server))
+            sock.sendall(begun)
+            if begun.startswith(HELLO):
+                assert sock.recv(1000).endswith(b"hello")
+        assert talk(server, HELLO).endswith(b"hello")
+
+
+def test_a_slow_body_makes_room_too(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ftl_operator.host.http.server.MAX_CONNECTIONS", 2)
+    slow = b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\nabc"
+    with connect(server) as one, connect(server) as other:
+        one.sendall(slow)
+        other.sendall(slow)
+        assert talk(server, HELLO).endswith(b"hello")
+
+
+@pytest.mark.parametrize(
+    ("name", "begun"),
+    [
+        ("HEAD_SECONDS", b"GET /hello HTTP/1.1\r\n"),
+        ("BODY_SECONDS", b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 100000\r\n\r\n"),
+    ],
+)
+def test_a_byte_now_and_then_does_not_prolong_a_request(
+    server: Server, name: str, begun: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(f"ftl_operator.host.http.server.{name}", 0.5)
+    with connect(server) as sock:
+        sock.sendall(begun)
+        answer = b""
+        with contextlib.suppress(ConnectionError):
+            while True:
+                sock.settimeout(0.05)
+                try:
+                    part = sock.recv(1000)
+                except TimeoutError:
+                    sock.sendall(b"a")
+                    continue
+                if not part:
+                    break
+                answer += part
+    assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+def test_bodies_are_bounded_for_all_together(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ftl_operator.host.http.server.MAX_BODIES", 200_000)
+    request = b"POST /echo HTTP/1.1\r\nhost: x\r\ncontent-length: 150000\r\n\r\n"
+    with connect(server) as held:
+        held.sendall(request + bytes(140_000))
+        deadline = time.monotonic() + 30
+        while not talk(server, request + bytes(150_000)).startswith(b"HTTP/1.1 503 "):
+            assert time.monotonic() < deadline
+        held.sendall(bytes(10_000))
+        assert held.recv(1000).startswith(b"HTTP/1.1 200 ")
+    while not talk(server, request + bytes(150_000)).startswith(b"HTTP/1.1 200 "):
+        assert time.monotonic() < deadline
+
+
+@pytest.mark.parametrize(
+    "request_line", [b"GET /hello", b"POST /echo", b"GET /missing", b"GET /status/204", b"GET /trap"]
+)
+def test_head_and_body_leave_in_one_write(
+    server: Server, request_line: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writes: list[bytes] = []
+
+    def send(sock: socket.socket, data: bytes) -> None:
+        writes.append(bytes(data))
+        sock.sendall(data)
+
+    monkeypatch.setattr("ftl_operator.host.http.server.send", send)
+    head = request_line + b" HTTP/1.1\r\nhost: x\r\ncontent-length: 2000\r\n\r\n"
+    answer = talk(server, head + b"x" * 2000)
+    assert writes == [answer]
+    assert answer.startswith(b"HTTP/1.1 ")
 
 
 def test_stop_closes_what_is_open(app: Running) -> None:

@@ -40,6 +40,17 @@ class Response:
     fuel: list[int] = field(default_factory=list)
     """Wasm instructions of each component that took part; filled when the body has ended, if metered."""
 
+    @classmethod
+    def plain(cls, status: int, text: bytes) -> "Response":
+        """A response of the host's own."""
+        kind = (("content-type", b"text/plain; charset=utf-8"),) if text else ()
+        return cls(status, (*kind, ("content-length", str(len(text)).encode())), iter((text,)))
+
+    def is_ready(self) -> bool:
+        """Whether the next chunk, or the end, is there without waiting."""
+        ready = getattr(self.body, "is_ready", None)
+        return ready is not None and bool(ready())
+
     def read(self) -> bytes:
         """The whole body."""
         return b"".join(self.body)

@@ -1,6 +1,7 @@
 """Reads HTTP/1.1 requests (RFC 9112) from a stream of bytes. No sockets."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from io import BufferedIOBase
 
@@ -10,6 +11,7 @@ MAX_LINE = 64 << 10
 """Bytes of a request line or header; a gateway's longest are tokens of some kilobytes."""
 MAX_HEADERS = 200
 MAX_BODY = 64 << 20
+_PIECE = 64 << 10
 
 _REQUEST = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+) (\S+) HTTP/(1)\.([01])")
 _HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e\x80-\xff]*?)[ \t]*")
@@ -73,21 +75,29 @@ def read_head(stream: BufferedIOBase) -> Head | None:
     )
 
 
-def read_body(stream: BufferedIOBase, head: Head) -> bytes:
-    """Read the body. Raises BadRequestError when it is too long or not whole."""
+def read_body(stream: BufferedIOBase, head: Head, count: Callable[[int], None] = lambda _size: None) -> bytes:
+    """Read the body.
+
+    Args:
+        stream: Where it comes from.
+        head: What was read before it.
+        count: Told of bytes as they come; may raise to stop.
+
+    Raises:
+        BadRequestError: It is too long or not whole.
+    """
+    body = bytearray()
     if head.length is not None:
-        return _exactly(stream, head.length)
-    chunks: list[bytes] = []
-    total = 0
+        _exactly(stream, head.length, body, count)
+        return bytes(body)
     while size := _chunk_size(stream):
-        total += size
-        if total > MAX_BODY:
+        if len(body) + size > MAX_BODY:
             raise BadRequestError(413, "the request's body is too large")
-        chunks.append(_exactly(stream, size))
+        _exactly(stream, size, body, count)
         if _line(stream) != b"":
             raise BadRequestError(400, "a chunk is longer than its size says")
     _headers(stream)
-    return b"".join(chunks)
+    return bytes(body)
 
 
 def _line(stream: BufferedIOBase) -> bytes | None:
@@ -153,11 +163,14 @@ def _chunk_size(stream: BufferedIOBase) -> int:
     return int(size[1], 16)
 
 
-def _exactly(stream: BufferedIOBase, size: int) -> bytes:
-    data = stream.read(size) if size else b""
-    if len(data) != size:
-        raise BadRequestError(400, "the body is not whole")
-    return data
+def _exactly(stream: BufferedIOBase, size: int, body: bytearray, count: Callable[[int], None]) -> None:
+    while size:
+        piece = stream.read1(min(size, _PIECE))
+        if not piece:
+            raise BadRequestError(400, "the body is not whole")
+        count(len(piece))
+        body += piece
+        size -= len(piece)
 
 
 def _values(headers: list[tuple[str, bytes]], name: str) -> list[bytes]:

@@ -1,23 +1,42 @@
-"""Serves an application over HTTP/1.1: one thread a connection, bodies streamed.
+"""Serves an application over HTTP/1.1: one thread a connection, answers streamed.
 
-The parser takes the strict reading of RFC 9112 wherever two readings could disagree where a request ends.
+The parser takes the strict reading of RFC 9112 wherever two readings could disagree where a request ends. A
+connection holds its place only while a request of it is answered: one that waits, or sends its request
+slowly, makes room for a new one when all places are taken. Everything that a client does has a deadline.
 """
 
 import contextlib
+import io
 import socket
 import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from enum import IntEnum
 from http.client import responses
-from socketserver import StreamRequestHandler, ThreadingTCPServer
 from typing import Protocol, Self
 
-from ftl_operator.host.http.messages import Request, Response
-from ftl_operator.host.http.parser import BadRequestError, Head, read_body, read_head
 from ftl_operator.host.streams.pipe import PipeError
 
-IDLE = 75.0
-"""Seconds that a connection may wait for its next bytes."""
+from .messages import Request, Response
+from .parser import BadRequestError, Head, read_body, read_head
+
+IDLE_SECONDS = 75.0
+"""How long a connection may wait for its next request."""
+HEAD_SECONDS = 10.0
+"""From the first byte of a request to the end of its head."""
+BODY_SECONDS = 60.0
+"""From there to the end of its body."""
+SEND_SECONDS = 60.0
+"""How long a client may take to make room for the next part of an answer."""
 MAX_CONNECTIONS = 1000
-"""Connections that are open at once, a thread each; further ones are told to come back."""
+"""Connections that are open at once, a thread each."""
+MAX_BODIES = 256 << 20
+"""Bytes of request bodies that are held at once, for all connections together."""
+COALESCE = 64 << 10
+"""What is ready of an answer leaves in one write up to this size, so that head and body share a segment."""
+LINGER_SECONDS = 2.0
+STOP_SECONDS = 2.0
 _BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 )
@@ -32,22 +51,47 @@ class Handler(Protocol):
         ...
 
 
-class Server:
-    """A server that runs until `stop()`."""
+class _Phase(IntEnum):
+    """What a connection does. The lower, the sooner it makes room for another one."""
 
-    def __init__(self, listener: ThreadingTCPServer) -> None:
-        self._listener = listener
-        host, port = listener.server_address[:2]
+    IDLE = 0
+    HEAD = 1
+    BODY = 2
+    ANSWER = 3
+
+
+class Server:
+    """A server that runs until `stop()`.
+
+    Args:
+        app: What is served.
+        bound: A socket of `bind`; the server owns it from now on.
+
+    Raises:
+        OSError: Another process has taken the address since it was bound.
+    """
+
+    def __init__(self, app: Handler, bound: socket.socket) -> None:
+        self._app = app
+        self._socket = bound
+        host, port = bound.getsockname()[:2]
         self.port = int(port)
-        self.url = f"http://[{host!s}]:{port}" if ":" in str(host) else f"http://{host!s}:{port}"
-        self._thread = threading.Thread(target=listener.serve_forever, args=(0.1,), name="http", daemon=True)
+        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        self._places = _Places()
+        self._bodies = _Bodies()
+        self._stopped = False
+        bound.listen(512)
+        self._thread = threading.Thread(target=self._accept, name="http", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
-        """Take no more connections, and close those that are open."""
-        self._listener.shutdown()
-        self._listener.server_close()
-        self._thread.join(5)
+        """Take no more connections, and close those that are open. Waits for a moment only."""
+        self._stopped = True
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self._places.close()
+        self._thread.join(STOP_SECONDS)
 
     def __enter__(self) -> Self:
         return self
@@ -55,114 +99,271 @@ class Server:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
+    def _accept(self) -> None:
+        while not self._stopped:
+            try:
+                sock, address = self._socket.accept()
+            except OSError:
+                # No descriptors are left, or the client left at once, or this is the end.
+                time.sleep(0.01)
+                continue
+            place = self._places.take(sock, str(address[0]))
+            if place is None:
+                with contextlib.suppress(OSError):
+                    sock.send(_BUSY)
+                sock.close()
+                continue
+            host, port = address[:2]
+            client = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+            connection = _Connection(self._app, self._bodies, place, client)
+            threading.Thread(
+                target=connection.run, args=(self._places,), name="connection", daemon=True
+            ).start()
+
+
+def bind(address: str, port: int) -> socket.socket:
+    """Take an address without listening on it yet; port 0 takes a free one. Raises OSError if it is taken."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((address, port))
+    except BaseException:
+        bound.close()
+        raise
+    return bound
+
 
 def serve(app: Handler, address: str = "127.0.0.1", port: int = 3000) -> Server:
     """Serve an application; port 0 takes a free one. Raises OSError if the address is taken."""
-    return Server(_Listener(app, address, port))
+    bound = bind(address, port)
+    try:
+        return Server(app, bound)
+    except BaseException:
+        bound.close()
+        raise
 
 
-class _Listener(ThreadingTCPServer):
-    daemon_threads = True
-    allow_reuse_address = True
-    request_queue_size = 512
+class _Place:
+    """One connection's place among `MAX_CONNECTIONS`."""
 
-    def __init__(self, app: Handler, address: str, port: int) -> None:
-        self.app = app
-        self._open: set[socket.socket] = set()
-        self.address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
-        super().__init__((address, port), _Connection)
+    __slots__ = ("_lock", "is_open", "peer", "phase", "since", "sock")
 
-    def process_request(
-        self, request: "socket.socket | tuple[bytes, socket.socket]", client_address: object
-    ) -> None:
-        if isinstance(request, socket.socket):
-            if len(self._open) >= MAX_CONNECTIONS:
-                with contextlib.suppress(OSError):
-                    request.send(_BUSY)
-                self.shutdown_request(request)
-                return
-            self._open.add(request)
-        super().process_request(request, client_address)
+    def __init__(self, sock: socket.socket, peer: str, lock: threading.Lock) -> None:
+        self.sock = sock
+        self.peer = peer
+        self.phase = _Phase.IDLE
+        self.since = time.monotonic()
+        self.is_open = True
+        self._lock = lock
 
-    def shutdown_request(self, request: "socket.socket | tuple[bytes, socket.socket]") -> None:
-        if isinstance(request, socket.socket):
-            self._open.discard(request)
-        super().shutdown_request(request)
-
-    def server_close(self) -> None:
-        super().server_close()
-        for one in list(self._open):
-            with contextlib.suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """A connection that breaks is its client's affair."""
+    def enter(self, phase: _Phase) -> None:
+        """Say what the connection does now. Raises ConnectionError when it has lost its place."""
+        with self._lock:
+            if not self.is_open:
+                raise ConnectionError("the place is another connection's now")
+            self.phase, self.since = phase, time.monotonic()
 
 
-class _Connection(StreamRequestHandler):
-    timeout = IDLE
-    disable_nagle_algorithm = True
-    rbufsize = 1 << 16
+class _Places:
+    """All connections' places. A peer with many loses one sooner than a peer with few."""
 
-    def handle(self) -> None:
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._taken: set[_Place] = set()
+        self._closed = False
+
+    def take(self, sock: socket.socket, peer: str) -> _Place | None:
+        """A place for a new connection; None if every one is used by a request that is being answered."""
+        with self._lock:
+            if self._closed or (len(self._taken) >= MAX_CONNECTIONS and not self._make_room()):
+                return None
+            place = _Place(sock, peer, self._lock)
+            self._taken.add(place)
+            return place
+
+    def leave(self, place: _Place) -> None:
+        """Give a place back."""
+        with self._lock:
+            place.is_open = False
+            self._taken.discard(place)
+
+    def close(self) -> None:
+        """Close every connection."""
+        with self._lock:
+            self._closed = True
+            for place in list(self._taken):
+                self._end(place)
+
+    def _make_room(self) -> bool:
+        waiting = [place for place in self._taken if place.phase is not _Phase.ANSWER]
+        if not waiting:
+            return False
+        counts = Counter(place.peer for place in self._taken)
+        self._end(min(waiting, key=lambda place: (-counts[place.peer], place.phase, place.since)))
+        return True
+
+    def _end(self, place: _Place) -> None:
+        place.is_open = False
+        self._taken.discard(place)
+        # Its thread wakes and closes the socket.
         with contextlib.suppress(OSError):
-            while self._one():
-                pass
+            place.sock.shutdown(socket.SHUT_RDWR)
+
+
+class _Bodies:
+    """Counts the bytes of request bodies that are in memory."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._size = 0
+
+    @contextlib.contextmanager
+    def share(self) -> Iterator["_Share"]:
+        """One request's share, given back at the end."""
+        share = _Share(self)
+        try:
+            yield share
+        finally:
+            self.add(-share.size)
+
+    def add(self, size: int) -> None:
+        """Count so many bytes more. Raises BadRequestError when all together are too many."""
+        with self._lock:
+            if size > 0 and self._size + size > MAX_BODIES:
+                raise BadRequestError(503, "too many request bodies at once; try again")
+            self._size += size
+
+
+class _Share:
+    def __init__(self, bodies: _Bodies) -> None:
+        self._bodies = bodies
+        self.size = 0
+
+    def take(self, size: int) -> None:
+        """Count bytes that have come. Raises BadRequestError."""
+        self._bodies.add(size)
+        self.size += size
+
+
+class _Source(io.RawIOBase):
+    """What a socket receives, up to a deadline: a byte now and then does not prolong it."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self.deadline = 0.0
+
+    def readable(self) -> bool:
+        """Always."""
+        return True
+
+    def readinto(self, buffer: "bytearray | memoryview") -> int:  # type: ignore[override]
+        """Receive. Raises TimeoutError at the deadline, OSError."""
+        rest = self.deadline - time.monotonic()
+        if rest <= 0:
+            raise TimeoutError
+        self._sock.settimeout(rest)
+        return self._sock.recv_into(buffer)
+
+
+class _Connection:
+    """Serves one connection, in a thread of its own."""
+
+    def __init__(self, app: Handler, bodies: _Bodies, place: _Place, client: str) -> None:
+        self._app = app
+        self._bodies = bodies
+        self._place = place
+        self._client = client
+        self._sock = place.sock
+        self._source = _Source(self._sock)
+        self._input = io.BufferedReader(self._source, 1 << 16)
+
+    def run(self, places: _Places) -> None:
+        """Answer requests until either side has enough."""
+        try:
+            with contextlib.suppress(OSError):
+                self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                while self._one():
+                    pass
+        finally:
+            places.leave(self._place)
+            with contextlib.suppress(OSError):
+                self._sock.shutdown(socket.SHUT_WR)
+            self._sock.close()
 
     def _one(self) -> bool:
         """Serve one request; returns whether the connection can take another."""
-        listener = self.server
-        if not isinstance(listener, _Listener):
+        self._enter(_Phase.IDLE, IDLE_SECONDS)
+        if not self._input.peek(1):
             return False
-        try:
-            head = read_head(self.rfile)
-            if head is None:
+        with self._bodies.share() as share:
+            try:
+                self._enter(_Phase.HEAD, HEAD_SECONDS)
+                head = read_head(self._input)
+                if head is None:
+                    return False
+                self._enter(_Phase.BODY, BODY_SECONDS)
+                if head.expects_continue:
+                    send(self._sock, b"HTTP/1.1 100 Continue\r\n\r\n")
+                body = read_body(self._input, head, share.take)
+            except BadRequestError as error:
+                self._refuse(error.status, str(error))
                 return False
-            if head.expects_continue:
-                self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            body = read_body(self.rfile, head)
-        except BadRequestError as error:
-            text = f"{error}\n".encode()
-            self._write(Head("GET", "/", close=True), Response(error.status, (), iter((text,))))
-            self._linger()
-            return False
-        host, port = self.client_address[:2]
-        client = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        response = listener.app.handle(Request(head.method, head.target, head.headers, body, client=client))
-        return self._write(head, response)
+            except TimeoutError:
+                self._refuse(408, "the request did not come in time")
+                return False
+            self._place.enter(_Phase.ANSWER)
+            response = self._app.handle(
+                Request(head.method, head.target, head.headers, body, client=self._client)
+            )
+            return self._answer(head, response)
 
-    def _linger(self) -> None:
-        """Read on for a moment: closing with bytes unread would reset the connection and lose the answer."""
-        self.connection.shutdown(socket.SHUT_WR)
-        self.connection.settimeout(1)
-        for _ in range(64):
-            if not self.connection.recv(1 << 16):
-                return
+    def _enter(self, phase: _Phase, seconds: float) -> None:
+        self._place.enter(phase)
+        self._source.deadline = time.monotonic() + seconds
 
-    def _write(self, head: Head, response: Response) -> bool:
+    def _refuse(self, status: int, text: str) -> None:
+        self._answer(Head("GET", "/", close=True), Response.plain(status, f"{text}\n".encode()))
+        # Read on for a moment: closing with bytes unread would reset the connection and lose the answer.
+        self._sock.shutdown(socket.SHUT_WR)
+        self._source.deadline = time.monotonic() + LINGER_SECONDS
+        while self._source.read(1 << 16):
+            pass
+
+    def _answer(self, head: Head, response: Response) -> bool:
         keep = not head.close
         names = {name.lower() for name, _ in response.headers}
         bare = head.method == "HEAD" or response.status in _NO_BODY
         chunked = not bare and "content-length" not in names and head.version >= (1, 1)
         if not bare and not chunked and "content-length" not in names:
             keep = False
-        out = [f"HTTP/1.1 {response.status} {responses.get(response.status, '')}\r\n".encode()]
-        out += [name.encode("latin-1") + b": " + value + b"\r\n" for name, value in response.headers]
+        out = bytearray(f"HTTP/1.1 {response.status} {responses.get(response.status, '')}\r\n".encode())
+        for name, value in response.headers:
+            out += name.encode("latin-1") + b": " + value + b"\r\n"
         if chunked:
-            out.append(b"transfer-encoding: chunked\r\n")
-        if not keep:
-            out.append(b"connection: close\r\n")
-        pending = b"".join(out) + b"\r\n"
+            out += b"transfer-encoding: chunked\r\n"
+        out += b"\r\n" if keep else b"connection: close\r\n\r\n"
         try:
             for chunk in response.body:
-                if bare or not chunk:
+                if chunk and not bare:
+                    out += b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk
+                if len(out) < COALESCE and response.is_ready():
                     continue
-                self.wfile.write(pending + (b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk))
-                pending = b""
-            self.wfile.write(pending + (b"0\r\n\r\n" if chunked else b""))
+                send(self._sock, out)
+                out.clear()
+            if chunked:
+                out += b"0\r\n\r\n"
         except PipeError:
             # The head may be out, so only a broken connection tells the client that the body is not whole.
             keep = False
         finally:
             response.close()
+        if out:
+            send(self._sock, out)
         return keep
+
+
+def send(sock: socket.socket, data: bytes | bytearray) -> None:
+    """Write all of it at once. Raises OSError, TimeoutError."""
+    sock.settimeout(SEND_SECONDS)
+    sock.sendall(data)
