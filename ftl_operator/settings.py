@@ -175,6 +175,11 @@ class Settings(BaseModel):
     """The namespace of that Service."""
     interceptor_port: int = Field(default=8080, ge=1, le=65535)
     """The port of that Service."""
+    interceptor_scaler: str = Field(default="keda-add-ons-http-external-scaler", pattern=DNS_LABEL)
+    """The Service of the add-on's external scaler, in the same namespace, which tells KEDA how many requests
+    there are."""
+    interceptor_scaler_port: int = Field(default=9090, ge=1, le=65535)
+    """The port of that Service."""
     cluster_domain: str = Field(default="cluster.local", pattern=DNS_NAME)
     """The domain of the cluster's own names, as its DNS has it."""
     probe_timeout_seconds: float = Field(default=10, gt=0)
@@ -251,6 +256,12 @@ class Settings(BaseModel):
         if self.cache_dir is not None:
             return self.cache_dir
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ftl-operator"
+
+    @property
+    def interceptor_scaler_address(self) -> str:
+        """Host and port of the external scaler of KEDA's HTTP add-on."""
+        place = f"{self.interceptor_scaler}.{self.interceptor_namespace}.svc.{self.cluster_domain}"
+        return f"{place}:{self.interceptor_scaler_port}"
 
     def default_repository(self, namespace: str, name: str) -> Repository | None:
         """Where an app of this namespace and name is published by default, if a default is set."""

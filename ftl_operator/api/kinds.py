@@ -46,6 +46,7 @@ LEASE = Api("coordination.k8s.io", "v1", "Lease", "leases")
 HORIZONTAL_POD_AUTOSCALER = Api("autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers")
 SCALED_OBJECT = Api("keda.sh", "v1alpha1", "ScaledObject", "scaledobjects")
 HTTP_SCALED_OBJECT = Api("http.keda.sh", "v1alpha1", "HTTPScaledObject", "httpscaledobjects")
+INTERCEPTOR_ROUTE = Api("http.keda.sh", "v1beta1", "InterceptorRoute", "interceptorroutes")
 SERVICE_MONITOR = Api("monitoring.coreos.com", "v1", "ServiceMonitor", "servicemonitors")
 POD_DISRUPTION_BUDGET = Api("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets")
 NETWORK_POLICY = Api("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies")
@@ -59,6 +60,7 @@ OWNED = (
     NETWORK_POLICY,
     CILIUM_NETWORK_POLICY,
     SPIN_APP,
+    INTERCEPTOR_ROUTE,
     HORIZONTAL_POD_AUTOSCALER,
     SCALED_OBJECT,
     HTTP_SCALED_OBJECT,
@@ -69,6 +71,9 @@ OWNED = (
     HTTP_ROUTE,
 )
 """What an FtlApp may own, in the order in which it is applied: what protects pods comes before the pods."""
+
+SCALERS = (HORIZONTAL_POD_AUTOSCALER, SCALED_OBJECT, HTTP_SCALED_OBJECT)
+"""What changes the number of a Deployment's pods. KEDA's webhook admits no second one beside another."""
 
 BY_KIND = {(api.group, api.kind): api for api in (*OWNED, DEPLOYMENT)}
 """What the operator applies: what an FtlApp owns, and its part of the Deployment that spin-operator makes."""

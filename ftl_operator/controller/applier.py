@@ -1,13 +1,13 @@
 """Brings the cluster from what an app owns to what it should own; writes nothing where nothing differs."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ftl_operator.api import kinds
 from ftl_operator.api.app import FtlApp
 from ftl_operator.api.kinds import Api
 from ftl_operator.api.names import SUSPENDED_ANNOTATION, NamespacedName
-from ftl_operator.cluster.cache import Cache, owner_of
+from ftl_operator.cluster.cache import Cache, CachedObject, owner_of
 from ftl_operator.cluster.client import ConflictError, Kube
 from ftl_operator.controller.telemetry import metrics
 from ftl_operator.errors import ClusterError, Reason
@@ -53,10 +53,15 @@ class Applier:
         """
         key = NamespacedName(app.metadata.namespace, app.metadata.name)
         live = self._view.owned(key, app.metadata.uid)
-        written, wanted = [], set()
+        wanted = {(kinds.api_of(item), item["metadata"]["name"]) for item in desired.objects}
+        left = [seen for place, seen in live.items() if place not in wanted]
+        written = []
         for manifest in map(stamped, desired.objects):
             api, name = kinds.api_of(manifest), manifest["metadata"]["name"]
-            wanted.add((api, name))
+            if api in kinds.SCALERS:
+                # Another one would be refused as long as the old one is there.
+                written += self._delete(key, [seen for seen in left if seen.api in kinds.SCALERS])
+                left = [seen for seen in left if seen.api not in kinds.SCALERS]
             seen = live.get((api, name))
             if seen is not None and is_current(seen.read(), manifest):
                 continue
@@ -65,12 +70,17 @@ class Applier:
             self._view.see(api, self._kube.apply(manifest))
             metrics.CLUSTER_WRITES.labels("apply", api.kind).inc()
             written.append(f"{api.kind}/{name}")
-        for (api, name), seen in live.items():
-            if (api, name) not in wanted:
-                self._kube.delete(api, key.namespace, name, seen.uid)
-                metrics.CLUSTER_WRITES.labels("delete", api.kind).inc()
-                written.append(f"{api.kind}/{name}")
+        written += self._delete(key, left)
         return [*written, *self._apply_pod_fields(key, app)]
+
+    def _delete(self, key: NamespacedName, left: Iterable[CachedObject]) -> list[str]:
+        """Delete what the app owns and does not want any more."""
+        deleted = []
+        for seen in left:
+            self._kube.delete(seen.api, key.namespace, seen.name, seen.uid)
+            metrics.CLUSTER_WRITES.labels("delete", seen.api.kind).inc()
+            deleted.append(f"{seen.api.kind}/{seen.name}")
+        return deleted
 
     def _apply_pod_fields(self, key: NamespacedName, app: FtlApp) -> list[str]:
         """Apply the operator's part of the Deployment, once spin-operator has made it for this SpinApp.

@@ -14,7 +14,7 @@ from ftl_operator.api.app import FtlApp
 from ftl_operator.api.auth import Access
 from ftl_operator.api.kinds import Api, ClusterApis
 from ftl_operator.api.names import Owner
-from ftl_operator.api.runtime import RuntimeConfig, Scaler
+from ftl_operator.api.runtime import Autoscaling, RuntimeConfig, Scaler
 from ftl_operator.errors import ClusterError, Reason
 from ftl_operator.manifests.egress import Target, targets_of
 from ftl_operator.manifests.metadata import manifest
@@ -34,6 +34,8 @@ from ftl_operator.manifests.scaling import (
     WAIT_SECONDS,
     horizontal_pod_autoscaler,
     http_scaled_object,
+    intercepted_scaled_object,
+    interceptor_route,
     pod_disruption_budget,
     scaled_object,
 )
@@ -132,23 +134,7 @@ def _wanted(
     yield spin_app(app, release, settings)
     scaling = spec.runtime.autoscaling
     if scaling is not None and not spec.suspend:
-        kinds = {
-            Scaler.HPA: (api_kinds.HORIZONTAL_POD_AUTOSCALER, horizontal_pod_autoscaler),
-            Scaler.KEDA: (api_kinds.SCALED_OBJECT, scaled_object),
-            Scaler.KEDA_HTTP: (
-                api_kinds.HTTP_SCALED_OBJECT,
-                lambda owner, scaling: http_scaled_object(
-                    owner,
-                    scaling,
-                    interceptor_hosts(owner, spec.route, settings),
-                    spec.longest_call_seconds,
-                ),
-            ),
-        }
-        api, build = kinds[scaling.scaler]
-        yield (
-            build(owner, scaling) if api in served else Missing(api, "spec.runtime.autoscaling.scaler", True)
-        )
+        yield from _scalers(app, scaling, settings, served)
     least = scaling.min_replicas if scaling is not None else spec.runtime.replicas or 1
     if least >= 2 and not spec.suspend and api_kinds.POD_DISRUPTION_BUDGET in served:
         yield pod_disruption_budget(owner)
@@ -158,6 +144,36 @@ def _wanted(
         else:
             yield Missing(api_kinds.SERVICE_MONITOR, "spec.telemetry.serviceMonitor", False)
     yield from _addresses(app, settings, served)
+
+
+def _scalers(
+    app: FtlApp, scaling: Autoscaling, settings: Settings, served: ClusterApis
+) -> Iterable[Manifest | Missing]:
+    """What changes the number of pods."""
+    owner, spec = owner_of_app(app), app.spec
+    hosts = interceptor_hosts(owner, spec.route, settings)
+    seconds = spec.longest_call_seconds
+    newer = {api_kinds.INTERCEPTOR_ROUTE, api_kinds.SCALED_OBJECT}
+    made: list[Manifest]
+    match scaling.scaler:
+        case Scaler.HPA:
+            api, made = api_kinds.HORIZONTAL_POD_AUTOSCALER, [horizontal_pod_autoscaler(owner, scaling)]
+        case Scaler.KEDA:
+            api, made = api_kinds.SCALED_OBJECT, [scaled_object(owner, scaling)]
+        case Scaler.KEDA_HTTP if api_kinds.HTTP_SCALED_OBJECT in served and not newer <= served:
+            # Up to version 0.13 of the add-on.
+            made = [http_scaled_object(owner, scaling, hosts, seconds)]
+            api = api_kinds.HTTP_SCALED_OBJECT
+        case Scaler.KEDA_HTTP:
+            api = api_kinds.INTERCEPTOR_ROUTE
+            made = [
+                interceptor_route(owner, scaling, hosts, seconds),
+                intercepted_scaled_object(owner, scaling, settings.interceptor_scaler_address),
+            ]
+    if all(api_kinds.api_of(item) in served for item in made):
+        yield from made
+    else:
+        yield Missing(api, "spec.runtime.autoscaling.scaler", True)
 
 
 def _addresses(app: FtlApp, settings: Settings, served: ClusterApis) -> Iterable[Manifest | Missing]:

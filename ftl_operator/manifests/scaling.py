@@ -62,15 +62,7 @@ def scaled_object(owner: Owner, scaling: Autoscaling) -> Manifest:
         if trigger.authentication_ref:
             made["authenticationRef"] = {"name": trigger.authentication_ref}
         triggers.append(made)
-    spec: dict[str, Any] = {
-        "scaleTargetRef": _target(owner),
-        "minReplicaCount": scaling.min_replicas,
-        "maxReplicaCount": scaling.max_replicas,
-        "cooldownPeriod": scaling.cooldown_seconds,
-        "triggers": triggers,
-    }
-    if scaling.polling_interval_seconds:
-        spec["pollingInterval"] = scaling.polling_interval_seconds
+    spec = _scaled(owner, scaling, triggers)
     return manifest(kinds.SCALED_OBJECT, owner, {"spec": spec})
 
 
@@ -86,11 +78,6 @@ def http_scaled_object(
         call_seconds: How long the app's longest call may take. Up to version 0.13 the add-on's own limits
             are 20 seconds until a pod is ready and half a second for an answer.
     """
-    metric: dict[str, Any]
-    if scaling.request_rate:
-        metric = {"requestRate": {"targetValue": scaling.request_rate, "granularity": "1s", "window": "1m"}}
-    else:
-        metric = {"concurrency": {"targetValue": scaling.concurrency or 100}}
     return manifest(
         kinds.HTTP_SCALED_OBJECT,
         owner,
@@ -100,7 +87,7 @@ def http_scaled_object(
                 "scaleTargetRef": {**_target(owner), "service": owner.name, "port": SERVICE_PORT},
                 "replicas": {"min": scaling.min_replicas, "max": scaling.max_replicas},
                 "scaledownPeriod": scaling.cooldown_seconds,
-                "scalingMetric": metric,
+                "scalingMetric": _requests(scaling),
                 "timeouts": {
                     "conditionWait": f"{WAIT_SECONDS}s",
                     "responseHeader": f"{call_seconds + SPARE_SECONDS}s",
@@ -110,6 +97,49 @@ def http_scaled_object(
     )
 
 
+def interceptor_route(
+    owner: Owner, scaling: Autoscaling, hosts: Sequence[str], call_seconds: int
+) -> Manifest:
+    """How the HTTP add-on's interceptor (0.14 and later) routes and counts an app's requests.
+
+    Args:
+        owner: The app.
+        scaling: How it is scaled.
+        hosts: Values of the `Host` header, without ports, by which the interceptor knows the app's requests.
+        call_seconds: How long the app's longest call may take.
+    """
+    return manifest(
+        kinds.INTERCEPTOR_ROUTE,
+        owner,
+        {
+            "spec": {
+                "target": {"service": owner.name, "port": SERVICE_PORT},
+                "rules": [{"hosts": list(hosts)}],
+                "scalingMetric": _requests(scaling),
+                "timeouts": {
+                    "readiness": f"{WAIT_SECONDS}s",
+                    "responseHeader": f"{call_seconds + SPARE_SECONDS}s",
+                },
+            }
+        },
+    )
+
+
+def intercepted_scaled_object(owner: Owner, scaling: Autoscaling, scaler: str) -> Manifest:
+    """KEDA's autoscaler by the requests that an `interceptor_route` counts.
+
+    Args:
+        owner: The app.
+        scaling: How it is scaled.
+        scaler: Host and port of the add-on's external scaler.
+    """
+    trigger = {
+        "type": "external-push",
+        "metadata": {"scalerAddress": scaler, "interceptorRoute": owner.name},
+    }
+    return manifest(kinds.SCALED_OBJECT, owner, {"spec": _scaled(owner, scaling, [trigger])})
+
+
 def pod_disruption_budget(owner: Owner) -> Manifest:
     """Maintenance of nodes takes one pod at a time."""
     return manifest(
@@ -117,6 +147,27 @@ def pod_disruption_budget(owner: Owner) -> Manifest:
         owner,
         {"spec": {"maxUnavailable": 1, "selector": {"matchLabels": owner.pod_selector}}},
     )
+
+
+def _scaled(owner: Owner, scaling: Autoscaling, triggers: list[dict[str, Any]]) -> dict[str, Any]:
+    """The spec of a ScaledObject."""
+    spec: dict[str, Any] = {
+        "scaleTargetRef": _target(owner),
+        "minReplicaCount": scaling.min_replicas,
+        "maxReplicaCount": scaling.max_replicas,
+        "cooldownPeriod": scaling.cooldown_seconds,
+        "triggers": triggers,
+    }
+    if scaling.polling_interval_seconds:
+        spec["pollingInterval"] = scaling.polling_interval_seconds
+    return spec
+
+
+def _requests(scaling: Autoscaling) -> dict[str, Any]:
+    """The add-on's metric: requests per second, or requests at once."""
+    if scaling.request_rate:
+        return {"requestRate": {"targetValue": scaling.request_rate, "granularity": "1s", "window": "1m"}}
+    return {"concurrency": {"targetValue": scaling.concurrency or 100}}
 
 
 def _target(owner: Owner) -> dict[str, str]:

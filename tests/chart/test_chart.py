@@ -222,6 +222,7 @@ def test_values_become_settings(home):
     assert settings.cache_max_bytes == 4294967296
     interceptor = (settings.interceptor_service, settings.interceptor_namespace, settings.interceptor_port)
     assert interceptor == ("interceptor", "scaling", 80)
+    assert settings.interceptor_scaler_address == "scaler.scaling.svc.k8s.example.com:9191"
     assert settings.cluster_domain == "k8s.example.com"
     assert settings.history_limit == 10
     assert found["FTL_PROBE_KEY"] == {"secretKeyRef": {"name": "probe", "key": "word"}}

@@ -119,3 +119,29 @@ def test_an_upgrade_rolls_only_so_many_apps_at_once(world):
     assert wrote(world) == []
     world.write(SPEC | {"runtime": {"nodeSelector": {"disk": "ssd"}}})
     assert wrote(world) == ["Deployment/tools"], "what a person changed does not wait"
+
+
+def scaler(world, kind, name="tools"):
+    """An object that scales the app's Deployment, as the operator applies it."""
+    owner = world.spin_app["metadata"]["ownerReferences"]
+    metadata = {"name": name, "namespace": "ns", "ownerReferences": owner}
+    return {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": metadata, "spec": {}}
+
+
+@pytest.mark.parametrize("old", kinds.SCALERS)
+@pytest.mark.parametrize("new", kinds.SCALERS)
+def test_one_scaler_goes_before_another_comes(world, old, new):
+    """KEDA's webhook refuses a second one for a Deployment, so the order decides whether the move ends."""
+    app = FtlApp.parse(world.cache.app(KEY).read())
+    world.applier.apply(app, Manifests((world.spin_app, scaler(world, old))))
+    world.cluster.writes.clear()
+    world.applier.apply(app, Manifests((world.spin_app, scaler(world, new))))
+    expected = [] if old == new else [f"delete {old.kind}/tools", f"apply {new.kind}/tools"]
+    assert [entry for entry in world.cluster.writes if "Deployment" not in entry] == expected
+
+
+def test_a_scaler_that_nothing_replaces_goes_too(world):
+    app = FtlApp.parse(world.cache.app(KEY).read())
+    world.applier.apply(app, Manifests((world.spin_app, scaler(world, kinds.SCALED_OBJECT))))
+    assert "ScaledObject/tools" in world.applier.apply(app, Manifests((world.spin_app,)))
+    assert (kinds.SCALED_OBJECT, "tools") not in world.cluster.objects

@@ -78,8 +78,8 @@ def test_7_through_the_interceptor_the_host_is_the_apps_and_the_path_stays():
     route = made({"route": {**ROUTE, "path": "/assistant"}, "runtime": KEDA_HTTP}, "HTTPRoute")
     backend, host, path = chosen([route], f"{METADATA}/assistant/mcp")
     assert (backend, path) == ("keda-add-ons-http-interceptor-proxy", f"{METADATA}/assistant/mcp")
-    scaled = made({"route": {**ROUTE, "path": "/assistant"}, "runtime": KEDA_HTTP}, "HTTPScaledObject")
-    assert host in scaled["spec"]["hosts"]
+    counted = made({"route": {**ROUTE, "path": "/assistant"}, "runtime": KEDA_HTTP}, "InterceptorRoute")
+    assert host in counted["spec"]["rules"][0]["hosts"]
 
 
 def test_7_a_public_app_has_no_metadata_to_find():

@@ -18,6 +18,14 @@ DATA = Path(__file__).parents[1] / "data" / "manifests"
 CASES = sorted(path.parent.name for path in DATA.glob("*/ftlapp.yaml"))
 IMAGE = parse_reference(f"registry.acme.dev/ftl/agents/hello@sha256:{'0' * 64}")
 WITHOUT_CILIUM = kinds.EVERY_API - {kinds.CILIUM_NETWORK_POLICY}
+WITH_OLD_ADD_ON = WITHOUT_CILIUM - {kinds.INTERCEPTOR_ROUTE}
+"""KEDA's HTTP add-on up to version 0.13."""
+SERVED = {
+    "everything": kinds.EVERY_API,
+    "keda-http-ingress": WITH_OLD_ADD_ON,
+    "keda-http-path": WITH_OLD_ADD_ON,
+}
+"""What the clusters of some cases serve."""
 SETTINGS = Settings(operator_namespace="ftl-operator", publish_pull_secrets=("registry",))
 
 
@@ -36,7 +44,7 @@ def made(case, served=WITHOUT_CILIUM):
 @pytest.mark.parametrize("case", CASES)
 def test_golden(case, request):
     golden = DATA / case / "manifests.yaml"
-    served = kinds.EVERY_API if case == "everything" else WITHOUT_CILIUM
+    served = SERVED.get(case, WITHOUT_CILIUM)
     found = list(made(case, served).objects)
     if request.config.getoption("--bless"):
         golden.write_text(yaml.safe_dump_all(found, sort_keys=False, width=110))
@@ -86,7 +94,6 @@ def test_the_rules_of_spin_operators_webhooks(case):
         ("everything", kinds.HTTP_ROUTE, True),
         ("everything", kinds.SERVICE_MONITOR, False),
         ("keda", kinds.SCALED_OBJECT, True),
-        ("keda-http", kinds.HTTP_SCALED_OBJECT, True),
     ],
 )
 def test_a_missing_api_is_named_and_its_object_left_out(case, api, vital):
@@ -97,6 +104,30 @@ def test_a_missing_api_is_named_and_its_object_left_out(case, api, vital):
     assert [manifest for manifest in made(case).objects if manifest["kind"] != api.kind] == list(
         found.objects
     )
+
+
+def test_without_the_add_on_its_newer_api_is_named():
+    both = {kinds.HTTP_SCALED_OBJECT, kinds.INTERCEPTOR_ROUTE}
+    (missing,) = made("keda-http", WITHOUT_CILIUM - both).missing
+    assert (missing.api, missing.is_vital) == (kinds.INTERCEPTOR_ROUTE, True)
+
+
+@pytest.mark.parametrize("absent", [kinds.INTERCEPTOR_ROUTE, kinds.SCALED_OBJECT])
+def test_the_older_api_is_used_where_the_newer_is_not_whole(absent):
+    found = made("keda-http", WITHOUT_CILIUM - {absent})
+    kinds_made = {item["kind"] for item in found.objects}
+    assert "HTTPScaledObject" in kinds_made
+    assert not {"InterceptorRoute", "ScaledObject"} & kinds_made
+    assert not found.missing
+
+
+def test_the_newer_api_counts_and_scales_by_one_name():
+    found = objects_of("keda-http")
+    route, scaled = found["InterceptorRoute"], found["ScaledObject"]
+    (trigger,) = scaled["spec"]["triggers"]
+    assert trigger["metadata"]["interceptorRoute"] == route["metadata"]["name"]
+    assert trigger["metadata"]["scalerAddress"] == SETTINGS.interceptor_scaler_address
+    assert "HTTPScaledObject" not in found
 
 
 def test_every_app_and_every_operator_has_its_own_probe_token():
@@ -119,37 +150,53 @@ def test_the_endpoint_is_the_routes_or_the_services():
     assert endpoint(read("smallest"), SETTINGS) == "http://hello.agents.svc/mcp"
 
 
-def objects_of(case, settings=SETTINGS, **spec):
-    found = manifests(read(case, **spec), Release(IMAGE), settings, WITHOUT_CILIUM).objects
+def objects_of(case, settings=SETTINGS, served=WITHOUT_CILIUM, **spec):
+    found = manifests(read(case, **spec), Release(IMAGE), settings, served).objects
     return {item["kind"]: item for item in found}
 
 
-def test_in_the_cluster_the_endpoint_is_one_that_wakes_the_app():
+def known_hosts(found):
+    """The hosts by which the interceptor knows an app, whichever API tells it."""
+    if "HTTPScaledObject" in found:
+        assert "InterceptorRoute" not in found
+        return found["HTTPScaledObject"]["spec"]["hosts"]
+    (rule,) = found["InterceptorRoute"]["spec"]["rules"]
+    return rule["hosts"]
+
+
+EITHER_ADD_ON = pytest.mark.parametrize(
+    "served", [WITH_OLD_ADD_ON, WITHOUT_CILIUM], ids=["HTTPScaledObject", "InterceptorRoute"]
+)
+
+
+@EITHER_ADD_ON
+def test_in_the_cluster_the_endpoint_is_one_that_wakes_the_app(served):
     """Its host is the name of a Service that leads to the interceptor, which knows the app by it."""
     url = urlsplit(endpoint(read("keda-http", route=None), SETTINGS))
-    found = objects_of("keda-http", route=None)
-    service, scaled = found["Service"], found["HTTPScaledObject"]
+    found = objects_of("keda-http", served=served, route=None)
+    service = found["Service"]
     assert url.hostname == f"{service['metadata']['name']}.agents.svc"
     assert url.port == service["spec"]["ports"][0]["port"] == 8080
-    assert url.hostname in scaled["spec"]["hosts"]
+    assert url.hostname in known_hosts(found)
     assert url.geturl() in found["ConfigMap"]["data"]["mcp.json"]
     assert service["spec"]["externalName"] == "keda-add-ons-http-interceptor-proxy.keda.svc.cluster.local"
 
 
-def test_where_the_interceptor_is_is_a_setting():
+@EITHER_ADD_ON
+def test_where_the_interceptor_is_is_a_setting(served):
     settings = Settings(
         interceptor_service="front",
         interceptor_namespace="edge",
         interceptor_port=80,
         cluster_domain="k8s.lan",
     )
-    found = objects_of("keda-http-ingress", settings)
+    found = objects_of("keda-http-ingress", settings, served)
     assert found["Service"]["spec"]["externalName"] == "front.edge.svc.k8s.lan"
     assert found["Ingress"]["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"] == {
         "name": "hello-keda-http",
         "port": {"number": 80},
     }
-    assert "hello-keda-http.agents.svc.k8s.lan" in found["HTTPScaledObject"]["spec"]["hosts"]
+    assert "hello-keda-http.agents.svc.k8s.lan" in known_hosts(found)
     peers = found["NetworkPolicy"]["spec"]["ingress"][0]["from"]
     assert {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "edge"}}} in peers
     (backend,) = objects_of("keda-http-path", settings)["HTTPRoute"]["spec"]["rules"][0]["backendRefs"]
@@ -157,10 +204,11 @@ def test_where_the_interceptor_is_is_a_setting():
     assert endpoint(read("keda-http", route=None), settings) == "http://hello-keda-http.agents.svc:80/mcp"
 
 
-def test_apps_that_share_a_host_by_path_are_told_apart_by_the_interceptor():
-    found = objects_of("keda-http-path")
+@EITHER_ADD_ON
+def test_apps_that_share_a_host_by_path_are_told_apart_by_the_interceptor(served):
+    found = objects_of("keda-http-path", served=served)
     (rule,) = found["HTTPRoute"]["spec"]["rules"]
-    hosts = found["HTTPScaledObject"]["spec"]["hosts"]
+    hosts = known_hosts(found)
     assert rule["filters"][0]["urlRewrite"]["hostname"] in hosts
     assert "tools.acme.dev" not in hosts
 
@@ -168,7 +216,7 @@ def test_apps_that_share_a_host_by_path_are_told_apart_by_the_interceptor():
 @pytest.mark.parametrize("case", ["keda-http-ingress", "keda-http-path"])
 def test_a_suspended_app_fails_as_a_service_without_pods_does(case):
     found = objects_of(case, suspend=True)
-    assert "HTTPScaledObject" not in found
+    assert not {"HTTPScaledObject", "InterceptorRoute", "ScaledObject"} & set(found)
     route = (found.get("Ingress") or found["HTTPRoute"])["spec"]["rules"][0]
     assert [service["name"] for service in services_of(route)] == ["hello"]
 
