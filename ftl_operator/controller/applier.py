@@ -8,7 +8,7 @@ from ftl_operator.api.app import FtlApp
 from ftl_operator.api.kinds import Api
 from ftl_operator.api.names import SUSPENDED_ANNOTATION, NamespacedName
 from ftl_operator.cluster.cache import Cache, CachedObject, owner_of
-from ftl_operator.cluster.client import ConflictError, Kube
+from ftl_operator.cluster.client import ConflictError, Kube, NotFoundError
 from ftl_operator.controller.telemetry import metrics
 from ftl_operator.errors import ClusterError, Reason
 from ftl_operator.manifests.all import Manifests
@@ -102,7 +102,11 @@ class Applier:
         is_unchanged = status.get("observedGeneration") == app.metadata.generation
         if is_unchanged and rollout.is_complete and self._view.incomplete() >= self._max_rollouts:
             return []
-        self._view.see(kinds.DEPLOYMENT, self._kube.apply(desired))
+        try:
+            self._view.see(kinds.DEPLOYMENT, self._kube.apply(desired))
+        except (ConflictError, NotFoundError):
+            # Another Deployment, or none, is there by now: the watch tells, and the next look has it.
+            return []
         metrics.CLUSTER_WRITES.labels("apply", kinds.DEPLOYMENT.kind).inc()
         return [f"Deployment/{key.name}"]
 

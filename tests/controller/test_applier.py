@@ -6,6 +6,7 @@ from ftl_operator.api import kinds
 from ftl_operator.api.app import FtlApp
 from ftl_operator.api.names import NamespacedName
 from ftl_operator.cluster.cache import Cache
+from ftl_operator.cluster.client import ConflictError
 from ftl_operator.controller.applier import Applier
 from ftl_operator.manifests.all import Manifests
 from tests.support.tiny_cluster import TinyCluster
@@ -102,6 +103,18 @@ def test_a_deployment_of_an_earlier_spin_app_is_left_alone(world):
     body = world.cluster.objects[kinds.DEPLOYMENT, "tools"]
     body["metadata"]["ownerReferences"] = [{"kind": "SpinApp", "uid": "another"}]
     world.cluster.put(kinds.DEPLOYMENT, body)
+    assert wrote(world) == []
+
+
+def test_a_deployment_that_was_replaced_meanwhile_is_no_error(world, monkeypatch):
+    apply = world.cluster.apply
+
+    def refuse(manifest):
+        if manifest["kind"] == "Deployment":
+            raise ConflictError("uid mismatch")
+        return apply(manifest)
+
+    monkeypatch.setattr(world.cluster, "apply", refuse)
     assert wrote(world) == []
 
 
