@@ -102,6 +102,6 @@ def test_a_component_is_a_file_of_a_sane_size(tmp_path: Path, monkeypatch: pytes
     path.write_bytes(b"abc")
     found = local_artifact(path, "")
     assert (found.path, found.layer.size) == (path, 3)
-    monkeypatch.setattr("ftl_operator.cli.environment.MAX_COMPONENT_BYTES", 2)
+    monkeypatch.setattr("ftl_operator.oci.local.MAX_COMPONENT_BYTES", 2)
     with pytest.raises(SpecError, match="has 3 bytes, and a component may have 2"):
         local_artifact(path, "spec.tools[0].image")
