@@ -55,7 +55,7 @@ class App:
             # Tests need no patience: the probes' periods are as short as the API has them.
             "runtime": {
                 "checks": {"readiness": {"periodSeconds": 1, "failureThreshold": 1}},
-                "drainSeconds": 2,
+                "drainSeconds": 5,
                 **spec.pop("runtime", {}),
             },
             **spec,
