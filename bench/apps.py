@@ -8,7 +8,7 @@ from typing import Any
 from ftl_operator.api.app import FtlApp
 from ftl_operator.api.auth import GatewayAuth
 from ftl_operator.component.binary import read_binary
-from ftl_operator.component.tool import Component, component_from
+from ftl_operator.component.tool import Component, parse_tools
 from ftl_operator.host.engine.engine import digest_of
 from ftl_operator.oci.descriptor import WASM_LAYER, Descriptor, Layer, LocalArtifact
 from ftl_operator.oci.reference import Digest
@@ -72,9 +72,8 @@ def plain(front: Path, *behind: Path) -> App:
 
 def inspect(tool: Path, metadata: bytes) -> Component:
     """The tool component, with what it said about its tools."""
-    return component_from(
-        _descriptor(tool), read_binary(tool.read_bytes()), metadata, "the tool of the bench"
-    )
+    layer = _descriptor(tool)
+    return Component(layer.digest, layer.size, read_binary(tool.read_bytes()), parse_tools(metadata))
 
 
 def gatewayed(

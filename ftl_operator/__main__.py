@@ -15,7 +15,7 @@ from ftl_operator.api.names import NamespacedName
 from ftl_operator.cluster.cache import Cache
 from ftl_operator.cluster.client import Kube
 from ftl_operator.cluster.leader_election import LeaderElection
-from ftl_operator.component.inspector import Inspector
+from ftl_operator.component.inspector import Inspector, version_of
 from ftl_operator.controller.circuit_breaker import CircuitBreakers
 from ftl_operator.controller.inspection_pool import InspectionPool, Job
 from ftl_operator.controller.observer import Observer
@@ -28,8 +28,7 @@ from ftl_operator.controller.telemetry import logs, metrics
 from ftl_operator.controller.workqueue import WorkQueue
 from ftl_operator.errors import ClusterError, FtlError, Reason
 from ftl_operator.host.limits import SandboxLimits
-from ftl_operator.host.sandbox.componentize import componentize
-from ftl_operator.host.sandbox.parent import ask_tools
+from ftl_operator.host.sandbox.parent import inspect_component
 from ftl_operator.issuer.fetch import IssuerSettings
 from ftl_operator.issuer.preflight import CheckPolicy, Preflight, gateway_policies
 from ftl_operator.oci.descriptor import WASM_LAYER, Descriptor, Layer
@@ -125,7 +124,7 @@ def outside(settings: Settings, kube: Kube, inspections: InspectionPool) -> Depe
             plain_http=settings.plain_http_issuers,
             ca_file=settings.ca_bundle,
         ),
-        policy_checks(gateway_policies(layer.path or GATEWAY), inspections),
+        policy_checks(gateway_policies(layer.path or GATEWAY, settings.compiled_folder), inspections),
         cluster=lambda path: kube.request("GET", path, accept=ISSUER_DOCUMENTS),
         askers=max(1, settings.workers // 2),
     )
@@ -133,17 +132,22 @@ def outside(settings: Settings, kube: Kube, inspections: InspectionPool) -> Depe
         read=kube.get,
         registry=registry,
         operator=OperatorCredentials(settings.docker_config),
-        inspector=inspector_of(settings, registry),
+        inspector=inspector_of(settings, layer.path or GATEWAY),
         fence=kube.fence,
         authorize=lambda app: preflight.authorize(app, config_reader(kube, app)),
         gateway=layer,
     )
 
 
-def inspector_of(settings: Settings, registry: Registry) -> Inspector:
+def inspector_of(settings: Settings, gateway: Path) -> Inspector:
     """Inspects components in the sandbox; the pool of inspections says how many at once."""
-    limits = SandboxLimits(call_time=settings.inspect_timeout_seconds, memory=settings.inspect_memory_bytes)
-    return Inspector(registry, settings.cache_folder, lambda wasm: ask_tools(wasm, limits), componentize)
+    memory, seconds = settings.inspect_memory_bytes, settings.inspect_timeout_seconds
+    limits = SandboxLimits.of(memory, seconds)
+    return Inspector(
+        settings.cache_folder,
+        lambda wasm: inspect_component(wasm, gateway, limits, settings.compiled_folder),
+        version_of(gateway, memory, seconds),
+    )
 
 
 def policy_checks(check: CheckPolicy, inspections: InspectionPool) -> CheckPolicy:

@@ -3,6 +3,7 @@
     FtlError
     ├── SpecError        the author of the FtlApp; permanent until the spec changes
     ├── ComponentError   the author of a tool, or who chose its reference; permanent until a digest changes
+    ├── InspectionError  the machine that inspects components; retried with backoff
     ├── RegistryError    the registry or its credentials; retried with backoff
     ├── IssuerError      the JWT issuer; retried with backoff
     └── ClusterError     the cluster (its API server, a missing API, a missing executor); retried with backoff
@@ -47,6 +48,10 @@ class Reason(StrEnum):
     """The bytes are not a WebAssembly component or core module that can serve `wasi:http`."""
     COMPONENT_FAILED = "ComponentFailed"
     """The component trapped, passed its time or memory limit, or gave no usable list of its tools."""
+    UNSUPPORTED_IMPORT = "UnsupportedImport"
+    """The component imports an interface that Spin does not have, so no tool of the app would start."""
+    INSPECTION_UNAVAILABLE = "InspectionUnavailable"
+    """The machine that inspects components ran out of memory or disk. It is tried again."""
     INVALID_TOOL = "InvalidTool"
     """A tool's metadata breaks a rule of the Model Context Protocol."""
     DUPLICATE_TOOL = "DuplicateTool"
@@ -141,6 +146,21 @@ class ComponentError(FtlError):
     """The author of a tool must change it, or another one must be chosen."""
 
     def __init__(self, message: str, *, reason: Reason = Reason.INVALID_COMPONENT, field: str = "") -> None:
+        super().__init__(message, reason=reason, field=field)
+
+
+class SlowComponentError(ComponentError):
+    """The component used up its time. A busy machine may be the cause, so this is no verdict that lasts."""
+
+
+class InspectionError(FtlError):
+    """The machine that inspects components must be mended: memory or disk; tried again meanwhile."""
+
+    retryable = True
+
+    def __init__(
+        self, message: str, *, reason: Reason = Reason.INSPECTION_UNAVAILABLE, field: str = ""
+    ) -> None:
         super().__init__(message, reason=reason, field=field)
 
 

@@ -139,8 +139,9 @@ class Settings(BaseModel):
     workers: int = Field(default=8, ge=1, le=64)
     """How many apps are reconciled at once. Apps of one namespace are at most half of them."""
     inspectors: int = Field(default=2, ge=1, le=16)
-    """How many components are asked for their tools, or policies checked, at once; each takes a core and up
-    to its memory limit. With one, a namespace waits while another one's component runs; with two it does
+    """How many components are inspected, or policies checked, at once; each takes up to two cores, and
+    `inspect_memory_bytes` and 256 MiB of memory, for which the pod's memory limit must have room beside the
+    operator's own 256 MiB. With one, a namespace waits while another one's component runs; with two it does
     not."""
     registry_connections: int = Field(default=4, ge=1, le=64)
     """How many requests to one registry run at once; namespaces share them, so that a slow one holds few
@@ -158,7 +159,8 @@ class Settings(BaseModel):
     inspect_timeout_seconds: float = Field(default=20, gt=0)
     """How long a component may take to list its tools, compilation not counted."""
     inspect_memory_bytes: int = Field(default=512 * 1024 * 1024, ge=1)
-    """How much memory a component may use while it lists its tools."""
+    """How much memory a component may use while it lists its tools. The process in which it does so may use
+    256 MiB more, of which compiling a component of 40 MB takes the most."""
     progress_deadline_seconds: float = Field(default=600, ge=1)
     """How long a rollout may take before the last good version is brought back."""
     max_rollouts: int = Field(default=20, ge=1)
@@ -262,6 +264,11 @@ class Settings(BaseModel):
         """Host and port of the external scaler of KEDA's HTTP add-on."""
         place = f"{self.interceptor_scaler}.{self.interceptor_namespace}.svc.{self.cluster_domain}"
         return f"{place}:{self.interceptor_scaler_port}"
+
+    @property
+    def compiled_folder(self) -> Path:
+        """Where the compiled code of the operator's own components is kept."""
+        return self.cache_folder / "compiled"
 
     def default_repository(self, namespace: str, name: str) -> Repository | None:
         """Where an app of this namespace and name is published by default, if a default is set."""

@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ftl_operator.component.inspector import Inspector
+from ftl_operator.component.inspector import Inspector, version_of
 
 if TYPE_CHECKING:
     from ftl_operator.registry.client import Registry
+
+GATEWAY_WASM = Path(__file__).parents[1] / "gateway.wasm"
 
 
 def cache_directory() -> Path:
@@ -36,22 +38,12 @@ def open_registry(plain_http: Sequence[str], ca_file: Path | None) -> "Registry"
     return Registry(settings, Credentials.from_environment())
 
 
-def open_inspector(registry: "Registry | None") -> Inspector:
-    """Inspects components in the sandbox, each digest once on this machine.
-
-    Args:
-        registry: Where components come from; None if all are local files.
-    """
-    return Inspector(registry, cache_directory(), _ask, _componentize)
+def open_inspector() -> Inspector:
+    """Inspects components in the sandbox, each digest once on this machine."""
+    return Inspector(cache_directory(), _examine, version_of(GATEWAY_WASM))
 
 
-def _ask(wasm: Path) -> bytes:
-    from ftl_operator.host.sandbox.parent import ask_tools
+def _examine(wasm: Path) -> bytes:
+    from ftl_operator.host.sandbox.parent import inspect_component
 
-    return ask_tools(wasm)
-
-
-def _componentize(core: bytes) -> bytes:
-    from ftl_operator.host.sandbox.componentize import componentize
-
-    return componentize(core)
+    return inspect_component(wasm, GATEWAY_WASM)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftl_operator.cli.console import Console, printable
 from ftl_operator.cli.environment import open_inspector
-from ftl_operator.component.tool import Component
+from ftl_operator.component.tool import Component, Tool
 from ftl_operator.errors import SpecError
 from ftl_operator.oci.descriptor import Artifact, LocalArtifact
 from ftl_operator.oci.local import local_artifact
@@ -41,8 +41,9 @@ class Inspected:
             "kind": str(component.binary.kind),
             "imports": list(component.binary.imports),
             "exports": list(component.binary.exports),
-            "tools": None if component.tools is None else [tool.document() for tool in component.tools],
+            "tools": None if component.tools is None else [_shown(tool) for tool in component.tools],
             "dynamicReason": component.dynamic_reason,
+            "needs": component.needs,
         }
 
     def text(self) -> str:
@@ -59,11 +60,16 @@ class Inspected:
             f"imports    {_columns(component.binary.imports)}",
             f"exports    {_columns(component.binary.exports)}",
         ]
+        if component.needs:
+            lines.append(f"needs      {component.needs}: no other Spin has all of its imports")
         if component.tools is None:
             return [*lines, f"tools      asked at run time: {component.dynamic_reason}"]
         for index, tool in enumerate(component.tools):
             head = "tools      " if index == 0 else " " * 11
             lines.append(f"{head}{tool.name}{_arguments(tool.input_schema)}")
+            if tool.fault:
+                lines.append(f"{' ' * 13}cannot be served: {tool.fault}")
+            lines += [f"{' ' * 13}warning: {warning}" for warning in tool.warnings]
             if description := (tool.description or "").strip():
                 lines.append(f"{' ' * 13}{description.splitlines()[0]}")
         return lines if component.tools else [*lines, "tools      none"]
@@ -88,19 +94,23 @@ def inspect(
     parsed = parse_source(reference, Path.cwd())
     if isinstance(parsed, FileReference):
         source: Artifact | LocalArtifact = local_artifact(parsed.path, "")
-        registry = None
         if component is not None:
             raise SpecError("--component chooses in an artifact of a registry; a file is one component")
     else:
-        registry = connect()
         with console.step(f"looking up {reference}"):
-            source = registry.artifact(parsed, component)
+            source = connect().artifact(parsed, component)
     with console.step(f"inspecting {reference}"):
-        return Inspected(source, open_inspector(registry).inspect(source, reference))
+        found = open_inspector().inspect(source, reference, lambda *wanted: connect().blob(*wanted))
+        return Inspected(source, found)
 
 
 def _columns(names: tuple[str, ...]) -> str:
     return f"\n{' ' * 11}".join(names) or "none"
+
+
+def _shown(tool: Tool) -> dict[str, Any]:
+    found = {"fault": tool.fault, "warnings": list(tool.warnings)}
+    return {**tool.document(), **{name: value for name, value in found.items() if value}}
 
 
 def _arguments(schema: Mapping[str, Any]) -> str:

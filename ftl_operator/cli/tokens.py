@@ -8,8 +8,8 @@ from pathlib import Path
 from ftl_operator.api.app import FtlApp
 from ftl_operator.api.auth import Access
 from ftl_operator.cli.dev_issuer import DevIssuer
-from ftl_operator.cli.environment import state_directory
-from ftl_operator.cli.workspace import GATEWAY_WASM, Authorize
+from ftl_operator.cli.environment import GATEWAY_WASM, state_directory
+from ftl_operator.cli.workspace import Authorize
 from ftl_operator.issuer.fetch import IssuerSettings
 from ftl_operator.issuer.preflight import Preflight, gateway_policies
 

@@ -14,12 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ftl_operator.api.app import FtlApp
 from ftl_operator.api.auth import GatewayAuth
 from ftl_operator.api.fields import ValueSource
-from ftl_operator.cli.environment import open_inspector
+from ftl_operator.cli.environment import GATEWAY_WASM, open_inspector
+from ftl_operator.cli.yaml_documents import read_documents, shown
 from ftl_operator.component.tool import Component
 from ftl_operator.errors import Reason, SpecError
 from ftl_operator.oci.descriptor import WASM_LAYER, Descriptor, Layer
@@ -30,7 +29,6 @@ from ftl_operator.pipeline.plan import Inputs, Source
 from ftl_operator.pipeline.resolve import sources
 from ftl_operator.registry.client import Registry
 
-GATEWAY_WASM = Path(__file__).parents[1] / "gateway.wasm"
 MAX_FILE_BYTES = 4 << 20
 
 Texts = Mapping[str, str]
@@ -86,10 +84,10 @@ def read_app_file(path: str) -> AppFile:
         raise SpecError(f"{name} cannot be read: {error.strerror or error}") from error
     if len(raw) > MAX_FILE_BYTES:
         raise SpecError(f"{name} is larger than {MAX_FILE_BYTES} bytes", reason=Reason.TOO_LARGE)
-    documents = _documents(raw, name)
+    documents = read_documents(raw, name)
     kinds = [document.get("kind") for document in documents]
     if kinds.count("FtlApp") != 1:
-        found = ", ".join(str(kind) for kind in kinds) or "nothing"
+        found = ", ".join(kind if isinstance(kind, str) else shown(kind) for kind in kinds) or "nothing"
         raise SpecError(f"{name} must hold one FtlApp; it holds {found}")
     app = FtlApp.parse(documents[kinds.index("FtlApp")])
     directory = Path.cwd() if path == "-" else Path(path).resolve().parent
@@ -100,38 +98,6 @@ def local_files(workspace: AppFile) -> frozenset[Path]:
     """The files that the app's components come from."""
     found = sources(workspace.app, workspace.directory).values()
     return frozenset(source.path for source in found if isinstance(source, FileReference))
-
-
-def _documents(raw: bytes, name: str) -> list[dict[str, Any]]:
-    try:
-        documents = [document for document in yaml.load_all(raw, _Loader) if document is not None]
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        # ValueError: a date that the calendar does not have. RecursionError: nested without end.
-        raise SpecError(f"{name} is not YAML: {error}") from error
-    for document in documents:
-        if not isinstance(document, dict):
-            raise SpecError(
-                f"{name} holds {type(document).__name__} {str(document)[:50]!r} beside its objects"
-            )
-    return documents
-
-
-class _Loader(yaml.SafeLoader):
-    """Reads YAML as `kubectl` and the API server do: a key that is there twice is an error."""
-
-    def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Called for each mapping before its merge keys (`<<`) put further pairs into it."""
-        marks = vars(self).setdefault("_checked", set())
-        if id(node) not in marks:
-            marks.add(id(node))
-            seen = set()
-            for key, _ in node.value:
-                if isinstance(key, yaml.ScalarNode) and key.value in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"the key {key.value!r} is there twice", key.start_mark
-                    )
-                seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
-        super().flatten_mapping(node)
 
 
 def _objects(documents: Sequence[Mapping[str, Any]]) -> Iterator[tuple[tuple[str, str], Texts]]:
@@ -187,11 +153,11 @@ def local_edges(
         authorize: Checks the app's issuer and policy.
         say: Told what is being waited for.
     """
-    inspector = open_inspector(registry)
+    inspector = open_inspector()
 
     def inspect(source: Source, where: str) -> Component:
         say(f"inspecting {where}")
-        return inspector.inspect(source, where)
+        return inspector.inspect(source, where, registry.blob)
 
     return Inputs(registry.artifact, inspect, lambda app: authorize(app, workspace.config), own_gateway())
 

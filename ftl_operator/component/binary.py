@@ -3,8 +3,9 @@
 Formats: the component model's `design/mvp/Binary.md` (version 0x0d, layer 1) and the core specification,
 chapter 5 (version 1). Only the outermost component's import and export sections are read; code, data and
 nested components are skipped by their length, so 37 MB take no longer than 100 KB. The bytes are hostile
-input: every length is checked against what is left, every count against the bytes that it needs, nothing
-recurses, and the one error is ComponentError.
+input: every length is checked against what is left, sections, items and names are counted and bounded,
+nothing recurses, and the one error is ComponentError. All the same, only the sandbox's child reads bytes
+from outside.
 """
 
 from collections.abc import Iterator
@@ -13,8 +14,16 @@ from enum import StrEnum
 
 from ftl_operator.errors import ComponentError
 
+MAX_SECTIONS = 20_000
+"""Sections of the outermost component or module. A component that is composed of a hundred has some
+thousand."""
+MAX_ITEMS = 20_000
+"""Imports and exports together, repetitions counted."""
 MAX_NAME_BYTES = 4096
-MAX_NAMES = 100_000
+MAX_NAME_OPTIONS = 16
+"""Options of one name, such as the suffix of its version."""
+MAX_NAMES_BYTES = 1 << 20
+"""All names together; they are kept, shown and put into the cache."""
 
 _MAGIC = b"\0asm"
 _CORE = b"\x01\0\0\0"
@@ -91,37 +100,35 @@ def read_binary(data: bytes | bytearray | memoryview) -> Binary:
 
 
 def _component(reader: "_Reader") -> Binary:
-    imports: dict[str, None] = {}
-    exports: dict[str, None] = {}
+    found = _Names()
     for identifier, body in _sections(reader):
         if identifier == _IMPORT:
             for _ in range(body.count(smallest_item=3)):
-                _add(imports, _external_name(body), body)
+                found.add(found.imports, _external_name(body), body)
                 _skip_external_type(body)
             body.end("import section")
         elif identifier == _EXPORT:
             for _ in range(body.count(smallest_item=4)):
-                _add(exports, _external_name(body), body)
+                found.add(found.exports, _external_name(body), body)
                 _skip_sort(body)
                 body.u32()
                 if _optional(body):
                     _skip_external_type(body)
             body.end("export section")
-    names = (*imports, *exports)
+    names = (*found.imports, *found.exports)
     kind = Kind.WASI_0_3 if any(_is_wasi_0_3(name) for name in names) else Kind.WASI_0_2
-    return Binary(kind, tuple(imports), tuple(exports))
+    return Binary(kind, tuple(found.imports), tuple(found.exports))
 
 
 def _core_module(reader: "_Reader") -> Binary:
-    imports: dict[str, None] = {}
-    exports: dict[str, None] = {}
+    found = _Names()
     world = False
     for identifier, body in _sections(reader):
         if identifier == _CUSTOM:
             world = world or _is_world(body)
         elif identifier == _CORE_IMPORT:
             for _ in range(body.count(smallest_item=4)):
-                _add(imports, body.name(), body)
+                found.add(found.imports, body.name(), body)
                 body.name()
                 _skip_core_type(body)
             body.end("import section")
@@ -129,11 +136,11 @@ def _core_module(reader: "_Reader") -> Binary:
             for _ in range(body.count(smallest_item=3)):
                 # The canonical ABI's names: INTERFACE#FUNCTION, with `cabi_post_` before it for clean-up.
                 name = body.name().removeprefix("cabi_post_").partition("#")[0]
-                _add(exports, name, body)
+                found.add(found.exports, name, body)
                 body.byte()
                 body.u32()
             body.end("export section")
-    return Binary(Kind.CORE_MODULE, tuple(imports), tuple(exports), world)
+    return Binary(Kind.CORE_MODULE, tuple(found.imports), tuple(found.exports), world)
 
 
 def _is_world(body: "_Reader") -> bool:
@@ -145,7 +152,11 @@ def _is_world(body: "_Reader") -> bool:
 
 
 def _sections(reader: "_Reader") -> Iterator[tuple[int, "_Reader"]]:
+    sections = 0
     while reader.at < len(reader.data):
+        sections += 1
+        if sections > MAX_SECTIONS:
+            raise reader.error(f"more than {MAX_SECTIONS} sections")
         identifier = reader.byte()
         yield identifier, reader.sub(reader.u32(), f"section {identifier}")
 
@@ -156,7 +167,10 @@ def _external_name(body: "_Reader") -> str:
         raise body.error(f"a name of the unknown form {form}")
     name = body.name()
     if form == 2:
-        for _ in range(body.count(smallest_item=2)):
+        options = body.count(smallest_item=2)
+        if options > MAX_NAME_OPTIONS:
+            raise body.error(f"a name with {options} options (at most {MAX_NAME_OPTIONS})")
+        for _ in range(options):
             body.byte()
             body.name()
     return name
@@ -226,10 +240,25 @@ def _is_wasi_0_3(name: str) -> bool:
     return package.startswith("wasi:") and (version == "0.3" or version.startswith("0.3."))
 
 
-def _add(names: dict[str, None], name: str, body: "_Reader") -> None:
-    if len(names) >= MAX_NAMES:
-        raise body.error(f"more than {MAX_NAMES} names")
-    names[name] = None
+class _Names:
+    """Imports and exports of one binary, in order and without repetition, counted together."""
+
+    def __init__(self) -> None:
+        self.imports: dict[str, None] = {}
+        self.exports: dict[str, None] = {}
+        self._items = 0
+        self._bytes = 0
+
+    def add(self, names: dict[str, None], name: str, body: "_Reader") -> None:
+        """Raises ComponentError when there are too many, repetitions counted."""
+        self._items += 1
+        if self._items > MAX_ITEMS:
+            raise body.error(f"more than {MAX_ITEMS} imports and exports")
+        if name not in names:
+            self._bytes += len(name)
+            if self._bytes > MAX_NAMES_BYTES:
+                raise body.error(f"names of more than {MAX_NAMES_BYTES} bytes together")
+            names[name] = None
 
 
 class _Reader:

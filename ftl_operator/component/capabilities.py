@@ -1,8 +1,8 @@
 """The capability audit: what a component imports, against what its entry in the FtlApp grants. Pure.
 
 An import that is not granted is a note, not an error: SDKs import more than a tool uses, and Spin refuses the
-use itself at run time. A grant that no import could use is a warning, because it can go. Only what no host
-can link is an error.
+use itself at run time. A grant that no import could use is a warning, because it can go. What no Spin can
+link is refused before, by the inspection.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ftl_operator.api.tools import ToolSpec
-from ftl_operator.component.binary import Kind
 from ftl_operator.component.tool import Component
 
 
@@ -19,8 +18,6 @@ class Severity(StrEnum):
 
     NOTE = "note"
     WARNING = "warning"
-    ERROR = "error"
-    """The component can never work as it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,13 +89,12 @@ _CONNECTIONS = (
     ),
     _Capability("MySQL", ("fermyon:spin/mysql", "spin:mysql/"), "allowedOutboundHosts", _reaches("mysql")),
 )
-_KNOWN_NAMESPACES = ("wasi:", "fermyon:", "spin:")
 
 
 def audit(spec: ToolSpec, component: Component) -> tuple[AuditFinding, ...]:
-    """Compare a component's imports with its grants; errors first, then warnings, then notes."""
+    """Compare a component's imports with its grants; warnings first, then notes."""
     imports = component.binary.imports
-    findings = [*_unlinkable(component)]
+    findings: list[AuditFinding] = []
     for capability in (*_CAPABILITIES, *_CONNECTIONS):
         used = [name for name in imports if name.startswith(capability.interfaces)]
         if used and not capability.granted(spec):
@@ -114,18 +110,5 @@ def audit(spec: ToolSpec, component: Component) -> tuple[AuditFinding, ...]:
     if used := [name for name in imports if name.startswith("wasi:filesystem/")]:
         text = f"it imports {used[0]}; there are no files for it"
         findings.append(AuditFinding(Severity.NOTE, "files", text))
-    order = (Severity.ERROR, Severity.WARNING, Severity.NOTE)
+    order = (Severity.WARNING, Severity.NOTE)
     return tuple(sorted(findings, key=lambda finding: order.index(finding.severity)))
-
-
-def _unlinkable(component: Component) -> list[AuditFinding]:
-    # A core module's other imports are resolved when it is made into a component.
-    if component.binary.kind is Kind.CORE_MODULE:
-        return []
-    foreign = [n for n in component.binary.imports if ":" in n and not n.startswith(_KNOWN_NAMESPACES)]
-    return [
-        AuditFinding(
-            Severity.ERROR, name, f"it imports {name}, which no Spin host has; compose it into the component"
-        )
-        for name in foreign
-    ]

@@ -1,188 +1,223 @@
-"""Inspects a component once per digest: reads it, asks it for its tools in the sandbox, keeps the result.
+"""Inspects a component once per digest, and keeps what came out, whether it is usable or not.
 
-This is an edge: it reads blobs, has components run (by `ask`, which is the sandbox's), and writes a cache.
-What cannot be asked before deployment is marked with the reason, and the gateway asks it at run time.
+This is an edge: it has blobs fetched, components examined in the sandbox (`examine`), and writes a cache.
+The bytes of a component and what it says of itself are read in the sandbox's child only; here arrives a
+result of bounded size. What cannot be asked before deployment is marked with the reason, and the gateway
+asks it at run time.
 """
 
-import contextlib
-import copy
+import hashlib
 import json
 import logging
-import mmap
 import os
-import re
-import tempfile
-from collections.abc import Callable, Iterator, Mapping
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from ftl_operator.component.binary import Binary, Kind, read_binary
-from ftl_operator.component.tool import Component, Tool, component_from
-from ftl_operator.errors import ComponentError
+from ftl_operator.component.binary import Binary, Kind
+from ftl_operator.component.tool import Component, Tool
+from ftl_operator.disk_cache import evict, write_file
+from ftl_operator.errors import ComponentError, Reason, SlowComponentError, SpecError
 from ftl_operator.keyed_lock import KeyedLock
 from ftl_operator.oci.descriptor import Artifact, Descriptor, LocalArtifact
-from ftl_operator.oci.reference import Digest
+from ftl_operator.oci.reference import Digest, Repository
 
-if TYPE_CHECKING:
-    from ftl_operator.registry.client import Registry
-
-CACHE_FORMAT = 1
-"""Raised whenever a new result could differ from a cached one: another reader, rule or limit."""
+CACHE_FORMAT = 2
+"""Raised whenever a new result could differ from a cached one: another reader, rule or limit of the code."""
+MAX_CACHE_BYTES = 64 << 20
+"""How much the results on disk may hold; what was used least recently goes first."""
+MAX_MEMORY_BYTES = 8 << 20
+"""How much is kept in memory of results that the disk does not keep."""
+SLOW_SECONDS = 600
+"""How long a component that used up its time is not tried again: a busy machine may have been the cause."""
 
 _log = logging.getLogger(__name__)
 
-# Not the release candidates before 0.2.0: another interface under nearly the same name.
-_ASKABLE = re.compile(r"wasi:http/incoming-handler@0\.2\.\d+")
+
+Fetch = Callable[[Repository, Descriptor], Path]
+"""Gets a blob as a local file. May raise RegistryError."""
 
 
 class Inspector:
     """Inspects components. Safe for threads; one component is inspected once however many ask for it.
 
     Args:
-        registry: Where the bytes of an `Artifact` come from; None where there are local files only.
         cache_dir: Where results are kept, by digest.
-        ask: Runs a component in the sandbox and gives its answer to `GET /`; raises ComponentError.
-        componentize: Turns a core module with a known world into a component; None where that is not at hand.
+        examine: Runs the inspection in the sandbox; gives the JSON of `host.examine`.
+        version: What else decides the result: the gateway's digest, the limits. Another version has other
+            results.
+        clock: Seconds.
     """
 
     def __init__(
         self,
-        registry: "Registry | None",
         cache_dir: Path,
-        ask: Callable[[Path], bytes],
-        componentize: Callable[[bytes], bytes] | None = None,
+        examine: Callable[[Path], bytes],
+        version: str,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._registry = registry
-        # A result of an inspector that can do less must not hide what another one could find out.
-        kind = "full" if componentize else "plain"
-        self._folder = cache_dir / "inspect" / f"{CACHE_FORMAT}-{kind}"
-        self._ask = ask
-        self._componentize = componentize
+        self._root = cache_dir / "inspect"
+        self._folder = self._root / f"{CACHE_FORMAT}-{version}"
+        self._examine = examine
+        self._clock = clock
         self._turns = KeyedLock()
+        self._memory = _Memory(MAX_MEMORY_BYTES)
 
-    def with_registry(self, registry: "Registry") -> "Inspector":
-        """The same inspector, for whom this registry's credentials stand for."""
-        other = copy.copy(self)
-        other._registry = registry  # noqa: SLF001 - its own class
-        return other
-
-    def inspect(self, source: Artifact | LocalArtifact, where: str) -> Component:
+    def inspect(self, source: Artifact | LocalArtifact, where: str, fetch: Fetch) -> Component:
         """What a component is, and its tools.
 
         Args:
             source: Where it is.
             where: The component's name and its reference, for messages.
+            fetch: Gets the bytes of an `Artifact`, with the credentials of whom the inspection is for.
 
         Raises:
-            ComponentError: If it is no component that serves HTTP, fails, or describes its tools wrongly.
-            RegistryError: If its bytes cannot be had.
+            ComponentError: It is no component that serves HTTP, fails, or tells no tools; now or when it was
+                tried.
+            InspectionError: This machine lacks the memory for it.
+            RegistryError: Its bytes cannot be had.
         """
         layer = source.layer
-        if kept := self._load(layer):
-            return kept
         with self._turns.take(layer.digest):
-            if kept := self._load(layer):
-                return kept
-            path = source.path if isinstance(source, LocalArtifact) else self.fetch(source)
-            try:
-                component = self._inspect(layer, path, where)
-            except ComponentError as error:
-                text = error.message if error.message.startswith(where) else f"{where}: {error.message}"
-                raise ComponentError(text, reason=error.reason, field=error.field) from error
-            self._save(component)
-            return component
+            outcome = self._load(layer, where)
+            if outcome is None:
+                path = (
+                    source.path
+                    if isinstance(source, LocalArtifact)
+                    else fetch(source.reference.repository, layer)
+                )
+                outcome = self._ask(layer, path, where)
+        return _component(outcome)
 
-    def known(self, layer: Descriptor) -> Component | None:
-        """What an earlier inspection found, if it is still in the cache."""
-        return self._load(layer)
-
-    def fetch(self, source: Artifact) -> Path:
-        """Have a component's bytes in the cache, so that `inspect` needs no registry.
+    def known(self, layer: Descriptor, where: str) -> Component | None:
+        """What an earlier inspection found, if that is still known.
 
         Raises:
-            RegistryError: They cannot be had.
+            ComponentError: It found that the component is not usable.
         """
-        if self._registry is None:
-            raise ValueError("there is no registry to fetch from")
-        return self._registry.blob(source.reference.repository, source.layer)
+        outcome = self._load(layer, where)
+        return None if outcome is None else _component(outcome)
 
-    def _inspect(self, layer: Descriptor, path: Path, where: str) -> Component:
-        binary = _read(path)
-        if not binary.world:
-            raise ComponentError(
-                "it is a core module without the type of its world; build it as a component (wasm32-wasip2)"
-            )
-        if not binary.serves_http:
-            shown = ", ".join(binary.exports[:5]) or "nothing"
-            raise ComponentError(f"it does not export wasi:http/incoming-handler; it exports {shown}")
-        match binary.kind:
-            case Kind.WASI_0_3:
-                reason = "it is built for WASI 0.3, which runs on Spin 4 and not in the inspection sandbox"
-                return component_from(layer, binary, None, where, reason)
-            case Kind.CORE_MODULE if self._componentize is None:
-                reason = "it is a core module, which only Spin turns into a component"
-                return component_from(layer, binary, None, where, reason)
-        if not any(_ASKABLE.fullmatch(name) for name in binary.exports):
-            reason = (
-                "it is built for an older interface than wasi:http 0.2.0, which the sandbox does not have"
-            )
-            return component_from(layer, binary, None, where, reason)
-        with self._askable(path, binary) as asked:
-            return component_from(layer, binary, self._ask(asked), where)
-
-    @contextlib.contextmanager
-    def _askable(self, path: Path, binary: Binary) -> Iterator[Path]:
-        if binary.kind is not Kind.CORE_MODULE or self._componentize is None:
-            yield path
-            return
-        with tempfile.NamedTemporaryFile(suffix=".wasm") as file:
-            file.write(self._componentize(path.read_bytes()))
-            file.flush()
-            yield Path(file.name)
-
-    def _load(self, layer: Descriptor) -> Component | None:
+    def _ask(self, layer: Descriptor, path: Path, where: str) -> "_Outcome":
+        until: float | None = None
+        result: Mapping[str, Any] = {
+            "failure": "the sandbox gave no result",
+            "reason": str(Reason.COMPONENT_FAILED),
+        }
         try:
-            kept: Mapping[str, Any] = json.loads(self._path(layer.digest).read_bytes())
-            binary = kept["binary"]
-            tools = kept["tools"]
-            return Component(
-                layer.digest,
-                layer.size,
-                Binary(Kind(binary["kind"]), tuple(binary["imports"]), tuple(binary["exports"])),
-                None if tools is None else tuple(Tool.from_document(tool) for tool in tools),
-                str(kept["dynamicReason"]),
-            )
-        except (OSError, ValueError, LookupError, TypeError, AttributeError):
+            given = json.loads(self._examine(path))
+            _outcome(layer, given, where)
+            result = given
+        except ComponentError as error:
+            result = {"failure": error.message, "reason": str(error.reason)}
+            if isinstance(error, SlowComponentError):
+                until = self._clock() + SLOW_SECONDS
+        except _MALFORMED:
+            _log.exception("the sandbox gave no result that can be read")
+        self._save(layer.digest, result, until)
+        return _outcome(layer, result, where)
+
+    def _load(self, layer: Descriptor, where: str) -> "_Outcome | None":
+        raw = self._memory.get(layer.digest, self._clock())
+        path = self._path(layer.digest)
+        try:
+            if raw is None:
+                raw = path.read_bytes()
+                os.utime(path)
+            return _outcome(layer, json.loads(raw), where)
+        except (OSError, *_MALFORMED):
             # Absent, or cut off by a crash of the machine: it is inspected again.
             return None
 
-    def _save(self, component: Component) -> None:
-        binary, tools = component.binary, component.tools
-        document = {
-            "binary": {"kind": binary.kind, "imports": binary.imports, "exports": binary.exports},
-            "tools": None if tools is None else [tool.document() for tool in tools],
-            "dynamicReason": component.dynamic_reason,
-        }
-        path = self._path(component.digest)
+    def _save(self, digest: Digest, result: Mapping[str, Any], until: float | None) -> None:
+        raw = json.dumps(result, ensure_ascii=False).encode()
+        if until is not None:
+            self._memory.put(digest, raw, until)
+            return
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".new", delete=False) as file:
-                json.dump(document, file)
-            os.replace(file.name, path)  # noqa: PTH105 - the name is a text
+            write_file(self._path(digest), raw)
+            evict(self._root, MAX_CACHE_BYTES)
         except OSError as error:
-            # The result is good all the same; it only has to be found out again.
             _log.warning("the inspection cache cannot be written: %s", error.strerror or error)
+            self._memory.put(digest, raw, None)
 
     def _path(self, digest: Digest) -> Path:
         return self._folder / f"{digest.removeprefix('sha256:')}.json"
 
 
-def _read(path: Path) -> Binary:
+def version_of(gateway: Path, *limits: float) -> str:
+    """A short text for `Inspector.version`.
+
+    Args:
+        gateway: The gateway component, whose engine judges schemas.
+        limits: Numbers that decide whether a component passes.
+
+    Raises:
+        SpecError: The gateway component cannot be read.
+    """
     try:
-        with path.open("rb") as file:
-            if os.fstat(file.fileno()).st_size == 0:
-                return read_binary(b"")
-            # Not closed by hand: it goes with the last view of it, also when an error keeps one for a while.
-            return read_binary(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
+        with gateway.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256")
     except OSError as error:
-        raise ComponentError(f"{path.name} cannot be read: {error.strerror or error}") from error
+        raise SpecError(f"the gateway component {gateway} cannot be read: {error.strerror}") from error
+    digest.update(json.dumps(limits).encode())
+    return digest.hexdigest()[:16]
+
+
+class _Memory:
+    """Results by digest, some until a time; the oldest go first when they are too many bytes."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._kept: OrderedDict[Digest, tuple[bytes, float | None]] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, digest: Digest, now: float) -> bytes | None:
+        with self._lock:
+            raw, until = self._kept.get(digest, (None, None))
+            if raw is not None and until is not None and until <= now:
+                self._remove(digest)
+                return None
+            return raw
+
+    def put(self, digest: Digest, raw: bytes, until: float | None) -> None:
+        with self._lock:
+            self._remove(digest)
+            self._kept[digest] = raw, until
+            self._bytes += len(raw)
+            while self._bytes > self._max_bytes and self._kept:
+                self._remove(next(iter(self._kept)))
+
+    def _remove(self, digest: Digest) -> None:
+        raw, _ = self._kept.pop(digest, (b"", None))
+        self._bytes -= len(raw)
+
+
+_Outcome = Component | ComponentError
+_MALFORMED = (ValueError, LookupError, TypeError, AttributeError)
+"""What is raised when the parts of a result are not there, or are something else."""
+
+
+def _component(outcome: _Outcome) -> Component:
+    if isinstance(outcome, ComponentError):
+        raise outcome
+    return outcome
+
+
+def _outcome(layer: Descriptor, result: Mapping[str, Any], where: str) -> _Outcome:
+    """A result, or the failure that it is. Raises one of `_MALFORMED` if it is neither."""
+    if "failure" in result:
+        return ComponentError(f"{where}: {result['failure']}", reason=Reason(result["reason"]))
+    tools = result["tools"]
+    return Component(
+        layer.digest,
+        layer.size,
+        Binary(Kind(result["kind"]), tuple(result["imports"]), tuple(result["exports"])),
+        None if tools is None else tuple(Tool.from_record(tool) for tool in tools),
+        str(result["dynamicReason"]),
+        str(result["needs"]),
+    )

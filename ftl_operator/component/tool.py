@@ -1,39 +1,69 @@
 """What a component is and which tools it says it has. Pure.
 
 Sources: the Model Context Protocol's definition of a tool (2025-06-18 to 2026-07-28), FTL's tool contract
-(`GET /` gives a JSON array of tool metadata). The metadata comes from a component that nobody here wrote:
-everything is checked, and the one error is ComponentError, which names the tool and where it came from.
+(`GET /` gives a JSON array of tool metadata). The metadata comes from a component that nobody here wrote, so
+`parse_tools` runs in the sandbox's child and everything in it is checked. What breaks a rule of one tool is
+that tool's `fault`: it stops an app only if the app serves the tool. What is no list of tools is a
+ComponentError.
 """
 
 import json
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ftl_operator.component.binary import Binary, Kind
 from ftl_operator.errors import ComponentError, Reason
-from ftl_operator.oci.descriptor import Descriptor
 from ftl_operator.oci.reference import Digest
 
-__all__ = ["Binary", "Component", "Kind", "Tool", "component_from", "parse_tools"]
+__all__ = ["Binary", "Component", "Kind", "SchemaVerdict", "Tool", "judge_schemas", "parse_tools"]
 
 MAX_METADATA_BYTES = 4 << 20
 MAX_TOOLS = 512
+MAX_RAW_NAME = 128
+"""Characters of a component's own name for a tool; clients see at most 64 (`spec.tools[i].rename`)."""
 MAX_DESCRIPTION = 16 * 1024
 MAX_TITLE = 256
 MAX_META_BYTES = 16 * 1024
 MAX_ICONS = 16
 MAX_ICON_SOURCE = 64 * 1024
 """Characters of an icon's source; a `data:` URI holds the whole image."""
+MAX_SCHEMA_BYTES = 64 * 1024
+MAX_SUBSCHEMAS = 4096
+"""JSON objects and arrays within one schema."""
+MAX_DEPTH = 64
+"""How deep one tool's metadata nests."""
+MAX_WARNINGS = 8
+"""Warnings that are kept of one schema."""
+MAX_WARNING = 300
+"""Characters of a text that says what is wrong with a schema."""
 
-_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+CLIENT_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+"""Names that clients take. A component's own name may be another one, if the app gives the tool such a
+name."""
 _HINTS = ("readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint")
 
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A tool as its component describes it, checked. The mappings are never changed."""
+    """A tool as its component describes it, checked. The mappings are never changed.
+
+    Args:
+        name: The component's own name for it, by which it is called; `#N` for the Nth one if it has no
+            usable name.
+        title: For people.
+        description: For models; empty if there is none.
+        input_schema: What clients are told about its arguments; empty if there is a fault in it.
+        output_schema: Likewise of its structured result.
+        annotations: Hints about what it does.
+        icons: Images of it.
+        meta: Its `_meta`.
+        fault: Why it cannot be served; empty if it can.
+        warnings: What does not hold of its schemas although it is served.
+        input_rules: The schema that the gateway enforces, where that is not `input_schema` itself.
+        output_rules: Likewise for `output_schema`.
+    """
 
     name: str
     title: str | None
@@ -43,6 +73,10 @@ class Tool:
     annotations: Mapping[str, Any] | None = None
     icons: tuple[Mapping[str, Any], ...] = ()
     meta: Mapping[str, Any] | None = None
+    fault: str = ""
+    warnings: tuple[str, ...] = ()
+    input_rules: Mapping[str, Any] | None = None
+    output_rules: Mapping[str, Any] | None = None
 
     @property
     def read_only(self) -> bool:
@@ -65,9 +99,24 @@ class Tool:
             **{key: value for key, value in optional.items() if value is not None},
         }
 
+    def record(self) -> dict[str, Any]:
+        """The tool with what the inspection found out about it, for a cache."""
+        found = {
+            "fault": self.fault or None,
+            "warnings": list(self.warnings) or None,
+            "inputRules": self.input_rules,
+            "outputRules": self.output_rules,
+        }
+        return {"tool": self.document(), **{key: value for key, value in found.items() if value is not None}}
+
     @classmethod
-    def from_document(cls, document: Mapping[str, Any]) -> "Tool":
-        """The tool that `document` gave; for documents that were checked before."""
+    def from_record(cls, record: Mapping[str, Any]) -> "Tool":
+        """The tool that `record` gave.
+
+        Raises:
+            LookupError, TypeError, AttributeError: It is no such record.
+        """
+        document = record["tool"]
         return cls(
             document["name"],
             document.get("title"),
@@ -77,164 +126,254 @@ class Tool:
             document.get("annotations"),
             tuple(document.get("icons", ())),
             document.get("_meta"),
+            record.get("fault", ""),
+            tuple(record.get("warnings", ())),
+            record.get("inputRules"),
+            record.get("outputRules"),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Component:
-    """A component and its tools; `tools` is None, with a reason, if it can only be asked at run time."""
+    """A component and its tools; `tools` is None, with a reason, if it can only be asked at run time.
+
+    `needs` is the only Spin that has all of its imports, such as `Spin 4`; empty if Spin 3.6 and Spin 4 have.
+    """
 
     digest: Digest
     size: int
     binary: Binary
     tools: tuple[Tool, ...] | None
     dynamic_reason: str = ""
+    needs: str = ""
 
 
-def component_from(
-    layer: Descriptor, binary: Binary, answer: bytes | None, where: str, dynamic_reason: str = ""
-) -> Component:
-    """Join what was read of a component.
+@dataclass(frozen=True, slots=True)
+class SchemaVerdict:
+    """What the gateway's engine says about one schema.
 
     Args:
-        layer: Where its bytes are.
-        binary: What they say.
-        answer: What it answered when asked for its tools; None if it was not asked.
-        where: The component and its reference, for messages.
-        dynamic_reason: Why it was not asked.
+        error: Why it is not usable; empty if it is.
+        warnings: Keywords that it cannot enforce, or that mean something else than they seem to.
+        rules: The schema that it enforces, where that is not the given one.
     """
-    tools = None if answer is None else parse_tools(answer, where)
-    return Component(layer.digest, layer.size, binary, tools, dynamic_reason)
+
+    error: str = ""
+    warnings: tuple[str, ...] = ()
+    rules: Mapping[str, Any] | None = None
 
 
-def parse_tools(raw: bytes, where: str) -> tuple[Tool, ...]:
-    """Check and take over the tool metadata that a component gave.
+def parse_tools(raw: bytes) -> tuple[Tool, ...]:
+    """Check and take over a component's tool metadata, except what only the gateway's engine can judge.
 
     Args:
         raw: A JSON array of `{name, title?, description?, inputSchema, outputSchema?, annotations?, icons?,
-        _meta?}`;
-            null stands for absent, and other members are left out.
-        where: The component and its reference, for messages.
+            _meta?}`; null stands for absent, and other members are left out.
+
+    Returns:
+        One tool per item, in order. An item that breaks a rule of the protocol or a limit of this module has
+        a fault and nothing of what is wrong.
 
     Raises:
-        ComponentError: If anything breaks a rule of the protocol or a limit of this module.
+        ComponentError: It is no JSON array of items, or there is too much of it.
     """
     if len(raw) > MAX_METADATA_BYTES:
-        text = f"{where}: its tool metadata has {len(raw)} bytes, more than {MAX_METADATA_BYTES}"
+        text = f"its tool metadata has {len(raw)} bytes, more than {MAX_METADATA_BYTES}"
         raise ComponentError(text, reason=Reason.TOO_LARGE)
     try:
         items = json.loads(raw, parse_constant=_refuse_constant)
-        # A lone surrogate is JSON and not Unicode: it could not be written back.
-        json.dumps(items, ensure_ascii=False).encode()
     except (ValueError, RecursionError):
         shown = raw[:80].decode(errors="replace")
         raise ComponentError(
-            f"{where}: its answer to GET / is not a JSON array of tools; it begins with {shown!r}",
+            f"its answer to GET / is not a JSON array of tools; it begins with {shown!r}",
             reason=Reason.INVALID_TOOL,
         ) from None
-    # Here and not on top: what a cached result needs has no schema to check, and the checker is slow to load.
-    from ftl_operator.component.tool_schema import too_deep
-
     if not isinstance(items, list):
-        raise _invalid(where, "its answer to GET / is not a JSON array of tools")
-    if too_deep(items):
-        raise _invalid(where, "its tool metadata nests too deeply")
+        raise ComponentError("its answer to GET / is not a JSON array of tools", reason=Reason.INVALID_TOOL)
     if len(items) > MAX_TOOLS:
-        raise _invalid(where, f"it has {len(items)} tools, more than {MAX_TOOLS}")
-    tools: dict[str, Tool] = {}
-    for index, item in enumerate(items):
-        tool = _tool(item, index, where)
-        if tool.name in tools:
-            text = f"{where}: it has two tools with the name {tool.name!r}"
-            raise ComponentError(text, reason=Reason.DUPLICATE_TOOL)
-        tools[tool.name] = tool
-    return tuple(tools.values())
+        text = f"it has {len(items)} tools, more than {MAX_TOOLS}"
+        raise ComponentError(text, reason=Reason.TOO_LARGE)
+    return tuple(_tool(item, position) for position, item in enumerate(items, 1))
 
 
-def _tool(item: object, index: int, where: str) -> Tool:
-    from ftl_operator.component.tool_schema import refusal
+def judge_schemas(
+    tools: Sequence[Tool], judge: Callable[[Sequence[Mapping[str, Any]]], Sequence[SchemaVerdict]]
+) -> tuple[Tool, ...]:
+    """The tools with what the gateway's engine says about their schemas.
 
+    Args:
+        tools: As `parse_tools` gave them.
+        judge: Gives a verdict for each schema, in order; called once, and not without a schema.
+    """
+    schemas = [
+        schema
+        for tool in tools
+        if not tool.fault
+        for schema in (tool.input_schema, tool.output_schema)
+        if schema is not None
+    ]
+    if not schemas:
+        return tuple(tools)
+    verdicts = iter(judge(schemas))
+    return tuple(tool if tool.fault else _judged(tool, verdicts) for tool in tools)
+
+
+def _judged(tool: Tool, verdicts: Iterator[SchemaVerdict]) -> Tool:
+    first = next(verdicts)
+    second = next(verdicts) if tool.output_schema is not None else SchemaVerdict()
+    named = (("inputSchema", first), ("outputSchema", second))
+    faults = [f"its {name} is not usable: {verdict.error}" for name, verdict in named if verdict.error]
+    if faults:
+        return _faulty(tool.name, faults[0])
+    warnings = [f"{name}: {text}" for name, verdict in named for text in verdict.warnings]
+    return replace(tool, warnings=tuple(warnings), input_rules=first.rules, output_rules=second.rules)
+
+
+def _faulty(name: str, fault: str) -> Tool:
+    return Tool(name, None, "", {}, fault=fault)
+
+
+class _FaultError(Exception):
+    """A rule that one tool breaks."""
+
+
+def _tool(item: object, position: int) -> Tool:
+    name = f"#{position}"
     if not isinstance(item, dict):
-        raise _invalid(where, f"tool {index + 1} of its metadata is not an object")
+        return _faulty(name, "it is not an object")
+    try:
+        name = _name_of(item)
+        _check_depth(item)
+        _check_text(item)
+        _check_schema(item.get("inputSchema"), "inputSchema", required=True)
+        _check_schema(item.get("outputSchema"), "outputSchema", required=False)
+        return Tool(
+            name,
+            _text(item, "title", MAX_TITLE),
+            _text(item, "description", MAX_DESCRIPTION) or "",
+            item["inputSchema"],
+            item.get("outputSchema"),
+            _annotations(item.get("annotations")),
+            _icons(item.get("icons")),
+            _meta(item.get("_meta")),
+        )
+    except _FaultError as fault:
+        return _faulty(name, str(fault))
+
+
+def _name_of(item: Mapping[str, Any]) -> str:
     name = item.get("name")
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
-        rule = "a name has 1 to 64 of the characters A-Z a-z 0-9 _ . -"
-        raise _invalid(where, f"tool {index + 1} of its metadata has the name {str(name)[:80]!r}; {rule}")
-    at = f"{where}, tool {name!r}"
-    for key in ("inputSchema", "outputSchema"):
-        given = item.get(key)
-        why = refusal(given) if given is not None else "is missing" if key == "inputSchema" else None
-        if why:
-            raise _invalid(at, f"its {key} {why}")
-    return Tool(
-        name,
-        _text(item, "title", MAX_TITLE, at),
-        _text(item, "description", MAX_DESCRIPTION, at) or "",
-        item["inputSchema"],
-        item.get("outputSchema"),
-        _annotations(item.get("annotations"), at),
-        _icons(item.get("icons"), at),
-        _meta(item.get("_meta"), at),
-    )
+    if not isinstance(name, str) or not name:
+        raise _FaultError("it has no name that is a text")
+    if len(name) > MAX_RAW_NAME:
+        raise _FaultError(f"its name has {len(name)} characters, more than {MAX_RAW_NAME}: {name[:40]!r}…")
+    _check_text({"name": name})
+    return name
 
 
-def _text(item: Mapping[str, Any], key: str, limit: int, at: str) -> str | None:
+def _check_text(item: Mapping[str, Any]) -> None:
+    """A lone surrogate and 1e999 are JSON and can not be written back."""
+    try:
+        json.dumps(item, ensure_ascii=False, allow_nan=False).encode()
+    except UnicodeEncodeError:
+        raise _FaultError("its metadata holds text that is not Unicode (a lone surrogate)") from None
+    except ValueError:
+        raise _FaultError("its metadata holds a number that is out of range") from None
+
+
+def _check_schema(schema: object, key: str, *, required: bool) -> None:
+    """The protocol's own rules and the limits; the rest is the engine's (`judge_schemas`)."""
+    if schema is None and required:
+        raise _FaultError(f"its {key} is missing")
+    if schema is None:
+        return
+    if not isinstance(schema, dict):
+        raise _FaultError(f"its {key} is not an object")
+    size = len(json.dumps(schema, ensure_ascii=False, separators=(",", ":")).encode())
+    if size > MAX_SCHEMA_BYTES:
+        raise _FaultError(f"its {key} has {size} bytes, more than {MAX_SCHEMA_BYTES}")
+    if schema.get("type") != "object":
+        raise _FaultError(f'its {key} must have "type": "object"')
+    parts = _parts(schema)
+    if parts > MAX_SUBSCHEMAS:
+        raise _FaultError(f"its {key} has {parts} objects and arrays, more than {MAX_SUBSCHEMAS}")
+
+
+def _parts(schema: object) -> int:
+    count, level = 0, [schema]
+    while level:
+        count += len(level)
+        level = [child for item in level for child in _inner(item)]
+    return count
+
+
+def _check_depth(value: object) -> None:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [child for item in level for child in _inner(item)]
+        if not level:
+            return
+    raise _FaultError(f"its metadata nests deeper than {MAX_DEPTH}")
+
+
+def _inner(item: object) -> list[object]:
+    values = item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
+    return [value for value in values if isinstance(value, dict | list)]
+
+
+def _text(item: Mapping[str, Any], key: str, limit: int) -> str | None:
     value = item.get(key)
     if value is None:
         return None
     if not isinstance(value, str):
-        raise _invalid(at, f"its {key} is not a text")
+        raise _FaultError(f"its {key} is not a text")
     if len(value) > limit:
-        raise _invalid(at, f"its {key} has {len(value)} characters, more than {limit}")
+        raise _FaultError(f"its {key} has {len(value)} characters, more than {limit}")
     return value
 
 
-def _annotations(value: object, at: str) -> Mapping[str, Any] | None:
+def _annotations(value: object) -> Mapping[str, Any] | None:
     if value is None:
         return None
     if not isinstance(value, dict):
-        raise _invalid(at, "its annotations are not an object")
-    _text(value, "title", MAX_TITLE, at)
+        raise _FaultError("its annotations are not an object")
+    _text(value, "title", MAX_TITLE)
     for hint in _HINTS:
         if not isinstance(value.get(hint), bool | None):
-            raise _invalid(at, f"its annotation {hint} is neither true nor false")
-    _bounded(value, "annotations", at)
+            raise _FaultError(f"its annotation {hint} is neither true nor false")
+    _bounded(value, "annotations")
     kept = {key: entry for key, entry in value.items() if entry is not None}
     return kept or None
 
 
-def _icons(value: object, at: str) -> tuple[Mapping[str, Any], ...]:
+def _icons(value: object) -> tuple[Mapping[str, Any], ...]:
     if value is None:
         return ()
     if not isinstance(value, list) or len(value) > MAX_ICONS:
-        raise _invalid(at, f"its icons are not an array of at most {MAX_ICONS}")
+        raise _FaultError(f"its icons are not an array of at most {MAX_ICONS}")
     for icon in value:
         source = icon.get("src") if isinstance(icon, dict) else None
         if not isinstance(source, str) or not source.startswith(("https://", "data:")):
-            raise _invalid(at, "an icon has no 'src' that is an https: or data: URI")
+            raise _FaultError("an icon has no 'src' that is an https: or data: URI")
         if len(source) > MAX_ICON_SOURCE:
-            raise _invalid(at, f"an icon's 'src' has more than {MAX_ICON_SOURCE} characters")
+            raise _FaultError(f"an icon's 'src' has more than {MAX_ICON_SOURCE} characters")
     return tuple({key: entry for key, entry in icon.items() if entry is not None} for icon in value)
 
 
-def _meta(value: object, at: str) -> Mapping[str, Any] | None:
+def _meta(value: object) -> Mapping[str, Any] | None:
     if value is None:
         return None
     if not isinstance(value, dict):
-        raise _invalid(at, "its _meta is not an object")
-    _bounded(value, "_meta", at)
+        raise _FaultError("its _meta is not an object")
+    _bounded(value, "_meta")
     return value
 
 
-def _bounded(value: Mapping[str, Any], what: str, at: str) -> None:
+def _bounded(value: Mapping[str, Any], what: str) -> None:
     size = len(json.dumps(value, ensure_ascii=False).encode())
     if size > MAX_META_BYTES:
-        raise _invalid(at, f"its {what} have {size} bytes, more than {MAX_META_BYTES}")
+        raise _FaultError(f"its {what} have {size} bytes, more than {MAX_META_BYTES}")
 
 
 def _refuse_constant(text: str) -> None:
     raise ValueError(f"{text} is not JSON")
-
-
-def _invalid(at: str, why: str) -> ComponentError:
-    return ComponentError(f"{at}: {why}", reason=Reason.INVALID_TOOL)

@@ -1,11 +1,10 @@
 """Whether a tool's JSON Schema is one: by its meta-schema, with references that stay inside it. Pure.
 
 Sources: the Model Context Protocol (2025-11-25 and later: the default dialect is 2020-12, a `$schema` may
-name another, a network `$ref` is never fetched); JSON Schema 2020-12 and draft-07. Schemas are input from
-outside, so their size and depth are bounded before anything walks them recursively.
+name another, a network `$ref` is never fetched); JSON Schema 2020-12 and draft-07. Only the sandbox's child
+uses this, for a gateway component that does not judge schemas itself.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,9 +13,6 @@ import referencing.exceptions
 import referencing.jsonschema
 from jsonschema import Draft7Validator, Draft202012Validator
 from jsonschema.exceptions import SchemaError
-
-MAX_SCHEMA_BYTES = 64 * 1024
-MAX_DEPTH = 64
 
 _2020_12 = (Draft202012Validator, referencing.jsonschema.DRAFT202012)
 _DIALECTS = {
@@ -27,43 +23,22 @@ _DEFAULT = "https://json-schema.org/draft/2020-12/schema"
 _REFERENCES = ("$ref", "$dynamicRef")
 
 
-def refusal(schema: object) -> str | None:
-    """Why a value cannot be a tool's input or output schema; None if it can.
+def refusal(schema: Mapping[str, Any]) -> str | None:
+    """Why an object is no JSON Schema of a known dialect; None if it is one.
 
     Args:
-        schema: A parsed JSON value, no deeper than `MAX_DEPTH` (see `too_deep`).
+        schema: Its size and depth are bounded (see `inspect`).
     """
-    if not isinstance(schema, dict):
-        return "is not an object"
-    size = len(json.dumps(schema, ensure_ascii=False, separators=(",", ":")).encode())
-    if size > MAX_SCHEMA_BYTES:
-        return f"has {size} bytes, more than {MAX_SCHEMA_BYTES}"
-    if schema.get("type") != "object":
-        return 'must have "type": "object"'
     dialect = schema.get("$schema", _DEFAULT)
     known = _DIALECTS.get(_dialect(dialect))
     if known is None:
-        return f"is of the dialect {str(dialect)[:100]!r}; use 2020-12 or draft-07"
+        return f"it is of the dialect {str(dialect)[:100]!r}; use 2020-12 or draft-07"
     validator, specification = known
     try:
         validator.check_schema(schema)
     except SchemaError as error:
-        return f"is no JSON Schema: at {error.json_path[:200]}: {error.message[:200]}"
+        return f"it is no JSON Schema: at {error.json_path[:200]}: {error.message[:200]}"
     return _unresolved(schema, specification)
-
-
-def too_deep(value: object) -> bool:
-    """Whether a parsed JSON value nests deeper than `MAX_DEPTH`."""
-    level: list[object] = [value]
-    for _ in range(MAX_DEPTH):
-        level = [
-            child
-            for item in level
-            for child in (item.values() if isinstance(item, dict) else item if isinstance(item, list) else ())
-        ]
-        if not level:
-            return False
-    return True
 
 
 def _dialect(uri: object) -> str:
@@ -82,7 +57,7 @@ def _unresolved(schema: Mapping[str, Any], specification: referencing.Specificat
         if not isinstance(contents, dict):
             continue
         if _dialect(contents.get("$schema", dialect)) != _dialect(dialect):
-            return "has an embedded schema of another dialect"
+            return "it has an embedded schema of another dialect"
         for keyword in _REFERENCES:
             target = contents.get(keyword)
             if not isinstance(target, str):
@@ -90,9 +65,9 @@ def _unresolved(schema: Mapping[str, Any], specification: referencing.Specificat
             try:
                 resolver.lookup(target)
             except (referencing.exceptions.Unresolvable, ValueError, LookupError, TypeError):
-                return f"has a {keyword} to {target[:200]!r}, which is not inside it (none is fetched)"
+                return f"it has a {keyword} to {target[:200]!r}, which is not inside it (none is fetched)"
         try:
             pending += [(child, resolver.in_subresource(child)) for child in resource.subresources()]
         except (referencing.exceptions.CannotDetermineSpecification, ValueError, TypeError, AttributeError):
-            return "has an embedded schema of an unknown dialect"
+            return "it has an embedded schema of an unknown dialect"
     return None

@@ -196,7 +196,7 @@ class ReleasePlanner:
     def _edges(
         self, app: FtlApp, registry: Registry, digests: Mapping[Reference, Digest], auth: GatewayAuth | None
     ) -> Inputs:
-        inspector = self._outside.inspector.with_registry(registry)
+        inspector = self._outside.inspector
         key = NamespacedName(app.metadata.namespace, app.metadata.name)
 
         def find(reference: Reference, component: str | None) -> Artifact:
@@ -205,18 +205,18 @@ class ReleasePlanner:
             return Artifact(reference, found.manifest_digest, found.layer, found.component_id)
 
         def inspect(source: Source, where: str) -> Component:
-            known = inspector.known(source.layer)
+            known = inspector.known(source.layer, where)
             if known is not None or not isinstance(source, Artifact):
-                return known or inspector.inspect(source, where)
+                return known or inspector.inspect(source, where, registry.blob)
 
             def fetch() -> None:
                 with self._breakers.enter(key.namespace, source.reference.repository.registry):
-                    inspector.fetch(source)
+                    registry.blob(source.reference.repository, source.layer)
 
             subject = (str(source.reference.repository), source.layer.digest)
             what = f"{where} is being inspected ({source.layer.size / 1_000_000:.1f} MB)"
             return self._inspections.run(
-                Job(key, subject, what, lambda: inspector.inspect(source, where), fetch)
+                Job(key, subject, what, lambda: inspector.inspect(source, where, registry.blob), fetch)
             )
 
         return Inputs(find, inspect, lambda _: auth, self._outside.gateway)

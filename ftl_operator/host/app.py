@@ -55,7 +55,8 @@ class HostApp:
         log: Takes each line that a component prints, and each failure, with the component's id.
         state_dir: Where key-value stores are kept; None keeps them in memory.
         code: How components are compiled; `Code.METERED` fills `Response.fuel`.
-        cache: Where compiled components are kept.
+        cache: The folder of compiled components; by default the user's.
+        keep_code: Whether compiled components are kept in it.
         client: Carries requests that leave the application; by default with the system's authorities.
 
     Raises:
@@ -73,6 +74,7 @@ class HostApp:
         state_dir: Path | None = None,
         code: Code = Code.FAST,
         cache: Path | None = None,
+        keep_code: bool = True,
         client: Client | None = None,
     ) -> None:
         self._limits = limits or Limits()
@@ -81,7 +83,7 @@ class HostApp:
         self._workers = Workers()
         self._client = client or Client()
         self._places = threading.BoundedSemaphore(self._limits.concurrency)
-        engine = Engine(code, cache or cache_directory())
+        engine = Engine(code, (cache or cache_directory()) if keep_code else None)
         engine.on_tick.append(settle)
 
         def build(**grants: Any) -> Component:

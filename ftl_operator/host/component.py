@@ -20,7 +20,7 @@ from ftl_operator.host.engine.interface import Trap
 from ftl_operator.host.engine.linker import GUESTS, link
 from ftl_operator.host.engine.values import Lower, codec
 from ftl_operator.host.guest import Guest, Outcome, TimeLimitError
-from ftl_operator.host.limits import Limits
+from ftl_operator.host.limits import Limits, limit_store
 from ftl_operator.host.spin import (
     key_value,  # noqa: F401 - they declare functions
     sqlite,  # noqa: F401 - they declare functions
@@ -147,7 +147,7 @@ class Component:
     def _call(self, guest: Guest, request: IncomingRequest) -> None:
         code = self.prepare()
         with wasmtime.Store(self.engine.raw) as store:
-            store.set_limits(memory_size=self.limits.memory)
+            limit_store(store, self.limits.memory)
             store.set_epoch_deadline(ticks(guest.deadline - time.monotonic()))
             if self.engine.code is Code.METERED:
                 store.set_fuel(_FUEL)

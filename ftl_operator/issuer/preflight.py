@@ -194,11 +194,11 @@ class Preflight:
         return decisions
 
 
-def gateway_policies(gateway: Path) -> CheckPolicy:
-    """Evaluate policies in this gateway component, run in the sandbox."""
+def gateway_policies(gateway: Path, cache: Path | None = None) -> CheckPolicy:
+    """Evaluate policies in this gateway component, run in the sandbox; `cache` is where its code is kept."""
     from ftl_operator.host.sandbox.parent import check_policy
 
-    return lambda _, request: check_policy(gateway, request)
+    return lambda _, request: check_policy(gateway, request, cache=cache)
 
 
 def _text(read: ReadKey, text: str | None, reference: KeyReference | None, where: str) -> str:

@@ -4,23 +4,19 @@ A file appears under its digest only when all of its bytes have arrived and matc
 that. So no reader needs a lock, and a crash leaves at worst a temporary file, which a later eviction removes.
 """
 
-import contextlib
 import hashlib
 import os
 import tempfile
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from ftl_operator.disk_cache import TEMPORARY, evict
 from ftl_operator.errors import Reason, RegistryError
 from ftl_operator.oci.descriptor import Descriptor
 from ftl_operator.oci.reference import Digest
 
 IN_USE_SECONDS = 600
 """A file used within this time is not evicted: its path may have been handed out a moment ago."""
-STALE_SECONDS = 3600
-"""A temporary file of this age belongs to a process that is gone."""
-_TEMPORARY = ".incoming-"
 
 
 class BlobCache:
@@ -72,7 +68,7 @@ class BlobCache:
         path = self._path(descriptor.digest)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix=_TEMPORARY, dir=self._folder)
+            handle, name = tempfile.mkstemp(prefix=TEMPORARY, dir=self._folder)
         except OSError as error:
             raise _disk(error) from error
         temporary = Path(name)
@@ -85,29 +81,11 @@ class BlobCache:
             raise _disk(error) from error
         finally:
             temporary.unlink(missing_ok=True)
-        self._evict()
+        evict(self._folder, self._max_bytes, in_use_seconds=IN_USE_SECONDS)
         return path
 
     def _path(self, digest: Digest) -> Path:
         return self._folder / digest.removeprefix("sha256:")
-
-    def _evict(self) -> None:
-        now = time.time()
-        files = []
-        for path in self._folder.iterdir():
-            with contextlib.suppress(OSError):  # another process evicts too
-                status = path.stat()
-                if not path.name.startswith(_TEMPORARY):
-                    files.append((status.st_mtime, status.st_size, path))
-                elif now - status.st_mtime > STALE_SECONDS:
-                    path.unlink()
-        total = sum(size for _, size, _ in files)
-        for used, size, path in sorted(files):
-            if total <= self._max_bytes or now - used < IN_USE_SECONDS:
-                return
-            with contextlib.suppress(OSError):
-                path.unlink()
-            total -= size
 
 
 def _copy(

@@ -11,7 +11,11 @@ from ftl_operator.errors import Reason
 from ftl_operator.oci.digest import canonical, sha256
 from ftl_operator.oci.reference import Digest, Reference
 from ftl_operator.pipeline.compose import LockedApp
+from ftl_operator.pipeline.gateway.catalog import served_tools
 from ftl_operator.pipeline.resolve import ResolvedApp
+
+MAX_SHOWN = 5
+"""Warnings about schemas that a condition's message repeats."""
 
 
 def resolved_finding(components: int) -> ConditionState:
@@ -26,7 +30,9 @@ def published_finding(image: Reference) -> ConditionState:
 
 def inspected_finding(resolved: ResolvedApp, components: Mapping[Digest, Component]) -> ConditionState:
     """`Inspected` of an app whose components are all usable, with what is worth knowing about them."""
-    notes, dynamic = [], False
+    notes: list[str] = []
+    warned: list[str] = []
+    dynamic = False
     known = 0
     for index, tool in enumerate(resolved.tools):
         component = components[tool.digest]
@@ -39,6 +45,17 @@ def inspected_finding(resolved: ResolvedApp, components: Mapping[Digest, Compone
             for finding in audit(tool.spec, component)
             if finding.severity is Severity.WARNING
         ]
+        if component.needs:
+            notes.append(f"{tool.spec.name} needs {component.needs}: no other Spin has all of its imports")
+        if component.tools:
+            warned += [
+                f"tool {served.name!r} of {tool.spec.name!r}: {warning}"
+                for served in served_tools(tool.spec, f"spec.tools[{index}]", component)
+                for warning in served.warnings
+            ]
+    notes += warned[:MAX_SHOWN]
+    if len(warned) > MAX_SHOWN:
+        notes.append(f"and {len(warned) - MAX_SHOWN} more warnings, which `ftl-operator inspect` shows")
     message = "; ".join([f"{_count(known, 'tool')} in {_count(len(resolved.tools), 'component')}", *notes])
     return true(message, Reason.DYNAMIC_TOOLS if dynamic else Reason.SUCCEEDED)
 

@@ -16,9 +16,8 @@ from ftl_operator import __version__
 from ftl_operator.api.app import FtlApp
 from ftl_operator.api.auth import GatewayAuth
 from ftl_operator.api.conditions import ConditionState, ConditionType, false, true, unknown
-from ftl_operator.component.capabilities import Severity, audit
 from ftl_operator.component.tool import Component
-from ftl_operator.errors import ComponentError, FtlError, Reason, SpecError, WaitingError
+from ftl_operator.errors import FtlError, SpecError, WaitingError
 from ftl_operator.oci.descriptor import Artifact, Layer, LocalArtifact
 from ftl_operator.oci.digest import canonical, sha256
 from ftl_operator.oci.image import OciImage
@@ -31,6 +30,7 @@ from ftl_operator.pipeline.findings import (
     published_finding,
     resolved_finding,
 )
+from ftl_operator.pipeline.gateway.catalog import served_tools
 from ftl_operator.pipeline.image import build_image
 from ftl_operator.pipeline.resolve import ResolvedApp, resolve, sources
 from ftl_operator.registry.client import PublishedApp, Registry
@@ -224,11 +224,8 @@ def _inspect_all(resolved: ResolvedApp, edges: Inputs) -> dict[Digest, Component
         field = f"spec.tools[{index}].image"
         with error_field(field):
             component = edges.inspect(tool.source, f"{tool.spec.name} ({tool.pinned})")
-        for finding in audit(tool.spec, component):
-            if finding.severity is Severity.ERROR:
-                raise ComponentError(
-                    f"{tool.spec.name}: {finding.message}", reason=Reason.CAPABILITY_NOT_GRANTED, field=field
-                )
+        if component.tools:
+            served_tools(tool.spec, f"spec.tools[{index}]", component)
         components[tool.digest] = component
     return components
 

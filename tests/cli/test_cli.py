@@ -333,7 +333,7 @@ def test_a_component_cannot_command_the_terminal(shell: Shell) -> None:
     shell.ok("inspect", "file:copy.wasm")
     (entry,) = kept.rglob(f"{digest_of(copy.read_bytes()).removeprefix('sha256:')}.json")
     document = json.loads(entry.read_text())
-    document["tools"][0]["description"] = text
+    document["tools"][0]["tool"]["description"] = text
     entry.write_text(json.dumps(document))
     out = shell.ok("inspect", "file:copy.wasm").out
     assert not {"\x1b", "\x07", "\x9b", "\u202e"} & set(out)

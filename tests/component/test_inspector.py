@@ -2,21 +2,23 @@
 
 import json
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from wasmtime import wat2wasm
 
+from ftl_operator.cli.environment import GATEWAY_WASM
 from ftl_operator.component.binary import Kind
-from ftl_operator.component.inspector import Inspector
-from ftl_operator.errors import ComponentError, Reason
-from ftl_operator.host.sandbox.parent import ask_tools
+from ftl_operator.component.inspector import SLOW_SECONDS, Inspector
+from ftl_operator.errors import ComponentError, InspectionError, Reason, SlowComponentError
+from ftl_operator.host.limits import SandboxLimits
+from ftl_operator.host.sandbox.parent import inspect_component
 from ftl_operator.oci.descriptor import Descriptor, LocalArtifact
 from ftl_operator.oci.reference import Digest, parse_reference
 from ftl_operator.registry.client import Registry
 from ftl_operator.registry.http import RegistrySettings
+from tests.support.hostile import HOSTILE, answering
 from tests.support.registries import WASM_LAYER, digest_of, run_registry
 
 TEXT = Path(__file__).parents[2] / "examples" / "quickstart" / "text.wasm"
@@ -24,22 +26,25 @@ WHERE = "tool 'weather' (ghcr.io/acme/weather:1.4)"
 
 
 class Asked:
-    """Counts how often a component was asked, and asks it."""
+    """Counts how often a component was examined, and examines it."""
 
-    def __init__(self, ask=ask_tools) -> None:
-        self._ask = ask
+    def __init__(self, limits: SandboxLimits | None = None) -> None:
+        self._limits = limits
         self._lock = threading.Lock()
         self.times = 0
 
     def __call__(self, path: Path) -> bytes:
         with self._lock:
             self.times += 1
-        return self._ask(path)
+        return inspect_component(path, GATEWAY_WASM, self._limits)
 
 
-@pytest.fixture
-def registry(tmp_path: Path) -> Registry:
-    return Registry(RegistrySettings(tmp_path / "blobs"))
+def inspector(folder: Path, examine=None) -> Inspector:
+    return Inspector(folder, examine or Asked(), "1")
+
+
+def unreachable(*_: object) -> Path:
+    raise AssertionError("nothing is to be fetched")
 
 
 def local(path: Path) -> LocalArtifact:
@@ -56,25 +61,24 @@ def assemble(text: str) -> bytes:
     return bytes(wat2wasm(text))
 
 
-def test_a_real_tool_is_asked_once_and_then_known(registry: Registry, tmp_path: Path) -> None:
+def test_a_real_tool_is_asked_once_and_then_known(tmp_path: Path) -> None:
     asked = Asked()
-    component = Inspector(registry, tmp_path, asked).inspect(local(TEXT), WHERE)
+    component = inspector(tmp_path, asked).inspect(local(TEXT), WHERE, unreachable)
     assert component.binary.kind is Kind.WASI_0_2
     assert component.tools
     assert component.digest == digest_of(TEXT.read_bytes())
-    assert component.dynamic_reason == ""
-    started = time.perf_counter()
-    again = Inspector(registry, tmp_path, asked).inspect(local(TEXT), WHERE)
-    assert time.perf_counter() - started < 1
-    assert again == component
+    assert (component.dynamic_reason, component.needs) == ("", "")
+    again = inspector(tmp_path, asked)
+    assert again.inspect(local(TEXT), WHERE, unreachable) == component
+    assert again.known(local(TEXT).layer, WHERE) == component
     assert asked.times == 1
 
 
-def test_many_threads_inspect_a_component_once(registry: Registry, tmp_path: Path) -> None:
+def test_many_threads_inspect_a_component_once(tmp_path: Path) -> None:
     asked = Asked()
-    inspector = Inspector(registry, tmp_path, asked)
+    one = inspector(tmp_path, asked)
     with ThreadPoolExecutor(6) as pool:
-        found = list(pool.map(lambda _: inspector.inspect(local(TEXT), WHERE), range(12)))
+        found = list(pool.map(lambda _: one.inspect(local(TEXT), WHERE, unreachable), range(12)))
     assert asked.times == 1
     assert all(component == found[0] for component in found)
 
@@ -84,78 +88,64 @@ def test_a_component_in_a_registry(tmp_path: Path) -> None:
         digest = live.put_artifact("acme/text", "1", [(WASM_LAYER, TEXT.read_bytes(), "")])
         registry = Registry(RegistrySettings(tmp_path / "blobs", plain_http=(live.host,)))
         artifact = registry.artifact(parse_reference(f"{live.host}/acme/text:1").pinned(Digest(digest)))
-        inspector = Inspector(registry, tmp_path, ask_tools)
-        assert inspector.inspect(artifact, WHERE).tools
-        mark = live.mark()
-        assert inspector.with_registry(registry).inspect(artifact, WHERE).tools
-        assert live.requests_since(mark) == []
+        one = inspector(tmp_path)
+        assert one.inspect(artifact, WHERE, registry.blob).tools
+        assert one.inspect(artifact, WHERE, unreachable).tools
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"{}", b'{"binary": {"kind": "new"}}', b"\xff"])
-def test_a_damaged_cache_is_no_obstacle(registry: Registry, tmp_path: Path, damage: bytes) -> None:
-    inspector = Inspector(registry, tmp_path, ask_tools)
-    component = inspector.inspect(local(TEXT), WHERE)
+@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"{}", b'{"kind": "new"}', b"\xff", b'{"failure": 1}'])
+def test_a_damaged_cache_is_no_obstacle(tmp_path: Path, damage: bytes) -> None:
+    one = inspector(tmp_path)
+    component = one.inspect(local(TEXT), WHERE, unreachable)
     (kept,) = (tmp_path / "inspect").rglob("*.json")
     kept.write_bytes(damage)
-    assert inspector.inspect(local(TEXT), WHERE) == component
+    assert one.inspect(local(TEXT), WHERE, unreachable) == component
     assert json.loads(kept.read_bytes())["tools"]
 
 
-def test_a_cache_that_cannot_be_written_is_no_obstacle(registry, tmp_path: Path, caplog) -> None:
+def test_a_cache_that_cannot_be_written_is_no_obstacle(tmp_path: Path, caplog) -> None:
     (tmp_path / "inspect").write_text("a file where the folder should be")
-    assert Inspector(registry, tmp_path, ask_tools).inspect(local(TEXT), WHERE).tools
-    assert "cannot be written" in caplog.text
-
-
-def test_wasi_0_3_is_dynamic_and_not_run(registry: Registry, tmp_path: Path) -> None:
     asked = Asked()
-    source = written(
-        tmp_path / "a.wasm",
-        assemble('(component (instance $h) (export "wasi:http/handler@0.3.0-rc-2026-03-15" (instance $h)))'),
-    )
+    one = inspector(tmp_path, asked)
     for _ in range(2):
-        component = Inspector(registry, tmp_path, asked).inspect(source, WHERE)
-        assert (component.binary.kind, component.tools, asked.times) == (Kind.WASI_0_3, None, 0)
-        assert "WASI 0.3" in component.dynamic_reason
+        assert one.inspect(local(TEXT), WHERE, unreachable).tools
+    assert "cannot be written" in caplog.text
+    assert asked.times == 1
 
 
-def test_an_older_interface_is_dynamic_and_not_run(registry: Registry, tmp_path: Path) -> None:
+def test_another_gateway_or_limit_inspects_anew(tmp_path: Path) -> None:
     asked = Asked()
+    for version in ("1", "2"):
+        Inspector(tmp_path, asked, version).inspect(local(TEXT), WHERE, unreachable)
+    assert asked.times == 2
+
+
+def test_what_was_used_least_recently_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ftl_operator.component.inspector.MAX_CACHE_BYTES", 2500)
+    result = {"kind": "wasi-0.2", "imports": ["x" * 900], "exports": [], "needs": "", "tools": [],
+              "dynamicReason": ""}  # fmt: skip
+    one = inspector(tmp_path, lambda _: json.dumps(result).encode())
+    for name in ("a", "b", "c"):
+        one.inspect(written(tmp_path / name, name.encode()), WHERE, unreachable)
+    kept = {path.stem for path in (tmp_path / "inspect").rglob("*.json")}
+    assert len(kept) == 2
+    assert digest_of(b"c").removeprefix("sha256:") in kept
+
+
+def test_wasi_0_3_is_dynamic_and_not_run(tmp_path: Path) -> None:
+    name = "wasi:http/handler@0.3.0-rc-2026-03-15"
+    raw = assemble(f'(component (instance $h) (export "{name}" (instance $h)))')
+    component = inspector(tmp_path).inspect(written(tmp_path / "a.wasm", raw), WHERE, unreachable)
+    assert (component.binary.kind, component.tools) == (Kind.WASI_0_3, None)
+    assert "WASI 0.3" in component.dynamic_reason
+
+
+def test_an_older_interface_is_dynamic_and_not_run(tmp_path: Path) -> None:
     name = "wasi:http/incoming-handler@0.2.0-rc-2023-11-10"
-    source = written(
-        tmp_path / "a.wasm", assemble(f'(component (instance $h) (export "{name}" (instance $h)))')
-    )
-    component = Inspector(registry, tmp_path, asked).inspect(source, WHERE)
-    assert (component.tools, asked.times) == (None, 0)
+    raw = assemble(f'(component (instance $h) (export "{name}" (instance $h)))')
+    component = inspector(tmp_path).inspect(written(tmp_path / "a.wasm", raw), WHERE, unreachable)
+    assert component.tools is None
     assert "older interface" in component.dynamic_reason
-
-
-CORE = """(module (func (export "wasi:http/incoming-handler@0.2.0#handle") (param i32 i32))
-  (@custom "component-type:http" "\\00"))"""
-
-
-def test_a_core_module_is_dynamic_without_a_componentizer(registry: Registry, tmp_path: Path) -> None:
-    asked = Asked()
-    component = Inspector(registry, tmp_path, asked).inspect(
-        written(tmp_path / "a.wasm", assemble(CORE)), WHERE
-    )
-    assert (component.binary.kind, component.tools, asked.times) == (Kind.CORE_MODULE, None, 0)
-    assert "core module" in component.dynamic_reason
-
-
-def test_a_core_module_is_asked_once_it_is_a_component(registry: Registry, tmp_path: Path) -> None:
-    asked, given = Asked(), []
-    source = written(tmp_path / "a.wasm", assemble(CORE))
-    Inspector(registry, tmp_path, asked).inspect(source, WHERE)
-
-    def componentize(core: bytes) -> bytes:
-        given.append(core)
-        return TEXT.read_bytes()
-
-    component = Inspector(registry, tmp_path, asked, componentize).inspect(source, WHERE)
-    assert component.tools
-    assert component.binary.kind is Kind.CORE_MODULE
-    assert given == [source.path.read_bytes()]
 
 
 @pytest.mark.parametrize(
@@ -172,36 +162,76 @@ def test_a_core_module_is_asked_once_it_is_a_component(registry: Registry, tmp_p
         (assemble('(module (func (export "_start")))'), "core module without the type of its world"),
     ],
 )
-def test_what_serves_no_http_is_refused(registry: Registry, tmp_path: Path, raw: bytes, message: str) -> None:
+def test_what_serves_no_http_is_refused_and_stays_refused(tmp_path: Path, raw: bytes, message: str) -> None:
     asked = Asked()
-    with pytest.raises(ComponentError, match=message) as caught:
-        Inspector(registry, tmp_path, asked).inspect(written(tmp_path / "a.wasm", raw), WHERE)
-    assert caught.value.reason is Reason.INVALID_COMPONENT
-    assert str(caught.value).startswith(WHERE)
-    assert asked.times == 0
+    source = written(tmp_path / "a.wasm", raw)
+    for _ in range(2):
+        with pytest.raises(ComponentError, match=message) as caught:
+            inspector(tmp_path, asked).inspect(source, WHERE, unreachable)
+        assert caught.value.reason is Reason.INVALID_COMPONENT
+        assert str(caught.value).startswith(WHERE)
+    with pytest.raises(ComponentError, match=message):
+        inspector(tmp_path).known(source.layer, WHERE)
+    assert asked.times == 1
 
 
-def test_a_component_that_does_not_validate_is_refused_by_the_sandbox(registry, tmp_path: Path) -> None:
+def test_a_component_that_does_not_validate_is_refused(tmp_path: Path) -> None:
     # Its sections can be read, and its code cannot be compiled.
     raw = bytearray(TEXT.read_bytes())
     raw[len(raw) // 2 : len(raw) // 2 + 64] = b"\xff" * 64
     with pytest.raises(ComponentError) as caught:
-        Inspector(registry, tmp_path, ask_tools).inspect(written(tmp_path / "a.wasm", bytes(raw)), WHERE)
+        inspector(tmp_path).inspect(written(tmp_path / "a.wasm", bytes(raw)), WHERE, unreachable)
     assert str(caught.value).startswith(WHERE)
 
 
-def test_bad_metadata_names_the_tool_the_component_and_the_reference(registry, tmp_path: Path) -> None:
-    bad = json.dumps([{"name": "forecast", "inputSchema": {"type": "text"}}]).encode()
-    inspector = Inspector(registry, tmp_path, lambda path: bad)
-    with pytest.raises(ComponentError) as caught:
-        inspector.inspect(local(TEXT), WHERE)
-    assert caught.value.reason is Reason.INVALID_TOOL
-    assert str(caught.value).startswith(f"{WHERE}, tool 'forecast': its inputSchema")
-    assert list(tmp_path.rglob("*.json")) == []
+def test_bad_metadata_is_a_fault_of_its_tool(tmp_path: Path) -> None:
+    good = {"name": "now", "inputSchema": {"type": "object"}}
+    raw = answering(json.dumps([{"name": "forecast", "inputSchema": {"type": "text"}}, good]).encode())
+    component = inspector(tmp_path).inspect(written(tmp_path / "a.wasm", raw), WHERE, unreachable)
+    bad, fine = component.tools or ()
+    assert (bad.name, bad.input_schema, bad.fault) == (
+        "forecast",
+        {},
+        'its inputSchema must have "type": "object"',
+    )
+    assert (fine.name, fine.fault) == ("now", "")
 
 
-def test_a_file_that_is_gone_is_told(registry: Registry, tmp_path: Path) -> None:
+def test_time_that_is_used_up_is_no_verdict_for_good(tmp_path: Path) -> None:
+    now, asked = [0.0], Asked(SandboxLimits(call_time=0.2))
+    one = Inspector(tmp_path, asked, "1", clock=lambda: now[0])
+    source = written(tmp_path / "a.wasm", HOSTILE["loop"])
+    for seconds, times in ((0, 1), (SLOW_SECONDS - 1, 1), (SLOW_SECONDS, 2)):
+        now[0] = seconds
+        with pytest.raises(ComponentError, match="passed its time limit"):
+            one.inspect(source, WHERE, unreachable)
+        assert asked.times == times
+    assert list((tmp_path / "inspect").rglob("*.json")) == []
+
+
+def test_a_machine_without_memory_is_no_verdict(tmp_path: Path) -> None:
+    failures = [InspectionError("no memory"), SlowComponentError("slow")]
+
+    def examine(path: Path) -> bytes:
+        if failures:
+            raise failures.pop(0)
+        return inspect_component(path, GATEWAY_WASM)
+
+    one = inspector(tmp_path, examine)
+    with pytest.raises(InspectionError, match="no memory"):
+        one.inspect(local(TEXT), WHERE, unreachable)
+    with pytest.raises(ComponentError, match="slow"):
+        one.inspect(local(TEXT), WHERE, unreachable)
+    assert list((tmp_path / "inspect").rglob("*.json")) == []
+
+
+def test_a_result_that_is_none_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ComponentError, match="the sandbox gave no result"):
+        inspector(tmp_path, lambda _: b"[]").inspect(local(TEXT), WHERE, unreachable)
+
+
+def test_a_file_that_is_gone_is_told(tmp_path: Path) -> None:
     source = written(tmp_path / "a.wasm", b"x")
     source.path.unlink()
-    with pytest.raises(ComponentError, match=r"a\.wasm cannot be read: No such file"):
-        Inspector(registry, tmp_path, ask_tools).inspect(source, WHERE)
+    with pytest.raises(InspectionError, match=r"No such file.*a\.wasm"):
+        inspector(tmp_path).inspect(source, WHERE, unreachable)

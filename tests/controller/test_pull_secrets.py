@@ -135,7 +135,7 @@ def releaser(folder: Path, path: Path, tools: LiveRegistry, target: LiveRegistry
         Binary(Kind.WASI_0_2, (), ()),
         (Tool("forecast", None, "The weather.", {"type": "object"}),),
     )
-    inspector = SimpleNamespace(known=lambda layer: found, with_registry=lambda _: inspector)
+    inspector = SimpleNamespace(known=lambda layer, where: found)
     outside = Dependencies(
         read=lambda *_: None,
         registry=registry,

@@ -67,10 +67,7 @@ class World:
         for name, data in secrets:
             self.secret(name, data)
         component = Component(BYTES.digest, BYTES.size, Binary(Kind.WASI_0_2, (), ()), (TOOL,))
-        inspector = SimpleNamespace(
-            with_registry=lambda registry: inspector,
-            known=lambda layer: component,
-        )
+        inspector = SimpleNamespace(known=lambda layer, where: component)
         self.inspections = InspectionPool(lambda key, seconds: None)
         self.config = folder / "config.json"
         self.config.write_text(docker(registry_acme_dev="operator")[".dockerconfigjson"])

@@ -9,7 +9,7 @@ from builds import built
 from ftl_operator.api.app import FtlApp
 from ftl_operator.cli.workspace import own_gateway
 from ftl_operator.component.binary import read_binary
-from ftl_operator.component.tool import Component, component_from
+from ftl_operator.component.tool import Component, parse_tools
 from ftl_operator.host import HostApp, Limits, Request, Response
 from ftl_operator.host.sandbox.parent import ask_tools
 from ftl_operator.oci.descriptor import WASM_LAYER, Descriptor, LocalArtifact
@@ -30,9 +30,7 @@ def inspected(wasm: Path) -> Component:
     """What the operator finds in a component."""
     content = wasm.read_bytes()
     digest = Digest("sha256:" + hashlib.sha256(content).hexdigest())
-    return component_from(
-        Descriptor(WASM_LAYER, digest, len(content)), read_binary(content), ask_tools(wasm), wasm.name
-    )
+    return Component(digest, len(content), read_binary(content), parse_tools(ask_tools(wasm)))
 
 
 def application(

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from gateway_app import application, post
 
-from ftl_operator.cli.workspace import GATEWAY_WASM
+from ftl_operator.cli.environment import GATEWAY_WASM
 from ftl_operator.component.binary import Kind, read_binary
 from ftl_operator.component.tool import Component
 from ftl_operator.host import HostApp, Request, serve

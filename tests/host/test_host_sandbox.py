@@ -1,8 +1,10 @@
 """A component that nobody trusts runs in a child process; its parent gets an answer or a reason."""
 
+import hashlib
 import json
 import os
 import shutil
+import subprocess
 import threading
 import time
 from dataclasses import replace
@@ -11,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from builds import built_wasm
-from ftl_operator.errors import ComponentError, Reason
+from ftl_operator.errors import ComponentError, InspectionError, Reason
 from ftl_operator.host import SandboxLimits
-from ftl_operator.host.sandbox.parent import ask_tools, check_policy, run_command
+from ftl_operator.host.sandbox import parent
+from ftl_operator.host.sandbox.parent import ask_tools, check_policy, inspect_component, run_command
 
 QUICK = SandboxLimits(time=30, call_time=1, memory=64 << 20, output=1 << 20)
 PATIENT = replace(QUICK, call_time=20)
@@ -66,10 +69,7 @@ def test_the_whole_has_a_time_limit_too(guests: Path) -> None:
     assert time.monotonic() - before < 5
 
 
-def test_the_process_has_a_memory_limit(
-    python_tool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+def test_the_process_has_a_memory_limit(python_tool: Path) -> None:
     with pytest.raises(ComponentError, match="memory limit of its process, 128 MiB"):
         ask_tools(python_tool, SandboxLimits(process_memory=128 << 20))
 
@@ -99,58 +99,6 @@ def test_no_child_is_left_over(guests: Path) -> None:
         os.waitpid(-1, os.WNOHANG)
 
 
-def test_a_cache_that_others_may_write_is_not_used(
-    tmp_path: Path, guests: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert ask_tools(guests, path="/hello") == b"hello"
-    (cache,) = (tmp_path / "ftl-operator" / "compiled").iterdir()
-    assert cache.stat().st_mode & 0o777 == 0o700
-    (entry,) = cache.iterdir()
-    entry.write_bytes(entry.read_bytes()[:5000])
-    assert ask_tools(guests, path="/hello") == b"hello"
-    cache.chmod(0o777)
-    with pytest.raises(ComponentError, match="others may write"):
-        ask_tools(guests, path="/hello")
-    shutil.rmtree(cache)
-
-
-def test_a_cache_that_cannot_be_written_costs_time_only(
-    tmp_path: Path, guests: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # Even root cannot make a folder below a file.
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    assert ask_tools(guests, path="/hello") == b"hello"
-
-
-@pytest.mark.needs("rust-tools", "python-tool", "typescript-tool")
-@pytest.mark.parametrize(
-    ("name", "tool"),
-    [("dates", b'"weekday"'), ("words", b'"anagram"'), ("text", b'"count"'), ("units", b'"name"')],
-)
-def test_tools_of_the_published_sdks_are_asked_and_compiled_once(
-    name: str, tool: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    wasm = built_wasm(name)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert tool in ask_tools(wasm)
-    (cache,) = (tmp_path / "ftl-operator" / "compiled").iterdir()
-    (entry,) = cache.iterdir()
-    compiled = (entry.stat().st_ino, entry.stat().st_mtime_ns)
-    assert tool in ask_tools(wasm)
-    assert [(path, path.stat().st_ino, path.stat().st_mtime_ns) for path in cache.iterdir()] == [
-        (entry, *compiled)
-    ]
-
-
-def test_a_component_of_another_world_is_told_apart(guests: Path) -> None:
-    with pytest.raises(
-        ComponentError, match=r"does not export wasi:cli/run \(it exports wasi:http/incoming-handler"
-    ):
-        run_command(guests, b"")
-
-
 GATEWAY = Path(__file__).parents[2] / "ftl_operator" / "gateway.wasm"
 POLICY = """package mcp.authorization
 
@@ -162,6 +110,70 @@ allow if input.token.sub in data.members
 def policy(rego: str) -> bytes:
     inputs = [{"token": {"sub": name}} for name in ("ada", "bob")]
     return json.dumps({"policy": rego, "data": json.dumps({"members": ["ada"]}), "inputs": inputs}).encode()
+
+
+def test_a_cache_that_others_may_write_is_not_used(tmp_path: Path) -> None:
+    assert check_policy(GATEWAY, policy(POLICY), cache=tmp_path)
+    (version,) = tmp_path.iterdir()
+    assert version.stat().st_mode & 0o777 == 0o700
+    (entry,) = version.iterdir()
+    entry.write_bytes(entry.read_bytes()[:5000])
+    assert check_policy(GATEWAY, policy(POLICY), cache=tmp_path)
+    version.chmod(0o777)
+    with pytest.raises(ComponentError, match="others may write"):
+        check_policy(GATEWAY, policy(POLICY), cache=tmp_path)
+    shutil.rmtree(version)
+
+
+def test_a_cache_that_cannot_be_written_costs_time_only(tmp_path: Path) -> None:
+    # Even root cannot make a folder below a file.
+    (tmp_path / "file").write_text("")
+    assert check_policy(GATEWAY, policy(POLICY), cache=tmp_path / "file")
+
+
+def test_the_operators_own_component_is_compiled_once(tmp_path: Path) -> None:
+    assert check_policy(GATEWAY, policy(POLICY), cache=tmp_path)
+    (entry,) = (path for path in tmp_path.rglob("*") if path.is_file())
+    compiled = entry.stat().st_ino
+    assert check_policy(GATEWAY, policy(POLICY), cache=tmp_path)
+    assert [path.stat().st_ino for path in tmp_path.rglob("*") if path.is_file()] == [compiled]
+
+
+@pytest.mark.needs("rust-tools", "python-tool", "typescript-tool")
+@pytest.mark.parametrize(
+    ("name", "tool"), [("dates", "weekday"), ("words", "anagram"), ("text", "count"), ("units", "name")]
+)
+def test_tools_of_the_published_sdks_are_inspected_and_leave_no_code(
+    name: str, tool: str, tmp_path: Path
+) -> None:
+    found = json.loads(inspect_component(built_wasm(name), GATEWAY, cache=tmp_path))
+    assert tool in json.dumps(found["tools"])
+    assert [record for record in found["tools"] if "fault" in record] == []
+    # The code of the gateway, whose engine judged the schemas, and no other.
+    (entry,) = (path for path in tmp_path.rglob("*") if path.is_file())
+    assert hashlib.sha256(GATEWAY.read_bytes()).hexdigest() in entry.name
+
+
+def test_a_machine_that_ends_the_child_is_told_apart_from_the_component(
+    guests: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = parent._start
+
+    def start() -> subprocess.Popen[bytes]:
+        child = real()
+        child.kill()
+        return child
+
+    monkeypatch.setattr(parent, "_start", start)
+    with pytest.raises(InspectionError, match="no memory left"):
+        ask_tools(guests)
+
+
+def test_a_component_of_another_world_is_told_apart(guests: Path) -> None:
+    with pytest.raises(
+        ComponentError, match=r"does not export wasi:cli/run \(it exports wasi:http/incoming-handler"
+    ):
+        run_command(guests, b"")
 
 
 def test_a_policy_is_evaluated_by_the_gateway_itself() -> None:

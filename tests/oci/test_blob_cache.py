@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ftl_operator import disk_cache
 from ftl_operator.errors import Reason, RegistryError
 from ftl_operator.keyed_lock import KeyedLock
 from ftl_operator.oci import blob_cache
@@ -53,7 +54,7 @@ def test_temporary_files_of_the_dead_are_removed(tmp_path: Path) -> None:
     dead, alive = (tmp_path / "sha256" / f".incoming-{name}" for name in ("dead", "alive"))
     for path in (dead, alive):
         path.write_bytes(b"half")
-    age(dead, blob_cache.STALE_SECONDS + 10)
+    age(dead, disk_cache.STALE_SECONDS + 10)
     cache.store(described(b"b"), [b"b"], "x")
     assert not dead.exists()
     assert alive.exists()

@@ -50,7 +50,7 @@ def artifact(image: str, component: str | None = None) -> Artifact:
 
 def component(layer: Descriptor, tools: list[dict[str, Any]] | None, reason: str = "") -> Component:
     """A component with these tools; None for one that can only be asked at run time."""
-    known = None if tools is None else parse_tools(canonical(tools).encode(), "a component")
+    known = None if tools is None else parse_tools(canonical(tools).encode())
     kind = Kind.WASI_0_3 if tools is None else Kind.WASI_0_2
     return Component(
         layer.digest, layer.size, Binary(kind, (), ("wasi:http/incoming-handler@0.2.0",)), known, reason

@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import os
 import platform
-import tempfile
 import threading
 import time
 import weakref
@@ -17,6 +16,7 @@ import wasmtime
 from wasmtime import _bindings as bindings
 from wasmtime import component as wc
 
+from ftl_operator.disk_cache import evict, write_file
 from ftl_operator.oci.reference import Digest
 
 if TYPE_CHECKING:
@@ -41,10 +41,15 @@ class Code(StrEnum):
     """Compiled in a quarter of the time, for a component that is called once; as FAST except on x86_64."""
 
 
+MAX_CACHE_BYTES = 2 << 30
+"""How much compiled code is kept; what was used least recently goes first. A Python component has 150 MB of
+it."""
+
+
 def cache_directory() -> Path:
-    """Where compiled components lie. Its bytes are trusted as code, so nobody else may write there."""
+    """Where compiled components lie by default."""
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return root / "ftl-operator" / "compiled" / f"wasmtime-{version('wasmtime')}"
+    return root / "ftl-operator" / "compiled"
 
 
 class Engine:
@@ -52,10 +57,14 @@ class Engine:
 
     Args:
         code: How components are compiled.
-        cache: Directory of compiled components; None compiles anew each time.
+        cache: Folder of compiled components of every version of wasmtime; None compiles anew each time. Its
+            bytes are trusted as code, so nobody else may write there.
+        max_bytes: How much the folder may hold.
     """
 
-    def __init__(self, code: Code = Code.FAST, cache: Path | None = None) -> None:
+    def __init__(
+        self, code: Code = Code.FAST, cache: Path | None = None, max_bytes: int = MAX_CACHE_BYTES
+    ) -> None:
         config = wasmtime.Config()
         config.epoch_interruption = True
         config.consume_fuel = code is Code.METERED
@@ -67,7 +76,9 @@ class Engine:
             bindings.wasmtime_config_strategy_set(config.ptr(), _WINCH)
         self.code = code
         self.raw = wasmtime.Engine(config)
-        self._cache = cache
+        self._root = cache
+        self._cache = None if cache is None else cache / f"wasmtime-{version('wasmtime')}"
+        self._max_bytes = max_bytes
         self.on_tick: list[Callable[[], None]] = []
         """Called at each tick, from its thread."""
         threading.Thread(target=_tick, args=(weakref.ref(self),), name="epoch", daemon=True).start()
@@ -97,7 +108,10 @@ class Engine:
         entry = self._cache / f"{(digest or digest_of(wasm)).replace(':', '-')}.{self.code}"
         if entry.exists():
             try:
-                return wc.Component.deserialize_file(self.raw, str(entry))
+                kept = wc.Component.deserialize_file(self.raw, str(entry))
+                with contextlib.suppress(OSError):
+                    os.utime(entry)
+                return kept  # noqa: TRY300 - only the reading is tried
             except wasmtime.WasmtimeError:
                 # Another processor's code, or a file that was cut off: compile it again.
                 entry.unlink(missing_ok=True)
@@ -108,13 +122,8 @@ class Engine:
     def _keep(self, entry: Path, code: bytes | bytearray) -> None:
         # A full or write-protected disk only costs the next start its time.
         with contextlib.suppress(OSError):
-            with tempfile.NamedTemporaryFile(dir=entry.parent, delete=False) as file:
-                try:
-                    file.write(code)
-                except OSError:
-                    Path(file.name).unlink(missing_ok=True)
-                    raise
-            Path(file.name).rename(entry)
+            write_file(entry, code)
+            evict(self._root or entry.parent, self._max_bytes)
 
 
 def _component(wasm: Path) -> bytes:

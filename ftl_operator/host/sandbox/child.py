@@ -1,7 +1,12 @@
-"""The child's side of the sandbox: gives up what it can, runs one component once, writes the answer."""
+"""The child's side of the sandbox: gives up what it can, does one order, writes the answer.
+
+Everything that reads untrusted bytes happens here: a component's sections, its code, its tools' metadata and
+schemas.
+"""
 
 import contextlib
 import ctypes
+import errno
 import json
 import os
 import resource
@@ -9,17 +14,19 @@ import sys
 import time
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import wasmtime
 from wasmtime import component as wc
 
+from ftl_operator.errors import ComponentError, Reason
 from ftl_operator.host.app import HostApp
 from ftl_operator.host.component import cause_of
 from ftl_operator.host.engine.engine import Code, Engine, digest_of, ticks
 from ftl_operator.host.http.messages import Request
-from ftl_operator.host.limits import Limits, SandboxLimits
+from ftl_operator.host.limits import COMPILER_THREADS, Limits, SandboxLimits, limit_store
 from ftl_operator.host.streams.pipe import PipeError
 
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
@@ -30,7 +37,72 @@ _TOLD = 1500
 
 
 class SandboxError(Exception):
-    """Why there is no answer; the text goes to the component's author."""
+    """Why there is no answer.
+
+    Args:
+        text: For the component's author.
+        reason: The documented reason.
+        slow: Whether the component used up its time, which may be the fault of a busy machine.
+    """
+
+    def __init__(self, text: str, reason: Reason = Reason.COMPONENT_FAILED, *, slow: bool = False) -> None:
+        super().__init__(text)
+        self.reason = reason
+        self.slow = slow
+
+
+@dataclass(frozen=True, slots=True)
+class Runner:
+    """Runs components in this process.
+
+    Args:
+        limits: Of each run.
+        cache: The folder of compiled code. Only the operator's own components are kept there: what others
+            made is inspected once, and what it leaves behind would only fill the disk.
+    """
+
+    limits: SandboxLimits
+    cache: Path
+
+    def http(self, wasm: Path, request: Request, variables: Mapping[str, str], *, own: bool) -> bytes:
+        """The body of a component's answer to one request.
+
+        Args:
+            wasm: The component.
+            request: The request.
+            variables: The application's variables, all of which the component sees.
+            own: Whether it is a component of the operator's.
+
+        Raises:
+            SandboxError: It cannot be loaded, fails, passes a limit or answers with another status than 200.
+        """
+        printed: deque[str] = deque(maxlen=_KEPT_LINES)
+        app = HostApp(
+            _document(digest_of(wasm), variables),
+            lambda _digest: wasm,
+            limits=Limits(
+                time=self.limits.call_time,
+                memory=self.limits.memory,
+                request_body=max(len(request.body), 1 << 20),
+                depth=0,
+            ),
+            log=lambda _component, line: printed.append(line),
+            code=Code.ONCE,
+            cache=self.cache,
+            keep_code=own,
+        )
+        try:
+            return _answer(app, request, printed, self.limits)
+        finally:
+            app.close()
+
+    def command(self, wasm: Path, stdin: bytes) -> bytes:
+        """Run one of the operator's own commands: no arguments, environment, folders or network.
+
+        Raises:
+            SandboxError: It fails or passes a limit.
+        """
+        return _command(wasm, stdin, self.limits, self.cache)
 
 
 def main() -> None:
@@ -39,12 +111,20 @@ def main() -> None:
     limits = SandboxLimits(**order["limits"])
     confine(limits)
     body = sys.stdin.buffer.read()
+    head: dict[str, Any] = {"failure": None}
+    answer = b""
     try:
-        run = _command if order["kind"] == "command" else _http
-        answer, failure = run(order, body, limits), None
+        answer = _do(order, body, Runner(limits, Path(order["cache"])))
     except SandboxError as error:
-        answer, failure = b"", str(error)
-    sys.stdout.buffer.write(json.dumps({"failure": failure}).encode() + b"\n" + answer)
+        head = {"failure": str(error), "reason": error.reason, "slow": error.slow}
+    except ComponentError as error:
+        head = {"failure": error.message, "reason": error.reason, "slow": False}
+    except OSError as error:
+        # Memory is what its own limit refuses; whatever else the system refuses is this machine's matter.
+        if error.errno == errno.ENOMEM:
+            raise MemoryError from None
+        head = {"failure": str(error), "reason": Reason.INSPECTION_UNAVAILABLE, "slow": False}
+    sys.stdout.buffer.write(json.dumps(head).encode() + b"\n" + answer)
     sys.stdout.buffer.flush()
     # Threads of a guest that does not end would keep the interpreter from ending.
     os._exit(0)
@@ -53,11 +133,12 @@ def main() -> None:
 def confine(limits: SandboxLimits) -> None:
     """Limit this process, and cut it off from the network where the kernel lets its user do so."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    cpu = int(limits.time * (os.cpu_count() or 1)) + 1
+    cpu = int(limits.time * COMPILER_THREADS) + 1
     resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + 1))
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 30, 1 << 30))
-    # Linear memories reserve address space that is not memory, so DATA, which counts what is writable, bounds
-    # memory, and AS only stops nonsense.
+    # DATA counts private pages that are writable, touched or not: the sum of all memories and tables,
+    # wherever they come from. Linear memories reserve address space that is no memory, so AS only stops
+    # nonsense.
     resource.setrlimit(resource.RLIMIT_DATA, (limits.process_memory, limits.process_memory))
     resource.setrlimit(resource.RLIMIT_AS, (limits.process_memory + (256 << 30),) * 2)
     libc = ctypes.CDLL(None, use_errno=True)
@@ -67,26 +148,29 @@ def confine(limits: SandboxLimits) -> None:
         libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
 
 
-def _http(order: Mapping[str, Any], body: bytes, limits: SandboxLimits) -> bytes:
+def _do(order: Mapping[str, Any], body: bytes, runner: Runner) -> bytes:
     wasm = Path(order["wasm"])
-    printed: deque[str] = deque(maxlen=_KEPT_LINES)
-    app = HostApp(
-        _document(digest_of(wasm), order.get("variables", {})),
-        lambda _digest: wasm,
-        limits=Limits(
-            time=limits.call_time, memory=limits.memory, request_body=max(len(body), 1 << 20), depth=0
-        ),
-        log=lambda _component, line: printed.append(line),
-        code=Code.ONCE,
-        cache=Path(order["cache"]),
-    )
+    match order["kind"]:
+        case "command":
+            return runner.command(wasm, body)
+        case "inspect":
+            # Only here, for the other orders need none of it.
+            from ftl_operator.host.sandbox.examine import examine
+
+            return examine(wasm, Path(order["gateway"]), runner)
+    request = Request(order["method"], order["path"], body=body)
+    return runner.http(wasm, request, order.get("variables", {}), own=order["own"])
+
+
+def _answer(app: HostApp, request: Request, printed: "deque[str]", limits: SandboxLimits) -> bytes:
     try:
         app.prepare()
     except wasmtime.WasmtimeError as error:
         raise SandboxError(f"the component cannot be loaded: {error}") from None
     except Exception as error:  # noqa: BLE001 - told to the parent, which knows the component
         raise SandboxError(str(error)) from None
-    response = app.handle(Request(order["method"], order["path"], body=body))
+    started = time.monotonic()
+    response = app.handle(request)
     answer = bytearray()
     try:
         for chunk in response.body:
@@ -94,10 +178,13 @@ def _http(order: Mapping[str, Any], body: bytes, limits: SandboxLimits) -> bytes
             if len(answer) > limits.output:
                 raise SandboxError(f"the component's answer is longer than {limits.output} bytes")
     except PipeError as error:
-        raise SandboxError(_told(f"the component's answer is not whole: {error}", printed, limits)) from None
+        slow = time.monotonic() - started >= limits.call_time
+        text = f"the component's answer is not whole: {error}"
+        raise SandboxError(_told(text, printed, limits), slow=slow) from None
     if response.status != 200:
         if response.failure:
-            raise SandboxError(_told(response.failure, printed, limits))
+            slow = time.monotonic() - started >= limits.call_time
+            raise SandboxError(_told(response.failure, printed, limits), slow=slow)
         text = bytes(answer[:300]).decode(errors="replace")
         cause = f"the component answered with status {response.status}: {text}"
         raise SandboxError(_told(cause, printed, limits))
@@ -107,7 +194,8 @@ def _http(order: Mapping[str, Any], body: bytes, limits: SandboxLimits) -> bytes
 def _told(cause: str, printed: "deque[str]", limits: SandboxLimits) -> str:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
     text = "\n".join(line for line in printed if line != cause)[-_TOLD:]
-    if peak > limits.memory * 3 // 4 or "memory allocation of" in text or "MemoryError" in text:
+    signs = ("memory allocation of", "MemoryError", "Cannot allocate memory", "resource limit exceeded")
+    if peak > limits.memory * 3 // 4 or any(sign in text + cause for sign in signs):
         cause += f" (its memory limit is {limits.memory >> 20} MiB)"
     return f"{cause}; it printed:\n{text}" if text else cause
 
@@ -129,10 +217,8 @@ def _document(digest: str, variables: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
-def _command(order: Mapping[str, Any], stdin: bytes, limits: SandboxLimits) -> bytes:
-    """Run wasi:cli/run with wasmtime's own WASI: no arguments, environment, directories or network."""
-    engine = Engine(cache=Path(order["cache"]))
-    wasm = Path(order["wasm"])
+def _command(wasm: Path, stdin: bytes, limits: SandboxLimits, cache: Path) -> bytes:
+    engine = Engine(cache=cache)
     try:
         component = engine.load(wasm, digest_of(wasm))
     except wasmtime.WasmtimeError as error:
@@ -150,7 +236,7 @@ def _command(order: Mapping[str, Any], stdin: bytes, limits: SandboxLimits) -> b
         memory.write(stdin)
         config.stdin_file = f"/proc/self/fd/{memory.fileno()}"
         store = wasmtime.Store(engine.raw)
-        store.set_limits(memory_size=limits.memory)
+        limit_store(store, limits.memory)
         store.set_epoch_deadline(ticks(limits.call_time))
         store.set_wasi(config)
         deadline = time.monotonic() + limits.call_time
@@ -162,7 +248,8 @@ def _command(order: Mapping[str, Any], stdin: bytes, limits: SandboxLimits) -> b
         except wasmtime.WasmtimeError as error:
             late = time.monotonic() >= deadline
             cause = "passed its time limit" if late else f"trapped: {cause_of(str(error))}"
-            raise SandboxError(_told(f"the component {cause}", deque([errors.text]), limits)) from None
+            told = _told(f"the component {cause}", deque([errors.text]), limits)
+            raise SandboxError(told, slow=late) from None
     if output.full:
         raise SandboxError(f"the component's output is longer than {limits.output} bytes")
     if not succeeded:
@@ -203,4 +290,4 @@ class _Collector:
         return self.data.decode(errors="replace")
 
 
-__all__ = ["main"]
+__all__ = ["Runner", "SandboxError", "main"]

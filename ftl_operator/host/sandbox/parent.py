@@ -16,66 +16,101 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-from ftl_operator.errors import ComponentError, Reason
+from ftl_operator.errors import ComponentError, InspectionError, Reason, SlowComponentError
 from ftl_operator.host.engine.engine import cache_directory
-from ftl_operator.host.limits import SandboxLimits
+from ftl_operator.host.limits import COMPILER_THREADS, SandboxLimits
 
+MAX_INSPECTION_BYTES = 12 << 20
+"""The longest result of an inspection: metadata of 4 MiB, written anew, with schemas as the gateway enforces
+them."""
 _HEAD = 64 << 10
 """What the child's answer may be longer than the output that it carries."""
 
 
+def inspect_component(
+    wasm: Path, gateway: Path, limits: SandboxLimits | None = None, cache: Path | None = None
+) -> bytes:
+    """Find out what a component is, and which tools it has.
+
+    Args:
+        wasm: The component, or a core module of which Spin would make one.
+        gateway: The gateway component, whose engine judges the tools' schemas.
+        limits: Of the child.
+        cache: The folder of the compiled code of the operator's own components.
+
+    Returns:
+        The JSON that `examine` describes, at most `MAX_INSPECTION_BYTES` of it.
+
+    Raises:
+        ComponentError: It is not usable, failed, or passed the limit that is named.
+        InspectionError: This machine lacks the memory for it.
+    """
+    order = {"kind": "inspect", "wasm": str(wasm.resolve()), "gateway": str(gateway.resolve())}
+    return _run(order, b"", limits or SandboxLimits(), cache, MAX_INSPECTION_BYTES)
+
+
 def ask_tools(wasm: Path, limits: SandboxLimits | None = None, path: str = "/") -> bytes:
-    """Ask a tool component for its tools: the body of its answer to `GET /`.
+    """Ask a component by GET: the body of its answer.
 
     Args:
         wasm: The component.
         limits: Of the child.
-        path: Another path to ask.
+        path: What to ask; a tool component tells its tools at `/`.
 
     Raises:
         ComponentError: It failed, answered with another status than 200, or passed the limit that is named.
+        InspectionError: This machine lacks the memory for it.
     """
-    return _run("http", wasm, limits or SandboxLimits(), {"method": "GET", "path": path})
+    order = {"kind": "http", "wasm": str(wasm.resolve()), "method": "GET", "path": path, "own": False}
+    return _run(order, b"", limits or SandboxLimits(), None)
 
 
-def check_policy(gateway: Path, request: bytes, limits: SandboxLimits | None = None) -> bytes:
+def check_policy(
+    gateway: Path, request: bytes, limits: SandboxLimits | None = None, cache: Path | None = None
+) -> bytes:
     """Have the gateway component evaluate a policy: the body of its answer to `POST /__policy`.
 
     Args:
         gateway: The gateway component.
         request: JSON `{"policy", "data", "inputs": […]}`.
         limits: Of the child.
+        cache: The folder of its compiled code.
 
     Raises:
-        ComponentError: As for `ask_tools`.
+        ComponentError, InspectionError: As for `inspect_component`.
     """
-    job = {"method": "POST", "path": "/__policy", "variables": {"gateway_config": '{"policyCheck":true}'}}
-    return _run("http", gateway, limits or SandboxLimits(), job, request)
+    order = {
+        "kind": "http",
+        "wasm": str(gateway.resolve()),
+        "method": "POST",
+        "path": "/__policy",
+        "own": True,
+    }
+    order["variables"] = {"gateway_config": '{"policyCheck":true}'}
+    return _run(order, request, limits or SandboxLimits(), cache)
 
 
 def run_command(wasm: Path, stdin: bytes, limits: SandboxLimits | None = None) -> bytes:
-    """Run a `wasi:cli/command` component with `stdin` to its end; returns what it wrote to standard output.
+    """Run one of the operator's own `wasi:cli/command` components with `stdin`; gives its standard output.
 
     Raises:
         ComponentError: It ended with another status than 0, trapped, or passed a limit.
+        InspectionError: This machine lacks the memory for it.
     """
-    return _run("command", wasm, limits or SandboxLimits(), {}, stdin)
+    return _run({"kind": "command", "wasm": str(wasm.resolve())}, stdin, limits or SandboxLimits(), None)
 
 
-def _run(kind: str, wasm: Path, limits: SandboxLimits, job: dict[str, Any], body: bytes = b"") -> bytes:
-    order = {"kind": kind, "wasm": str(wasm.resolve()), "cache": str(cache_directory()), **job}
-    head = json.dumps(order | {"limits": asdict(limits)}).encode() + b"\n"
-    child = subprocess.Popen(
-        [sys.executable, "-I", "-m", "ftl_operator.host.sandbox.parent"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={"LC_ALL": "C.UTF-8"},
-        cwd="/",
-        start_new_session=True,
-    )
+def _run(
+    order: dict[str, Any], body: bytes, limits: SandboxLimits, cache: Path | None, longest: int = 0
+) -> bytes:
+    order |= {"cache": str(cache or cache_directory()), "limits": asdict(limits)}
+    head = json.dumps(order).encode() + b"\n"
     try:
-        answer, errors = _exchange(child, head + body, limits)
+        child = _start()
+    except OSError as error:
+        raise InspectionError(f"the sandbox cannot be started: {error.strerror or error}") from error
+    try:
+        answer, errors = _exchange(child, head + body, limits, longest or limits.output)
         status = child.wait()
     finally:
         # The child is the leader of its own session, so this reaches whatever it might have started.
@@ -89,7 +124,21 @@ def _run(kind: str, wasm: Path, limits: SandboxLimits, job: dict[str, Any], body
     return _read(answer, errors, status, limits)
 
 
-def _exchange(child: "subprocess.Popen[bytes]", order: bytes, limits: SandboxLimits) -> tuple[bytes, bytes]:
+def _start() -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-I", "-m", "ftl_operator.host.sandbox.parent"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={"LC_ALL": "C.UTF-8", "RAYON_NUM_THREADS": str(COMPILER_THREADS), "MALLOC_ARENA_MAX": "2"},
+        cwd="/",
+        start_new_session=True,
+    )
+
+
+def _exchange(
+    child: "subprocess.Popen[bytes]", order: bytes, limits: SandboxLimits, longest: int
+) -> tuple[bytes, bytes]:
     """Feed the child, collect its output and errors. Raises ComponentError when time or output is over."""
     if child.stdin is None or child.stdout is None or child.stderr is None:
         raise ValueError("the child has no pipes")
@@ -104,13 +153,14 @@ def _exchange(child: "subprocess.Popen[bytes]", order: bytes, limits: SandboxLim
         while selector.get_map():
             left = deadline - time.monotonic()
             if left <= 0:
-                raise _failed(f"the component passed its time limit of {limits.time:g} s, compiling included")
+                text = f"the component passed its time limit of {limits.time:g} s, compiling included"
+                raise SlowComponentError(text, reason=Reason.COMPONENT_FAILED)
             for key, _ in selector.select(left):
                 if key.fileobj is child.stdin:
                     rest = _feed(child.stdin, rest)
                     done = not rest
                 else:
-                    done = not _collect(key.fd, collected[key.fd], limits)
+                    done = not _collect(key.fd, collected[key.fd], longest)
                 if done:
                     selector.unregister(key.fileobj)
                 if done and key.fileobj is child.stdin:
@@ -126,24 +176,30 @@ def _feed(pipe: IO[bytes], rest: memoryview) -> memoryview:
     return rest
 
 
-def _collect(fd: int, buffer: bytearray, limits: SandboxLimits) -> bool:
+def _collect(fd: int, buffer: bytearray, longest: int) -> bool:
     chunk = os.read(fd, 1 << 16)
     buffer += chunk
-    if len(buffer) > limits.output + _HEAD:
-        raise _failed(f"the component's output is longer than {limits.output} bytes")
+    if len(buffer) > longest + _HEAD:
+        raise _failed(f"the component's output is longer than {longest} bytes")
     return bool(chunk)
 
 
 def _read(answer: bytes, errors: bytes, status: int, limits: SandboxLimits) -> bytes:
     head, newline, body = answer.partition(b"\n")
     if newline:
-        failure = json.loads(head)["failure"]
-        if failure is None:
+        told: dict[str, Any] = json.loads(head)
+        if told["failure"] is None:
             return body
-        raise _failed(failure)
+        if told["reason"] == Reason.INSPECTION_UNAVAILABLE:
+            raise InspectionError(told["failure"])
+        error = SlowComponentError if told["slow"] else ComponentError
+        raise error(told["failure"], reason=Reason(told["reason"]))
     if status == -signal.SIGXCPU:
         raise _failed("the component used up its processor time")
-    if b"MemoryError" in errors or b"memory allocation" in errors or status == -signal.SIGKILL:
+    if status == -signal.SIGKILL:
+        # Its own limits end it otherwise, so this was the kernel, for the whole pod or machine.
+        raise InspectionError("the sandbox was killed, most likely because this machine has no memory left")
+    if b"MemoryError" in errors or b"memory allocation" in errors or b"Cannot allocate memory" in errors:
         raise _failed(
             f"the component passed the memory limit of its process, {limits.process_memory >> 20} MiB"
         )

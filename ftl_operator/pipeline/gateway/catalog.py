@@ -25,8 +25,8 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from ftl_operator.api.tools import MAX_TOOL_NAME, ToolSpec
-from ftl_operator.component.tool import Component, Tool
-from ftl_operator.errors import Reason, SpecError
+from ftl_operator.component.tool import CLIENT_NAME, Component, Tool
+from ftl_operator.errors import ComponentError, Reason, SpecError
 from ftl_operator.oci.digest import canonical, sha256
 from ftl_operator.oci.reference import Digest
 from ftl_operator.pipeline.gateway.call_schema import judged
@@ -49,6 +49,7 @@ class ExposedTool:
         scopes: The scopes that a call needs besides the app's, sorted.
         headers: Header names and the JSON pointers of the arguments that they repeat.
         timeout_ms: How long a call may take, in milliseconds.
+        rules: The input and the output schema as the gateway enforces them; None for no output schema.
         prefix: What stands before the name in the whole app's list; None for the component's name.
     """
 
@@ -59,6 +60,7 @@ class ExposedTool:
     scopes: tuple[str, ...]
     headers: Mapping[str, str]
     timeout_ms: int
+    rules: tuple[Mapping[str, Any], Mapping[str, Any] | None]
     prefix: str | None = None
 
     @property
@@ -107,24 +109,17 @@ def select_tools(spec: ToolSpec, field: str, component: Component, call_seconds:
 
     Raises:
         SpecError: A pattern or name matches nothing, nothing is left, or a name is too long or there twice.
-        ComponentError: A tool marks its parameters for headers against the protocol's rules.
+        ComponentError: A tool that is served has a fault, or a component has none.
     """
     if component.tools is None:
         _refuse_filters(spec, field, component.dynamic_reason)
         return ComponentTools(spec, None)
     if not component.tools:
-        raise bad_tool(field, f"component {spec.name!r}", "it has no tools")
-    names = [tool.name for tool in component.tools]
-    _check_patterns(spec.include, names, f"{field}.include")
-    _check_patterns(spec.exclude, names, f"{field}.exclude")
+        text = f"component {spec.name!r}: it has no tools"
+        raise ComponentError(text, reason=Reason.INVALID_TOOL, field=f"{field}.image")
     renames = {rename.from_: rename for rename in spec.rename}
-    for index, old in enumerate(renames):
-        if old not in names:
-            raise _no_match(old, names, f"{field}.rename[{index}].from")
     tools = []
-    for tool in component.tools:
-        if not (_matches(spec.include or ("*",), tool.name) and not _matches(spec.exclude, tool.name)):
-            continue
+    for tool in served_tools(spec, field, component):
         rename = renames.get(tool.name)
         name = rename.to if rename and rename.to else tool.name
         description = rename.description if rename and rename.description is not None else tool.description
@@ -134,7 +129,8 @@ def select_tools(spec: ToolSpec, field: str, component: Component, call_seconds:
                 component=spec.name,
                 tool=tool.name,
                 name=name,
-                definition=_definition(tool, name, description, field),
+                definition=_definition(tool, name, description),
+                rules=_rules(tool),
                 scopes=tuple(sorted(scopes)),
                 headers=parameter_headers(spec.name, tool, field),
                 timeout_ms=1000 * call_seconds,
@@ -143,6 +139,48 @@ def select_tools(spec: ToolSpec, field: str, component: Component, call_seconds:
         )
     _check_names(spec, field, tools)
     return ComponentTools(spec, tuple(tools))
+
+
+def served_tools(spec: ToolSpec, field: str, component: Component) -> tuple[Tool, ...]:
+    """The tools of a component that `include` and `exclude` leave; the others are not judged.
+
+    A pattern may also be a tool's place in the component's list, such as `#2`: a tool without a usable name,
+    or one of two with the same name, has no other way to be told apart.
+
+    Args:
+        spec: The entry of the spec.
+        field: Its path, for messages.
+        component: What was found in it; its tools are known.
+
+    Raises:
+        SpecError: A pattern or a name of `rename` matches nothing, or two of them have one name.
+        ComponentError: One of them cannot be served.
+    """
+    tools = component.tools or ()
+    names = [tool.name for tool in tools]
+    known = [*names, *(_place(index) for index in range(len(tools)))]
+    _check_patterns(spec.include, names, known, f"{field}.include")
+    _check_patterns(spec.exclude, names, known, f"{field}.exclude")
+    for index, rename in enumerate(spec.rename):
+        if rename.from_ not in names:
+            raise _no_match(rename.from_, names, f"{field}.rename[{index}].from")
+    served: dict[str, int] = {}
+    for index, tool in enumerate(tools):
+        aliases = (tool.name, _place(index))
+        if not (_matches_any(spec.include or ("*",), aliases) and not _matches_any(spec.exclude, aliases)):
+            continue
+        if tool.fault:
+            raise bad_tool(field, f"tool {tool.name!r} of {spec.name!r}", tool.fault, tool.name)
+        if tool.name in served:
+            first, second = _place(served[tool.name]), _place(index)
+            raise ComponentError(
+                f"{spec.name!r} has two tools with the name {tool.name!r}, its {first} and its {second}; "
+                f"exclude one with {field}.exclude: [{second!r}]",
+                reason=Reason.DUPLICATE_TOOL,
+                field=f"{field}.image",
+            )
+        served[tool.name] = index
+    return tuple(tools[index] for index in served.values())
 
 
 def variables(listings: Sequence[ComponentTools]) -> dict[str, str]:
@@ -163,17 +201,14 @@ def variables(listings: Sequence[ComponentTools]) -> dict[str, str]:
     return baked
 
 
-def _definition(tool: Tool, name: str, description: str, field: str) -> dict[str, Any]:
+def _definition(tool: Tool, name: str, description: str) -> dict[str, Any]:
     given = {**tool.document(), "name": name, "description": description}
-    definition = {key: value for key, value in given.items() if key != "description" or value}
-    try:
-        canonical(definition)
-    except ValueError:
-        # A number such as 1e999 is JSON and not a number that anyone could write back.
-        raise bad_tool(
-            field, f"tool {tool.name!r}", "its metadata holds a number that is out of range"
-        ) from None
-    return definition
+    return {key: value for key, value in given.items() if key != "description" or value}
+
+
+def _rules(tool: Tool) -> tuple[Mapping[str, Any], Mapping[str, Any] | None]:
+    given = tool.input_schema if tool.input_rules is None else tool.input_rules
+    return given, tool.output_schema if tool.output_rules is None else tool.output_rules
 
 
 def _index(tool: ExposedTool) -> dict[str, Any]:
@@ -197,8 +232,8 @@ def _record(tool: ExposedTool) -> str:
         "timeoutMs": tool.timeout_ms,
         "headers": dict(tool.headers),
     }
-    output = tool.definition.get("outputSchema")
-    lines = [canonical(call), canonical(judged(tool.definition["inputSchema"]))]
+    given, output = tool.rules
+    lines = [canonical(call), canonical(judged(given))]
     # Canonical JSON has no line break of its own.
     return "\n".join([*lines, "" if output is None else canonical(judged(output))])
 
@@ -231,6 +266,14 @@ def _check_names(spec: ToolSpec, field: str, tools: Sequence[ExposedTool]) -> No
                 field=f"{field}.rename" if spec.rename else field,
             )
         seen[tool.name] = tool.tool
+        if not CLIENT_NAME.fullmatch(tool.name):
+            raise bad_tool(
+                field,
+                f"tool {tool.tool!r} of {spec.name!r}",
+                "a name that clients take has 1 to 64 of the characters A-Z a-z 0-9 _ . -; give it another "
+                f"one with {field}.rename",
+                tool.tool,
+            )
         if len(tool.full_name) > MAX_TOOL_NAME:
             raise SpecError(
                 f"{tool.full_name!r} has {len(tool.full_name)} characters, and clients take {MAX_TOOL_NAME}; "
@@ -239,7 +282,7 @@ def _check_names(spec: ToolSpec, field: str, tools: Sequence[ExposedTool]) -> No
                 field=field,
             )
     for index, entry in enumerate(spec.scopes):
-        _check_patterns(entry.tools, list(seen), f"{field}.scopes[{index}].tools")
+        _check_patterns(entry.tools, list(seen), list(seen), f"{field}.scopes[{index}].tools")
 
 
 def _check_apart(listings: Sequence[ComponentTools]) -> None:
@@ -258,15 +301,25 @@ def _check_apart(listings: Sequence[ComponentTools]) -> None:
                     )
 
 
-def _check_patterns(patterns: Sequence[str], names: Sequence[str], field: str) -> None:
+def _check_patterns(patterns: Sequence[str], names: Sequence[str], known: Sequence[str], field: str) -> None:
     """A pattern that matches nothing is a slip, and one in `exclude` or `scopes` would open a tool to all."""
     for index, pattern in enumerate(patterns):
-        if not any(_matches((pattern,), name) for name in names):
+        if not any(_matches((pattern,), name) for name in known):
             raise _no_match(pattern, names, f"{field}[{index}]")
 
 
+def _place(index: int) -> str:
+    """How a pattern names a tool by its place in the component's list."""
+    return f"#{index + 1}"
+
+
+def _matches_any(patterns: Iterable[str], names: Iterable[str]) -> bool:
+    patterns = tuple(patterns)
+    return any(_matches(patterns, name) for name in names)
+
+
 def _no_match(wanted: str, names: Sequence[str], field: str) -> SpecError:
-    shown = ", ".join(names[:_MAX_NAMED]) + (", …" if len(names) > _MAX_NAMED else "")
+    shown = ", ".join(name[:80] for name in names[:_MAX_NAMED]) + (", …" if len(names) > _MAX_NAMED else "")
     return SpecError(f"{wanted!r} fits none of the component's tools: {shown or 'it has none'}", field=field)
 
 

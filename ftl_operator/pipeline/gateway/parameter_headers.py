@@ -31,11 +31,13 @@ def parameter_headers(component: str, tool: Tool, field: str) -> dict[str, str]:
             continue
         where = f"tool {tool.name!r} of {component!r}, parameter {pointer}"
         if not isinstance(mark, str) or not _HEADER_NAME.fullmatch(mark):
-            raise bad_tool(field, where, f"{HEADER_MARK} is not a header's name")
+            raise bad_tool(field, where, f"{HEADER_MARK} is not a header's name", tool.name)
         if schema.get("type") not in ("string", "number", "integer", "boolean"):
-            raise bad_tool(field, where, f"{HEADER_MARK} is for strings, numbers and booleans only")
+            raise bad_tool(
+                field, where, f"{HEADER_MARK} is for strings, numbers and booleans only", tool.name
+            )
         if mark.lower() in seen:
-            raise bad_tool(field, where, f"{HEADER_MARK} {mark!r} is there twice")
+            raise bad_tool(field, where, f"{HEADER_MARK} {mark!r} is there twice", tool.name)
         seen.add(mark.lower())
         headers[f"Mcp-Param-{mark}"] = pointer
     return headers
@@ -51,6 +53,14 @@ def _parameters(schema: Mapping[str, Any], at: str) -> Iterator[tuple[str, Mappi
             yield from _parameters(inner, pointer)
 
 
-def bad_tool(field: str, where: str, why: str) -> ComponentError:
-    """The error for a tool that cannot be exposed as it is."""
-    return ComponentError(f"{where}: {why}", reason=Reason.INVALID_TOOL, field=f"{field}.image")
+def bad_tool(field: str, where: str, why: str, excluded: str) -> ComponentError:
+    """The error for a tool that cannot be served as it is, with the way to serve the others.
+
+    Args:
+        field: The entry's path in the spec.
+        where: Names the tool and its component.
+        why: What is wrong with it.
+        excluded: The pattern that excludes it.
+    """
+    text = f"{where}: {why}; fix the component, or exclude the tool with {field}.exclude: [{excluded!r}]"
+    return ComponentError(text, reason=Reason.INVALID_TOOL, field=f"{field}.image")

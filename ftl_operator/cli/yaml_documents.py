@@ -1,0 +1,113 @@
+"""Reads YAML as `kubectl` and the API server do, with bounds on what a few bytes can stand for.
+
+An alias stands for a whole value, so a document can be exponentially larger than its text (YAML 1.2.2
+§3.2.2.2, "billion laughs"). Whatever walks the parsed value then, a check or an error text, would never end.
+Aliases are therefore counted before anything is made of them, as kubectl's own parser (go-yaml) does.
+"""
+
+import reprlib
+from typing import Any
+
+import yaml
+
+from ftl_operator.errors import SpecError
+
+MAX_ALIASED_VALUES = 100_000
+"""How many values the aliases of one document may stand for, besides those that are written out."""
+MAX_DEPTH = 200
+"""How deep a document may nest, aliases followed."""
+
+_shown = reprlib.Repr()
+_shown.maxstring = _shown.maxother = 50
+_shown.maxdict = _shown.maxlist = 2
+_shown.maxlevel = 2
+
+
+def read_documents(raw: bytes, name: str) -> list[dict[str, Any]]:
+    """The mappings of a YAML stream; empty documents are left out.
+
+    Args:
+        raw: The stream; the caller bounds its length.
+        name: Names it in messages.
+
+    Raises:
+        SpecError: It is not YAML, a key is there twice, aliases stand for too much, or a document is no
+            mapping.
+    """
+    try:
+        documents = [document for document in yaml.load_all(raw, _Loader) if document is not None]
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # ValueError: a date that the calendar does not have. RecursionError: nested without end.
+        raise SpecError(f"{name} is not YAML: {error}") from error
+    for document in documents:
+        if not isinstance(document, dict):
+            raise SpecError(f"{name} holds {type(document).__name__} {shown(document)} beside its objects")
+    return documents
+
+
+def shown(value: object) -> str:
+    """The beginning of a value for a message, at most some hundred characters; looks at no more of it."""
+    return _shown.repr(value)
+
+
+class _Loader(yaml.SafeLoader):
+    def compose_document(self) -> yaml.Node | None:
+        node: yaml.Node | None = super().compose_document()
+        if node is not None:
+            _check_aliases(node)
+        return node
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Called for each mapping before its merge keys (`<<`) put further pairs into it."""
+        marks = vars(self).setdefault("_checked", set())
+        if id(node) not in marks:
+            marks.add(id(node))
+            seen = set()
+            for key, _ in node.value:
+                if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key {key.value[:100]!r} is there twice", key.start_mark
+                    )
+                seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
+        super().flatten_mapping(node)
+
+
+def _check_aliases(root: yaml.Node) -> None:
+    """Raises yaml.YAMLError if a node is within itself, nests too deeply, or if aliases stand for too much.
+
+    Each node is looked at once, however many aliases lead to it.
+    """
+    measured: dict[int, tuple[int, int]] = {}
+    within: set[int] = set()
+    pending: list[tuple[yaml.Node, bool]] = [(root, False)]
+    while pending:
+        node, inner_done = pending.pop()
+        if id(node) in measured:
+            continue
+        inner = _children(node)
+        if not inner_done:
+            if id(node) in within:
+                raise yaml.MarkedYAMLError(problem="a value is within itself", problem_mark=node.start_mark)
+            within.add(id(node))
+            pending.append((node, True))
+            pending += [(child, False) for child in inner if id(child) not in measured]
+            continue
+        within.discard(id(node))
+        size = 1 + sum(measured[id(child)][0] for child in inner)
+        depth = 1 + max((measured[id(child)][1] for child in inner), default=0)
+        if depth > MAX_DEPTH:
+            raise yaml.MarkedYAMLError(
+                problem=f"values nest deeper than {MAX_DEPTH}", problem_mark=node.start_mark
+            )
+        measured[id(node)] = size, depth
+    if measured[id(root)][0] - len(measured) > MAX_ALIASED_VALUES:
+        raise yaml.MarkedYAMLError(
+            problem=f"its aliases stand for more than {MAX_ALIASED_VALUES} values",
+            problem_mark=root.start_mark,
+        )
+
+
+def _children(node: yaml.Node) -> list[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        return [part for pair in node.value for part in pair]
+    return list(node.value) if isinstance(node, yaml.SequenceNode) else []

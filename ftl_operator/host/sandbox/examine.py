@@ -1,0 +1,174 @@
+"""Finds out what a component is, in the sandbox's child: from its bytes, its answer, the gateway's engine."""
+
+import json
+import mmap
+import os
+import re
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import wasmtime
+from wasmtime import component as wc
+
+from ftl_operator.component import spin_interfaces
+from ftl_operator.component.binary import Binary, Kind, read_binary
+from ftl_operator.component.tool import MAX_WARNING, MAX_WARNINGS, SchemaVerdict, judge_schemas, parse_tools
+from ftl_operator.component.tool_schema import refusal
+from ftl_operator.errors import ComponentError, Reason
+from ftl_operator.host.engine.engine import Code, Engine
+from ftl_operator.host.http.messages import Request
+from ftl_operator.host.sandbox.child import Runner, SandboxError
+from ftl_operator.host.sandbox.componentize import COMPONENTIZER
+
+# Not the release candidates before 0.2.0: another interface under nearly the same name.
+_ASKABLE = re.compile(r"wasi:http/incoming-handler@0\.2\.\d+")
+_SCHEMA_PATH = "/__schemas"
+_SCHEMA_CONFIG = '{"schemaCheck":true}'
+
+
+def examine(wasm: Path, gateway: Path, runner: Runner) -> bytes:
+    """Find out what a component is and which tools it has.
+
+    Args:
+        wasm: Its file, or a core module's.
+        gateway: The gateway component, whose engine judges the schemas.
+        runner: Runs components.
+
+    Returns:
+        JSON `{"kind", "imports", "exports", "needs", "tools": [record…] or null, "dynamicReason"}`: the
+        binary as `wasm.Binary` has it, the only Spin that has all of its imports or an empty text, and
+        records as `Tool.record` gives them.
+
+    Raises:
+        ComponentError: It is no component that serves HTTP on some Spin, or describes no tools.
+        SandboxError: It failed or passed a limit.
+    """
+    binary = _read(wasm)
+    if not binary.world:
+        text = "it is a core module without the type of its world; build it as a component (wasm32-wasip2)"
+        raise ComponentError(text)
+    if not binary.serves_http:
+        shown = ", ".join(name[:100] for name in binary.exports[:5]) or "nothing"
+        raise ComponentError(f"it does not export wasi:http/incoming-handler; it exports {shown}")
+    component, imports = wasm, binary.imports
+    if binary.kind is Kind.CORE_MODULE:
+        component = _componentized(wasm, runner)
+        made = _read(component)
+        imports, exports = made.imports, made.exports
+    else:
+        exports = binary.exports
+    _check_imports(component, imports)
+    tools: list[Any] | None = None
+    reason = _why_not_asked(binary, exports)
+    if not reason:
+        answer = runner.http(component, Request("GET", "/"), {}, own=False)
+        found = judge_schemas(parse_tools(answer), _Judge(gateway, runner).judge)
+        tools = [tool.record() for tool in found]
+    document = {
+        "kind": binary.kind,
+        "imports": binary.imports,
+        "exports": binary.exports,
+        "needs": spin_interfaces.needed_spin(imports),
+        "tools": tools,
+        "dynamicReason": reason,
+    }
+    return json.dumps(document, ensure_ascii=False).encode()
+
+
+def _why_not_asked(binary: Binary, exports: Iterable[str]) -> str:
+    if binary.kind is Kind.WASI_0_3:
+        return "it is built for WASI 0.3, which runs on Spin 4 and not in the inspection sandbox"
+    if not any(_ASKABLE.fullmatch(name) for name in exports):
+        return "it is built for an older interface than wasi:http 0.2.0, which the sandbox does not have"
+    return ""
+
+
+def _read(path: Path) -> Binary:
+    with path.open("rb") as file:
+        if os.fstat(file.fileno()).st_size == 0:
+            return read_binary(b"")
+        # Not closed by hand: it goes with the last view of it, also when an error keeps one for a while.
+        return read_binary(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
+
+
+def _componentized(core: Path, runner: Runner) -> Path:
+    """A core module as Spin makes a component of it, in memory."""
+    try:
+        made = runner.command(COMPONENTIZER, core.read_bytes())
+    except SandboxError as error:
+        text = f"the core module cannot become a component: {error}"
+        raise SandboxError(text, error.reason, slow=error.slow) from None
+    handle = os.memfd_create("component")
+    with os.fdopen(os.dup(handle), "wb") as file:
+        file.write(made)
+    return Path(f"/proc/self/fd/{handle}")
+
+
+def _check_imports(component: Path, imports: Sequence[str]) -> None:
+    """Raises ComponentError for imports that no Spin has, except those of nothing but types."""
+    missing = [name for name in imports if not spin_interfaces.spins_with(name)]
+    if missing:
+        missing = _with_functions(component, missing)
+    needed = [name for name in imports if name in missing or spin_interfaces.spins_with(name)]
+    if why := spin_interfaces.refusal(needed):
+        raise ComponentError(why, reason=Reason.UNSUPPORTED_IMPORT)
+
+
+def _with_functions(component: Path, names: Sequence[str]) -> list[str]:
+    """Those of the imports that ask the host for a function or a resource; all if that cannot be told."""
+    engine = Engine(Code.ONCE)
+    try:
+        types = engine.load(component).type.imports(engine.raw)
+    except wasmtime.WasmtimeError:
+        return list(names)
+    return [name for name in names if name not in types or _asks_the_host(types[name].ty, engine)]
+
+
+def _asks_the_host(item: wc.ComponentItem, engine: Engine) -> bool:
+    if isinstance(item, wc.ComponentInstanceType):
+        return any(_asks_the_host(inner.ty, engine) for inner in item.exports(engine.raw).values())
+    return isinstance(item, wc.FuncType | wc.ResourceType | wc.ComponentType)
+
+
+class _Judge:
+    """Has the gateway's engine judge schemas: the one that decides about every call."""
+
+    def __init__(self, gateway: Path, runner: Runner) -> None:
+        self._gateway = gateway
+        self._runner = runner
+        self._end = time.monotonic() + 2 * runner.limits.call_time
+
+    def judge(self, schemas: Sequence[Mapping[str, Any]]) -> list[SchemaVerdict]:
+        """A verdict for each schema; one that the engine cannot get through spoils no other verdict."""
+        if time.monotonic() > self._end:
+            return [SchemaVerdict("the gateway did not get to it in time")] * len(schemas)
+        try:
+            return self._ask(schemas)
+        except (SandboxError, ValueError, LookupError, TypeError) as error:
+            if len(schemas) == 1:
+                return [SchemaVerdict(f"the gateway cannot judge it: {str(error)[:MAX_WARNING]}")]
+        half = len(schemas) // 2
+        return [*self.judge(schemas[:half]), *self.judge(schemas[half:])]
+
+    def _ask(self, schemas: Sequence[Mapping[str, Any]]) -> list[SchemaVerdict]:
+        request = Request("POST", _SCHEMA_PATH, body=json.dumps({"schemas": schemas}).encode())
+        try:
+            answer = self._runner.http(self._gateway, request, {"gateway_config": _SCHEMA_CONFIG}, own=True)
+        except SandboxError as error:
+            if "this gateway is not configured" in str(error):
+                # A gateway that does not judge schemas yet.
+                return [SchemaVerdict(refusal(schema) or "") for schema in schemas]
+            raise
+        results = json.loads(answer)["results"]
+        if len(results) != len(schemas):
+            raise ValueError("it gives another number of verdicts than schemas")
+        return [_verdict(result) for result in results]
+
+
+def _verdict(result: Mapping[str, Any]) -> SchemaVerdict:
+    warnings = [str(text)[:MAX_WARNING] for text in result.get("warnings") or ()]
+    if len(warnings) > MAX_WARNINGS:
+        warnings = [*warnings[:MAX_WARNINGS], f"and {len(warnings) - MAX_WARNINGS} more"]
+    return SchemaVerdict(str(result["error"] or "")[:MAX_WARNING], tuple(warnings), result.get("schema"))
