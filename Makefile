@@ -50,7 +50,7 @@ check: init ## Lint, types, import rules, generated files
 rust: ## The gateway's crates, natively: format, clippy, tests
 	cd gateway_component && cargo fmt --all --check
 	cd gateway_component && $(GATEWAY_TARGET) cargo clippy --workspace --all-targets --locked -- -D warnings
-	cd gateway_component && $(GATEWAY_TARGET) cargo test --workspace --locked --quiet
+	cd gateway_component && $(GATEWAY_TARGET) cargo test --workspace --locked -- --quiet
 
 unit: init ## The Python tests that need nothing built: pure stages, registries, embedded host, command line
 	NOTHING_BUILT=1 $(RUN) pytest tests -m "not integration" -n 2 --dist worksteal

@@ -5,7 +5,7 @@ cd "$(dirname "$0")"
 committed=../../ftl_operator/componentize.wasm
 export FTL_WASM_PINNED=1
 export CARGO_TARGET_DIR="${XDG_CACHE_HOME:-$HOME/.cache}/ftl-operator/target-componentize"
-../../scripts/wasm-cargo build --release --locked --quiet
+../../scripts/wasm-cargo build --release --locked
 built=$CARGO_TARGET_DIR/wasm32-wasip2/release/componentize.wasm
 
 if [ "${1:-}" = --check ]; then
