@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ftl-operator"
-NOT_INPUTS = ("node_modules", "target", "dist", "build.log", "__pycache__", "*.wasm")
+NOT_INPUTS = ("node_modules", "target", "dist", "bundle.js", "__pycache__", "*.wasm")
 """Names in a source folder that its own tools make: they do not decide what comes out."""
 _GRACE = 5
 """Seconds between SIGTERM and SIGKILL for a build that is broken off."""

@@ -298,7 +298,7 @@ _ALL = (
         "half a minute",
         (),
         _python_clients,
-        versions=lambda: f"{sys.executable} {sorted(PYTHON_CLIENTS.items())}",
+        versions=lambda: f"{sys.base_prefix} {sys.version_info[:2]} {sorted(PYTHON_CLIENTS.items())}",
     ),
     Target(
         "go-client",
