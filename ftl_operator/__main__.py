@@ -29,6 +29,7 @@ from ftl_operator.controller.workqueue import WorkQueue
 from ftl_operator.errors import ClusterError, FtlError, Reason
 from ftl_operator.host.limits import SandboxLimits
 from ftl_operator.host.sandbox.parent import inspect_component
+from ftl_operator.hosts import HostPatterns
 from ftl_operator.issuer.fetch import IssuerSettings
 from ftl_operator.issuer.preflight import CheckPolicy, Preflight, gateway_policies
 from ftl_operator.oci.descriptor import WASM_LAYER, Descriptor, Layer
@@ -120,8 +121,8 @@ def outside(settings: Settings, kube: Kube, inspections: InspectionPool) -> Depe
     layer = gateway_layer(settings.gateway_file or GATEWAY, settings.cache_folder)
     preflight = Preflight(
         IssuerSettings(
-            allowed=settings.allowed_issuers,
-            plain_http=settings.plain_http_issuers,
+            allowed=HostPatterns.parse(settings.allowed_issuers),
+            plain_http=HostPatterns.parse(settings.plain_http_issuers),
             ca_file=settings.ca_bundle,
         ),
         policy_checks(gateway_policies(layer.path or GATEWAY, settings.compiled_folder), inspections),

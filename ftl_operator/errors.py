@@ -13,6 +13,7 @@ path of the field that it is about. Messages name things; they never carry a cre
 """
 
 from enum import StrEnum
+from typing import Self
 
 
 class Reason(StrEnum):
@@ -133,6 +134,12 @@ class FtlError(Exception):
 
     def __str__(self) -> str:
         return f"{self.field}: {self.message}" if self.field else self.message
+
+    def __copy__(self) -> Self:
+        """The same error without its traceback, for one that is remembered and raised again."""
+        other = type(self).__new__(type(self), *self.args)
+        other.__dict__.update(self.__dict__)
+        return other
 
 
 class SpecError(FtlError):

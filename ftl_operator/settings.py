@@ -293,19 +293,3 @@ def _renamed(image: Reference, old: str, new: str) -> Reference:
     if not old or not new or not path.startswith(f"{old}/"):
         return image
     return replace(image, repository=parse_repository(new + path.removeprefix(old)))
-
-
-def host_allowed(host: str, patterns: tuple[str, ...]) -> bool:
-    """Whether a host (with its port, if it has one) matches a list of allowed ones.
-
-    A pattern without a port allows every port; `*.acme.dev` matches below `acme.dev`, not itself; `*` matches
-    all.
-    """
-    host = host.lower()
-    bare = host.rpartition(":")[0] if ":" in host.rpartition("]")[2] else host
-    for pattern in (pattern.lower() for pattern in patterns):
-        if pattern in ("*", host, bare):
-            return True
-        if pattern.startswith("*.") and (host.endswith(pattern[1:]) or bare.endswith(pattern[1:])):
-            return True
-    return False

@@ -25,7 +25,7 @@ class Outcome(Generic[T]):
     def result(self) -> T:
         """The value; raises a copy of the error, for who catches one may add the field that it is about."""
         if self.error is not None:
-            raise copy.copy(self.error).with_traceback(None)
+            raise copy.copy(self.error)
         return cast("T", self.value)
 
 

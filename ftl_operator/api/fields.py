@@ -83,9 +83,13 @@ PUBLIC_NAME = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?\.)+[a-z]([-a-z0-9]*[a-z0-9])?$"
 # No segment is `.` or `..` (RFC 3986 §3.3), none is empty, and nothing is percent-encoded: a proxy may
 # resolve these, and then two apps that ask for two paths get one.
 ROUTE_PATH = r"^/(\.{0,2}[A-Za-z0-9_~-][A-Za-z0-9._~-]*(/\.{0,2}[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*)?$"
-# Plain HTTP is for a development issuer on this machine; whether it may be used is the operator's setting.
-ISSUER_URL = r"^https?://[^\s/?#@]+(/[^\s?#]*)?$"
 ORIGIN = r"^[a-z][a-z0-9+.-]*://(\*\.)?[^\s/?#@*]+$"
+# Plain HTTP is for a development issuer on this machine; whether it may be used is the operator's setting.
+# ASCII: what maps names of other letters does not agree with what connects to them.
+ISSUER_URL = (
+    r"^https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_.])?)(:[0-9]{1,5})?"
+    r"(/[!-\"$->@-\[\]-~]*)?$"
+)
 HOST_PORT = r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9*]([A-Za-z0-9.*-]*[A-Za-z0-9])?)(:[0-9]{1,5})?$"
 
 IN_WORDS = {
@@ -96,8 +100,8 @@ IN_WORDS = {
     DNS_NAME: "lower-case letters, digits, inner hyphens and dots, as in a host's name",
     PUBLIC_NAME: "a host's full name such as tools.acme.dev, in lower case",
     ROUTE_PATH: "a path such as /assistant: segments of letters, digits and - . _ ~, none of them . or ..",
-    ISSUER_URL: "a URL with https:// and no query",
     ORIGIN: "an origin such as https://app.acme.dev or https://*.acme.dev",
+    ISSUER_URL: "an ASCII URL with https:// and no query (a name of other letters in its xn-- form)",
     HOST_PORT: "a host with an optional port",
 }
 """Patterns as people say them, for messages."""

@@ -1,108 +1,146 @@
 """EDGE: asks a running app, through its Service, whether it answers for every tool.
 
-The gateway's `/readyz` wakes every component when the header `x-ftl-probe` has the app's own word, and
+The gateway's `/readyz` wakes every component when the header `x-ftl-probe` has the app's probe token, and
 names those that do not answer. A public app is asked for its list of tools too, as any client would ask.
+
+A pod runs what its tenant wants: `gateway.image` may be anybody's program. So asking an app takes bounded
+time and memory, any answer becomes a condition, and what an answer says is cut and made printable before it
+is shown.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import urllib3
-
 from ftl_operator.api.conditions import ConditionState, false, true, unknown
 from ftl_operator.api.names import PROBE_HEADER
 from ftl_operator.errors import Reason
+from ftl_operator.exchange import Answer, Deadline, ExchangeError, ExchangeSettings, HttpClient, Request
+from ftl_operator.hosts import HostError, HttpUrl, parse_url
 
 PROTOCOL = "2025-11-25"
 """The revision of the Model Context Protocol that the operator asks in."""
-MAX_BYTES = 16 * 1024 * 1024
-"""The most that is read of an answer."""
+MAX_BYTES = 4 * 1024 * 1024
+"""The largest answer that is read; the longest list of tools that an inspection takes from one component."""
+SHOWN_CHARACTERS = 200
+"""How much of one text of an answer is shown."""
 
 _MAX_PAGES = 64
 """The most pages of a list that are asked for; a page has a quarter of a mebibyte."""
+_MAX_NAMED = 10
+"""How many components or tools a message names."""
 
 
 class Probe:
-    """Asks running apps.
+    """Asks running apps. Safe for threads.
 
     Args:
-        timeout_seconds: How long one answer may take.
+        timeout_seconds: How long asking one app may take in all.
     """
 
     def __init__(self, timeout_seconds: float) -> None:
-        self._pool = urllib3.PoolManager(num_pools=32, retries=False)
-        self._timeout = urllib3.Timeout(connect=min(timeout_seconds, 3.0), read=timeout_seconds)
+        self._seconds = timeout_seconds
+        # The Services of apps have private addresses. No proxy stands between the operator and its cluster.
+        self._client = HttpClient(
+            ExchangeSettings(
+                may_be_private=lambda _: True,
+                proxies={},
+                connect_seconds=min(timeout_seconds, 3.0),
+                silence_seconds=timeout_seconds,
+                idle_connections=0,
+            )
+        )
 
     def ask(self, url: str, token: str, *, expected: Sequence[str], is_public: bool) -> ConditionState:
         """Ask one app.
 
         Args:
             url: The app's Service, without a slash at the end.
-            token: The app's own word for the deep probe.
+            token: The app's probe token.
             expected: The names of tools that clients must see.
             is_public: Whether the list of tools can be had without a token.
 
         Returns:
             The condition `Verified`: Unknown with `NotVerified` if the app could not be reached or asked.
         """
+        deadline = Deadline.after(self._seconds)
         try:
-            finding = self._ready(url, token)
-            if finding is None and is_public:
-                finding = self._listed(url, expected)
-        except urllib3.exceptions.HTTPError as error:
+            service = parse_url(url)
+            found = self._ready(service, token, deadline)
+            if found is None and is_public:
+                found = self._listed(service, expected, deadline)
+        except (HostError, ExchangeError) as error:
             return unknown(f"the app could not be asked at {url}: {error}", Reason.NOT_VERIFIED)
-        return finding or true(f"the running app answers for {_tools(expected)}", Reason.TOOLS_VERIFIED)
+        return found or true(f"the running app answers for {_tools(expected)}", Reason.TOOLS_VERIFIED)
 
-    def _ready(self, url: str, token: str) -> ConditionState | None:
-        answer = self._request("GET", f"{url}/readyz", {PROBE_HEADER: token})
+    def _ready(self, service: HttpUrl, token: str, deadline: Deadline) -> ConditionState | None:
+        answer = self._fetch(Request("GET", _below(service, "/readyz"), {PROBE_HEADER: token}), deadline)
         if answer.status < 400:
             return None
-        said = _object(answer.data)
-        silent = [item for item in said.get("silent", ()) if isinstance(item, Mapping)]
+        said = _object(answer.body)
+        silent = [item for item in _list(said.get("silent")) if isinstance(item, Mapping)]
         if silent:
-            named = "; ".join(f"{item.get('component')}: {item.get('error')}" for item in silent[:10])
+            pairs = [(_shown(item.get("component")), _shown(item.get("error"))) for item in silent]
+            named = "; ".join(f"{component}: {error}" for component, error in pairs[:_MAX_NAMED])
             return false(f"these components do not answer: {named}", Reason.TOOLS_SILENT)
-        text = str(said.get("error") or said.get("status") or f"HTTP {answer.status}")
-        return unknown(f"the app does not call itself ready: {text[:300]}", Reason.NOT_VERIFIED)
+        why = next((said[name] for name in ("error", "status") if said.get(name)), f"HTTP {answer.status}")
+        return unknown(f"the app does not call itself ready: {_shown(why)}", Reason.NOT_VERIFIED)
 
-    def _listed(self, url: str, expected: Sequence[str]) -> ConditionState | None:
+    def _listed(self, service: HttpUrl, expected: Sequence[str], deadline: Deadline) -> ConditionState | None:
         headers = {
             "Accept": "application/json, text/event-stream",
             "Content-Type": "application/json",
             "MCP-Protocol-Version": PROTOCOL,
         }
-        listed: set[Any] = set()
+        absent = dict.fromkeys(expected)
         params: dict[str, Any] = {}
         for _ in range(_MAX_PAGES):
             message = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": params}
-            answer = self._request("POST", f"{url}/mcp", headers, json.dumps(message).encode())
-            result = _object(answer.data).get("result")
+            body = json.dumps(message).encode()
+            answer = self._fetch(Request("POST", _below(service, "/mcp"), headers, body), deadline)
+            result = _object(answer.body).get("result")
             if answer.status != 200 or not isinstance(result, Mapping):
                 return false(f"tools/list gives HTTP {answer.status} and no result", Reason.TOOLS_SILENT)
-            listed |= {tool.get("name") for tool in result.get("tools", ()) if isinstance(tool, Mapping)}
-            if not isinstance(result.get("nextCursor"), str):
+            for tool in _list(result.get("tools")):
+                name = tool.get("name") if isinstance(tool, Mapping) else None
+                if isinstance(name, str):
+                    absent.pop(name, None)
+            cursor = result.get("nextCursor")
+            if not isinstance(cursor, str) or not absent:
                 break
-            params = {"cursor": result["nextCursor"]}
-        absent = [name for name in expected if name not in listed]
+            params = {"cursor": cursor}
         if absent:
-            return false(f"tools/list does not show {', '.join(absent[:10])}", Reason.TOOLS_SILENT)
+            names = ", ".join(list(absent)[:_MAX_NAMED])
+            return false(f"tools/list does not show {names}", Reason.TOOLS_SILENT)
         return None
 
-    def _request(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None
-    ) -> urllib3.BaseHTTPResponse:
-        return self._pool.request(
-            method, url, headers=dict(headers), body=body, timeout=self._timeout, redirect=False
-        )
+    def _fetch(self, request: Request, deadline: Deadline) -> Answer:
+        return self._client.fetch(request, deadline, MAX_BYTES)
+
+
+def _below(service: HttpUrl, path: str) -> HttpUrl:
+    return service.with_target(service.target.rstrip("/") + path)
 
 
 def _object(raw: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(raw[:MAX_BYTES])
-    except ValueError:
+        value = json.loads(raw)
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _shown(value: object) -> str:
+    """A text of an answer as a message may have it; anything but a text is named by its kind."""
+    if not isinstance(value, str):
+        return "nothing" if value is None else f"a JSON value of the type {type(value).__name__}"
+    cut = value[:SHOWN_CHARACTERS]
+    text = "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in cut)
+    return text if cut == value else f"{text}\N{HORIZONTAL ELLIPSIS}"
 
 
 def _tools(expected: Sequence[str]) -> str:

@@ -1,37 +1,21 @@
 """A token issuer as it presents itself: its metadata and its keys, checked against what a spec accepts.
 
-Sources: OpenID Connect Discovery 1.0 §4, RFC 8414 §3 (metadata, and that its `issuer` is the one asked for),
-RFC 7517 and RFC 7518 §6 (keys), RFC 8037 (Ed25519). The rules for keys are the gateway's own: what passes
-here verifies there.
+Sources: OpenID Connect Discovery 1.0 §4, RFC 8414 §3 and §5 (metadata, where they are, and that their
+    `issuer` is the one asked for). What a key is good for is in `keys`.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
 
-import jwt
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ec import (
-    SECP256R1,
-    SECP384R1,
-    EllipticCurvePublicKey,
-)
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
-from cryptography.hazmat.primitives.serialization import load_pem_public_key
+from ftl_operator.errors import IssuerError, Reason
+from ftl_operator.exchange import Deadline
+from ftl_operator.hosts import HttpUrl
+from ftl_operator.issuer.fetch import IssuerClient, NoDocumentError
+from ftl_operator.issuer.keys import check_keys, key_algorithms, members, public_members
 
-from ftl_operator.errors import IssuerError, Reason, SpecError
-from ftl_operator.issuer.fetch import IssuerSettings, checked_url, get_json
-from ftl_operator.settings import host_allowed
-
-MIN_RSA_BITS = 2048
-MAX_RSA_BITS = 8192
-MAX_KEYS = 64
-"""As many keys of a set as the gateway looks at."""
-
-RSA_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")
-PUBLIC_MEMBERS = ("alg", "crv", "e", "key_ops", "kid", "kty", "n", "use", "x", "y")
+ENDPOINTS = ("jwks_uri", "authorization_endpoint", "token_endpoint", "registration_endpoint")
+"""Members of metadata that clients and the gateway go to."""
 
 ClusterDocument = Callable[[str], Mapping[str, Any]]
 """GETs a path of the cluster's API server; raises ClusterError."""
@@ -55,25 +39,27 @@ class Issuer:
 
 
 def find_issuer(
-    issuer: str | None, jwks_uri: str | None, algorithms: Sequence[str], settings: IssuerSettings
+    issuer: str | None, jwks_uri: str | None, algorithms: Sequence[str], client: IssuerClient
 ) -> Issuer:
     """Ask an issuer for its metadata (unless `jwks_uri` is given) and its keys.
 
     Raises:
-        IssuerError: It may not be asked, does not answer, or its documents or keys do not fit.
+        IssuerError: It may not be asked, does not answer in time, or its documents or keys do not fit.
     """
+    deadline = Deadline.after(client.settings.total)
+    named = None if issuer is None else client.allowed_url(issuer, "spec.auth.issuer")
     metadata = None
-    field = "spec.auth.issuer" if jwks_uri is None else "spec.auth.jwksUri"
-    _check_allowed(issuer if jwks_uri is None else jwks_uri, settings, field)
-    if issuer is not None and jwks_uri is not None:
-        _check_allowed(issuer, settings, "spec.auth.issuer")
-    if jwks_uri is None:
-        metadata, described = _metadata(issuer or "", settings)
-        jwks_uri = str(described["jwks_uri"])
-    document = get_json(jwks_uri, settings, field)
-    if document is None:
-        raise IssuerError(f"there are no keys at {jwks_uri}", reason=Reason.ISSUER_INVALID, field=field)
-    return Issuer(jwks_uri, None, metadata, check_keys(document, algorithms, jwks_uri))
+    if jwks_uri is not None:
+        field = "spec.auth.jwksUri"
+        keys = client.allowed_url(jwks_uri, field)
+    else:
+        field = "spec.auth.issuer"
+        if issuer is None or named is None:
+            raise IssuerError("there is no issuer to ask", reason=Reason.ISSUER_INVALID, field=field)
+        metadata, keys = _find_metadata(issuer, named, client, deadline)
+    document = client.get_object(keys, deadline, field)
+    # What was asked is what the gateway will ask, not the text that was parsed.
+    return Issuer(str(keys), None, metadata, check_keys(document, algorithms, str(keys)))
 
 
 def find_cluster_issuer(issuer: str, algorithms: Sequence[str], get: ClusterDocument) -> Issuer | None:
@@ -89,126 +75,47 @@ def find_cluster_issuer(issuer: str, algorithms: Sequence[str], get: ClusterDocu
         return None
     document = get("/openid/v1/jwks")
     warnings = check_keys(document, algorithms, "the cluster's key set")
-    keys = [
-        {name: key[name] for name in PUBLIC_MEMBERS if name in key}
-        for key in _keys(document)
-        if set(key_algorithms(key)) & set(algorithms)
-    ]
+    keys = [public_members(key) for key in members(document) if set(key_algorithms(key)) & set(algorithms)]
     return Issuer(None, {"keys": sorted(keys, key=lambda key: str(key.get("kid", "")))}, None, warnings)
 
 
-def check_keys(document: Mapping[str, Any], algorithms: Sequence[str], where: str) -> tuple[str, ...]:
-    """Check that a key set has a key for an accepted algorithm; gives warnings about the others.
+def metadata_urls(issuer: HttpUrl) -> tuple[HttpUrl, ...]:
+    """Where an issuer's metadata may be, in the order in which they are asked for.
 
-    Raises:
-        IssuerError: It has none.
+    OpenID Connect appends its well-known path to the issuer's, RFC 8414 inserts its own before it. Servers
+    exist that do either with the other's name.
     """
-    fitting = [key_algorithms(key) for key in _keys(document)]
-    offered = sorted({name for names in fitting for name in names})
-    if not set(offered) & set(algorithms):
-        raise IssuerError(
-            f"no key at {where} fits {', '.join(algorithms)}; its keys fit {', '.join(offered) or 'nothing'}",
-            reason=Reason.ISSUER_INVALID,
-            field="spec.auth.algorithms",
-        )
-    # An issuer shows its next key before it signs with it: that is the time to accept its algorithm.
-    foreign = sorted({names[0] for names in fitting if names and not set(names) & set(algorithms)})
-    return tuple(
-        f"a key at {where} is for {name}, which spec.auth.algorithms does not accept; tokens signed with it"
-        " will be refused"
-        for name in foreign
-    )
+    path = issuer.target.rstrip("/")
+    openid, oauth = "/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"
+    targets = (f"{path}{openid}", f"{oauth}{path}", f"{openid}{path}", f"{path}{oauth}")
+    return tuple(issuer.with_target(target) for target in dict.fromkeys(targets))
 
 
-def check_public_key(pem: str, algorithms: Sequence[str]) -> None:
-    """Check a static key. Raises SpecError unless it fits an accepted algorithm."""
-    field = "spec.auth.publicKey"
-    try:
-        key = load_pem_public_key(pem.encode())
-    except (ValueError, UnsupportedAlgorithm):
-        raise SpecError("this is not a public key in PEM", field=field) from None
-    fitting = _algorithms_of(key)
-    if not set(fitting) & set(algorithms):
-        kinds = ", ".join(fitting) or "no supported algorithm (RSA needs 2048 bits)"
-        raise SpecError(f"the key fits {kinds}, not {', '.join(algorithms)}", field=field)
-
-
-def key_algorithms(key: Mapping[str, Any]) -> tuple[str, ...]:
-    """The algorithms that a member of a key set verifies in the gateway; empty if it is of no use there."""
-    operations = key.get("key_ops", ["verify"])
-    if key.get("use", "sig") != "sig" or "d" in key or "k" in key:
-        return ()
-    if not isinstance(operations, list) or "verify" not in operations:
-        return ()
-    try:
-        material = jwt.PyJWK({**key}, algorithm=_any_algorithm(key)).key
-    except (jwt.PyJWTError, ValueError, TypeError, KeyError, UnsupportedAlgorithm):
-        return ()
-    declared = {"Ed25519": "EdDSA"}.get(str(key.get("alg")), key.get("alg"))
-    return tuple(name for name in _algorithms_of(material) if declared in (None, name))
-
-
-def _any_algorithm(key: Mapping[str, Any]) -> str:
-    curves = {"P-256": "ES256", "P-384": "ES384", "Ed25519": "EdDSA"}
-    return "RS256" if key.get("kty") == "RSA" else curves[str(key.get("crv"))]
-
-
-def _algorithms_of(key: object) -> tuple[str, ...]:
-    match key:
-        case RSAPublicKey() if MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
-            return RSA_ALGORITHMS
-        case EllipticCurvePublicKey(curve=SECP256R1()):
-            return ("ES256",)
-        case EllipticCurvePublicKey(curve=SECP384R1()):
-            return ("ES384",)
-        case Ed25519PublicKey():
-            return ("EdDSA",)
-        case _:
-            return ()
-
-
-def _keys(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    keys = document.get("keys")
-    for key in keys[:MAX_KEYS] if isinstance(keys, list) else ():
-        if isinstance(key, dict):
-            yield key
-
-
-def _check_allowed(url: str | None, settings: IssuerSettings, field: str) -> None:
-    parts = checked_url(url or "", settings, field)
-    if not host_allowed(parts.netloc, settings.allowed):
-        raise IssuerError(
-            f"the operator's settings do not allow the issuer {parts.netloc}",
-            reason=Reason.ISSUER_NOT_ALLOWED,
-            field=field,
-        )
-
-
-def _metadata(issuer: str, settings: IssuerSettings) -> tuple[str, dict[str, Any]]:
+def _find_metadata(
+    issuer: str, named: HttpUrl, client: IssuerClient, deadline: Deadline
+) -> tuple[str, HttpUrl]:
+    """The URL of the first metadata that are the issuer's, and the URL of the keys that they name."""
     field = "spec.auth.issuer"
-    parts = urlsplit(issuer)
-    path = parts.path.rstrip("/")
-    origin = f"{parts.scheme}://{parts.netloc}"
-    # OpenID Connect appends its well-known path; RFC 8414 inserts its own before the issuer's path.
-    for url in (
-        f"{origin}{path}/.well-known/openid-configuration",
-        f"{origin}/.well-known/oauth-authorization-server{path}",
-    ):
-        document = get_json(url, settings, field)
-        if document is None:
+    answers: list[str] = []
+    may_pass = False
+    for url in metadata_urls(named):
+        try:
+            document = client.get_object(url, deadline, field)
+        except NoDocumentError as error:
+            # Servers answer here what they answer to any unknown path: 400, a login page, a redirect.
+            answers.append(error.message)
+            may_pass = may_pass or error.may_pass
             continue
         if document.get("issuer") != issuer:
-            raise IssuerError(
-                f"{url} is of the issuer {str(document.get('issuer'))[:200]!r}; write exactly that",
-                reason=Reason.ISSUER_INVALID,
-                field=field,
-            )
-        for name in ("jwks_uri", "authorization_endpoint", "token_endpoint", "registration_endpoint"):
-            if name in document or name == "jwks_uri":
-                checked_url(str(document.get(name, "")), settings, field)
-        return url, document
+            claimed = repr(document.get("issuer"))[:200]
+            answers.append(f"{url} is of the issuer {claimed}, and spec.auth.issuer must be exactly that")
+        elif not isinstance(document.get("jwks_uri"), str):
+            answers.append(f"{url} names no jwks_uri")
+        else:
+            urls = {name: client.url(str(document[name]), field) for name in ENDPOINTS if name in document}
+            return str(url), urls["jwks_uri"]
     raise IssuerError(
-        f"{issuer} has no metadata (OpenID Connect Discovery or RFC 8414); write spec.auth.jwksUri",
-        reason=Reason.ISSUER_INVALID,
+        f"{issuer} has no usable metadata; write spec.auth.jwksUri if it has none: {'; '.join(answers)}",
+        reason=Reason.ISSUER_UNAVAILABLE if may_pass else Reason.ISSUER_INVALID,
         field=field,
     )

@@ -21,11 +21,11 @@ from ftl_operator.api.fields import KeyReference
 from ftl_operator.api.names import NamespacedName
 from ftl_operator.errors import COME_BACK, ComponentError, FtlError, Reason, SpecError, WaitingError
 from ftl_operator.fair_share import FairShare, Turn
-from ftl_operator.issuer.fetch import IssuerSettings
+from ftl_operator.issuer.fetch import IssuerClient, IssuerSettings
+from ftl_operator.issuer.keys import check_public_key
 from ftl_operator.issuer.metadata import (
     ClusterDocument,
     Issuer,
-    check_public_key,
     find_cluster_issuer,
     find_issuer,
 )
@@ -55,6 +55,9 @@ class Preflight:
         askers: How many issuers are asked at once: each may be silent until its deadline. They are shared
             between namespaces by `fair_share`.
         clock: Monotonic seconds.
+
+    Raises:
+        IssuerError: The settings' CA file cannot be used.
     """
 
     def __init__(
@@ -66,7 +69,7 @@ class Preflight:
         askers: int = 1,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._settings = settings
+        self._client = IssuerClient(settings)
         self._flights = Singleflight(askers, clock)
         self._check_policy = check_policy
         self._cluster = cluster
@@ -157,7 +160,7 @@ class Preflight:
             found = find_cluster_issuer(auth.issuer, algorithms, self._cluster)
             if found is not None:
                 return found
-        return find_issuer(auth.issuer, auth.jwks_uri, algorithms, self._settings)
+        return find_issuer(auth.issuer, auth.jwks_uri, algorithms, self._client)
 
     def _policy(self, key: NamespacedName, auth: AuthSpec, read: ReadKey) -> tuple[str, str]:
         if auth.policy is None:

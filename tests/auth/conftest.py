@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from ftl_operator.hosts import HostPatterns
 from ftl_operator.issuer.fetch import IssuerSettings
 from tests.auth.live_issuer import HOST, LiveIssuer, jwk, live_issuer, look_up
 
@@ -24,4 +25,5 @@ def issuer(tmp_path: Path) -> Iterator[LiveIssuer]:
 @pytest.fixture
 def settings(issuer: LiveIssuer) -> IssuerSettings:
     """Trusts the issuer's authority and names its host, which is therefore allowed to be private."""
-    return IssuerSettings(allowed=(HOST,), ca_file=issuer.ca_file, timeout=1.0, total=2.0, look_up=look_up())
+    allowed = HostPatterns.parse((HOST,))
+    return IssuerSettings(allowed=allowed, ca_file=issuer.ca_file, total=30.0, look_up=look_up())

@@ -11,7 +11,7 @@ import pytest
 from ftl_operator.api.app import FtlApp
 from ftl_operator.cli.dev_issuer import DevIssuer, grant_for
 from ftl_operator.errors import SpecError
-from ftl_operator.issuer.fetch import IssuerSettings
+from ftl_operator.issuer.fetch import IssuerClient, IssuerSettings
 from ftl_operator.issuer.metadata import find_issuer
 from tests.support.specs import ftlapp
 
@@ -38,7 +38,7 @@ def test_tokens_verify_with_the_published_keys(tmp_path: Path, algorithm: str) -
         assert claims["org_id"] == "org_42"
         assert claims["exp"] - claims["iat"] == 60
         assert jwt.get_unverified_header(token)["typ"] == "at+jwt"
-        found = find_issuer(issuer.url, None, (algorithm,), IssuerSettings(developing=True))
+        found = find_issuer(issuer.url, None, (algorithm,), IssuerClient(IssuerSettings(developing=True)))
         assert found.jwks_uri == issuer.jwks_uri
 
 

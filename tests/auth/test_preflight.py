@@ -15,6 +15,7 @@ from ftl_operator.api.app import FtlApp
 from ftl_operator.api.auth import Access, AuthSpec
 from ftl_operator.api.names import NamespacedName
 from ftl_operator.errors import ComponentError, FtlError, IssuerError, Reason, SpecError, WaitingError
+from ftl_operator.hosts import HostPatterns
 from ftl_operator.issuer.fetch import IssuerSettings
 from ftl_operator.issuer.preflight import CHECKED_SECONDS, FAILED_SECONDS, Preflight, gateway_policies
 from tests.auth.live_issuer import HOST, Answer, LiveIssuer, jwk
@@ -201,7 +202,7 @@ def test_silent_issuers_of_a_tenant_hold_its_share_and_no_other_tenant_waits_for
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(10)
-        preflight = Preflight(replace(settings, timeout=20.0, total=20.0), no_policy, askers=4)
+        preflight = Preflight(replace(settings, silence=60.0, total=60.0), no_policy, askers=4)
         good = of(app(), "good")
         url = f"https://{HOST}:{silent.getsockname()[1]}"
         # The good app's issuer, with keys at the silent one: that is another question than the good app's.
@@ -280,7 +281,9 @@ def test_service_accounts_of_the_cluster(app: Callable[..., FtlApp], settings: I
 def test_an_issuer_that_the_settings_do_not_allow(
     app: Callable[..., FtlApp], settings: IssuerSettings
 ) -> None:
-    error = refusal(Preflight(replace(settings, allowed=("login.acme.dev",)), no_policy), app())
+    error = refusal(
+        Preflight(replace(settings, allowed=HostPatterns.parse(("login.acme.dev",))), no_policy), app()
+    )
     assert isinstance(error, IssuerError)
     assert error.reason is Reason.ISSUER_NOT_ALLOWED
 
