@@ -16,14 +16,16 @@ from ftl_operator.cluster.cache import Cache
 from ftl_operator.cluster.client import Kube
 from ftl_operator.cluster.leader_election import LeaderElection
 from ftl_operator.component.inspector import Inspector, version_of
+from ftl_operator.controller.applier import Applier
 from ftl_operator.controller.circuit_breaker import CircuitBreakers
 from ftl_operator.controller.inspection_pool import InspectionPool, Job
 from ftl_operator.controller.observer import Observer
 from ftl_operator.controller.operator import Operator
 from ftl_operator.controller.probe import Probe
 from ftl_operator.controller.pull_secrets import OperatorCredentials
-from ftl_operator.controller.reconciler import Controller
+from ftl_operator.controller.reconciler import Reconciler, Steps
 from ftl_operator.controller.releaser import Dependencies, ReleasePlanner
+from ftl_operator.controller.status.writer import StatusWriter
 from ftl_operator.controller.telemetry import logs, metrics
 from ftl_operator.controller.workqueue import WorkQueue
 from ftl_operator.errors import ClusterError, FtlError, Reason
@@ -87,13 +89,17 @@ def build(settings: Settings, kubeconfig: Path | None) -> Operator:
     if settings.leader_election:
         leadership = LeaderElection(kube, settings.operator_namespace, settings.lease_name, settings.identity)
         kube.fence.allowed = leadership.held
-    view, queue = Cache(), WorkQueue(workers=settings.workers)
+    cache, queue = Cache(), WorkQueue(workers=settings.workers)
     inspections = InspectionPool(queue.add, settings.inspectors)
     breakers = CircuitBreakers(min(settings.registry_connections, max(1, settings.workers // 2)))
-    releaser = ReleasePlanner(settings, view, outside(settings, kube, inspections), inspections, breakers)
-    observer = Observer(settings, kube, view, Probe(settings.probe_timeout_seconds))
-    controller = Controller(settings, kube, view, queue, releaser, observer)
-    return Operator(settings, kube, view, queue, controller, leadership)
+    steps = Steps(
+        ReleasePlanner(settings, cache, outside(settings, kube, inspections), inspections, breakers),
+        Applier(settings, kube, cache),
+        Observer(settings, kube, cache, Probe(settings.probe_timeout_seconds)),
+        StatusWriter(kube, cache, settings.identity),
+    )
+    reconciler = Reconciler(settings, cache, queue, steps)
+    return Operator(settings, kube, cache, queue, reconciler, leadership)
 
 
 ISSUER_DOCUMENTS = "application/json, application/jwk-set+json"

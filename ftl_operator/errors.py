@@ -125,6 +125,8 @@ class FtlError(Exception):
     """
 
     retryable = False
+    retry_after: float | None = None
+    """Seconds that whoever refused asked to wait."""
 
     def __init__(self, message: str, *, reason: Reason, field: str = "") -> None:
         super().__init__(message)

@@ -1,10 +1,8 @@
 """Conditions of an FtlApp and the state of each."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
 
 from ftl_operator.errors import Reason
 
@@ -79,14 +77,6 @@ def false(message: str, reason: Reason) -> ConditionState:
 def unknown(message: str, reason: Reason = Reason.PROGRESSING) -> ConditionState:
     """A condition about which nothing can be said."""
     return ConditionState("Unknown", reason, message)
-
-
-def finding(status: Mapping[str, Any], condition: ConditionType) -> ConditionState | None:
-    """What a status says about a condition."""
-    for item in status.get("conditions") or ():
-        if item["type"] == condition:
-            return ConditionState(item["status"], Reason(item["reason"]), item.get("message", ""))
-    return None
 
 
 def timestamp(moment: datetime) -> str:

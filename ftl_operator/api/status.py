@@ -1,19 +1,27 @@
 """`status` of an FtlApp: what was observed. Written by the operator only, read leniently."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, ValidationError
-from pydantic.alias_generators import to_camel
 
+from ftl_operator.api.conditions import ConditionState, ConditionType
 from ftl_operator.api.fields import Keyed, Part
+from ftl_operator.errors import Reason
 
 Short = Annotated[str, Field(max_length=253)]
 Reference = Annotated[str, Field(max_length=1024)]
 Time = Annotated[str, Field(max_length=32, json_schema_extra={"format": "date-time"})]
 
 
-class Condition(Part):
+class Observed(Part):
+    """A part of the status. Fields of another version of the operator do not make a status unreadable."""
+
+    model_config = ConfigDict(extra="ignore")
+
+
+class Condition(Observed):
     """One aspect of the app's state."""
 
     type: Annotated[str, Field(min_length=1, max_length=63)]
@@ -32,7 +40,7 @@ class Condition(Part):
     """The generation of the spec that it is about."""
 
 
-class ComponentStatus(Part):
+class ComponentStatus(Observed):
     """A component as it was resolved and inspected."""
 
     name: Short
@@ -49,7 +57,7 @@ class ComponentStatus(Part):
     """Why its tools are asked for at run time; empty if they are known."""
 
 
-class ToolStatus(Part):
+class ToolStatus(Observed):
     """A tool that clients see."""
 
     name: Short
@@ -62,7 +70,7 @@ class ToolStatus(Part):
     """The digest of its name, description and schemas: it changes when the tool's contract does."""
 
 
-class HistoryEntry(Part):
+class HistoryEntry(Observed):
     """A published version."""
 
     image: Reference
@@ -79,11 +87,8 @@ class HistoryEntry(Part):
     """Why, for one that was rolled back."""
 
 
-class FtlAppStatus(Part):
+class FtlAppStatus(Observed):
     """What was observed."""
-
-    # A status of another version of the operator must not make an app unreadable.
-    model_config = ConfigDict(extra="ignore", alias_generator=to_camel)
 
     observed_generation: Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})] = 0
     """The generation of the spec that this status is about."""
@@ -117,3 +122,16 @@ class FtlAppStatus(Part):
             return cls.model_validate(document or {})
         except ValidationError:
             return cls()
+
+    def document(self) -> dict[str, Any]:
+        """The status as the API server has it: fields that were never set, and empty ones, are left out."""
+        written = self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        return {name: value for name, value in written.items() if value not in (None, "", [], {})}
+
+    def condition(self, kind: ConditionType) -> ConditionState | None:
+        """The state of a condition; None if it is absent, or has a reason of another version's."""
+        for item in self.conditions:
+            if item.type == kind:
+                with suppress(ValueError):
+                    return ConditionState(item.status, Reason(item.reason), item.message)
+        return None

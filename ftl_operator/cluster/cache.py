@@ -1,8 +1,9 @@
-"""What the watches have seen, kept small: the standby's warm memory and the worker's only source of reads.
+"""In-memory cache of watched objects, indexed by FtlApp; workers read the cluster only from here.
 
 A thousand apps own ten thousand objects; as parsed JSON they would take more memory than the operator may
-have. So each is kept as compressed JSON without what nobody asks for, and read back by the one worker that
-needs it. Nothing here decides anything: `see_…` answer only *which* apps somebody should look at again.
+have. So each object is kept as compressed JSON without the fields that nobody reads, and is parsed by the one
+worker that needs it. The cache decides nothing: it answers which apps an event concerns. A standby replica
+fills it too, so that it is warm when it becomes the leader.
 """
 
 import json
@@ -11,12 +12,14 @@ import threading
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from ftl_operator.api import kinds
 from ftl_operator.api.conditions import Result
 from ftl_operator.api.kinds import Api
 from ftl_operator.api.names import DIGEST_ANNOTATION, TRIGGER_ANNOTATION, NamespacedName
+from ftl_operator.api.status import FtlAppStatus
 from ftl_operator.cluster.deployment import Rollout, rollout_of
 from ftl_operator.cluster.executor import SpinAppStatus, makes_deployment, report_of
 from ftl_operator.cluster.secrets import SecretVersion, Source, secret_version, sources_of
@@ -63,6 +66,32 @@ class CachedObject:
         return _unpack(self.packed)
 
 
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """An FtlApp as one reconcile sees it: nothing in it changes meanwhile.
+
+    Args:
+        key: Its namespace and name.
+        app: What the cache knows of it.
+        document: The object as the API server has it.
+        status: Its status, parsed.
+        spin_app: The SpinApp that it owns, without its status; None if there is none.
+        now: When the reconcile began.
+    """
+
+    key: NamespacedName
+    app: CachedApp
+    document: Json
+    status: FtlAppStatus
+    spin_app: Json | None
+    now: datetime
+
+    @property
+    def log_fields(self) -> dict[str, Any]:
+        """What a log line says about which app it is about. `name` is taken by logging itself."""
+        return {"namespace": self.key.namespace, "app": self.key.name, "generation": self.app.generation}
+
+
 class Cache:
     """Everything seen, by app. Safe to use from several threads."""
 
@@ -82,6 +111,20 @@ class Cache:
     def app(self, key: NamespacedName) -> CachedApp | None:
         """The app, if it exists."""
         return self._apps.get(key)
+
+    def snapshot(self, key: NamespacedName, now: datetime) -> Snapshot | None:
+        """The app with what a reconcile reads of it; None if it does not exist, or is being deleted."""
+        app = self.app(key)
+        if app is None or app.deleting:
+            return None
+        document = app.read()
+        status = FtlAppStatus.parse(document.get("status"))
+        return Snapshot(key, app, document, status, self.spin_app(key, app.uid), now)
+
+    def spin_app(self, key: NamespacedName, uid: str) -> Json | None:
+        """The SpinApp of the app with this uid as it is now, without its status."""
+        found = self.owned(key, uid).get((kinds.SPIN_APP, key.name))
+        return found.read() if found is not None else None
 
     def apps(self) -> list[tuple[NamespacedName, CachedApp]]:
         """Every app."""

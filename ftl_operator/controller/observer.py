@@ -1,20 +1,20 @@
 """What a running app shows: its Deployment's numbers, its pods' causes, and its answers when it is asked."""
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ftl_operator.api.app import FtlApp
 from ftl_operator.api.auth import Access
-from ftl_operator.api.conditions import ConditionState, ConditionType, finding
-from ftl_operator.api.names import POD_LABEL, SPEC_ANNOTATION, NamespacedName
-from ftl_operator.cluster.cache import Cache
+from ftl_operator.api.conditions import ConditionState, ConditionType
+from ftl_operator.api.names import POD_LABEL, SPEC_ANNOTATION
+from ftl_operator.cluster.cache import Cache, Snapshot
 from ftl_operator.cluster.client import Kube
 from ftl_operator.cluster.deployment import Rollout, pod_cause
 from ftl_operator.cluster.executor import SpinAppStatus
+from ftl_operator.controller.choice import Choice
 from ftl_operator.controller.probe import Probe
 from ftl_operator.errors import COME_BACK, Reason, WaitingError
 from ftl_operator.fair_share import FairShare
@@ -23,20 +23,24 @@ from ftl_operator.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What was seen of a running app.
+class Observation:
+    """What was observed of a running app.
 
     Args:
         rollout: Its Deployment's numbers, if there is one.
         is_current: Whether they are about the SpinApp as it was applied last.
         cause: Why its pods do not become ready.
         report: What its SpinApp says, if its executor makes no Deployment.
+        probe: What the running app said, if it was asked now.
+        waiting: Why it was not asked, although it should be.
     """
 
-    rollout: Rollout | None
-    is_current: bool
-    cause: str
+    rollout: Rollout | None = None
+    is_current: bool = False
+    cause: str = ""
     report: SpinAppStatus | None = None
+    probe: ConditionState | None = None
+    waiting: WaitingError | None = None
 
     @property
     def is_there(self) -> bool:
@@ -57,19 +61,19 @@ class Seen:
 
 
 class Observer:
-    """Looks at running apps.
+    """Observes running apps.
 
     Args:
         settings: The operator's settings.
         kube: The cluster.
-        view: What was seen of it.
+        cache: What was seen of it.
         probe: Asks running apps.
     """
 
-    def __init__(self, settings: Settings, kube: Kube, view: Cache, probe: Probe) -> None:
+    def __init__(self, settings: Settings, kube: Kube, cache: Cache, probe: Probe) -> None:
         self._settings = settings
         self._kube = kube
-        self._view = view
+        self._cache = cache
         self._probe = probe
         # An app that does not answer holds a worker until the timeout: half of them stay free for other work,
         # and apps that are known to be silent get few slots, so that others are asked meanwhile.
@@ -77,34 +81,58 @@ class Observer:
         self._silent = FairShare(max(1, settings.workers // 8))
         self._lock = threading.Lock()
 
-    def see(self, key: NamespacedName, spin_app: Mapping[str, Any]) -> Seen:
-        """What is seen without asking the app.
+    def observe(
+        self, snapshot: Snapshot, app: FtlApp | None, choice: Choice, *, is_new: bool, tools: Sequence[str]
+    ) -> Observation:
+        """See what runs, and ask it for its tools unless it has answered well since it was rolled out.
 
         Args:
-            key: The app.
-            spin_app: Its SpinApp; empty if there is none.
+            snapshot: The app.
+            app: The same, parsed; None if it cannot be.
+            choice: What was applied.
+            is_new: Whether the SpinApp was changed just now.
+            tools: The names of tools that clients must see.
         """
+        seen = self._see(snapshot)
+        if app is None or app.spec.suspend or not choice.image or not seen.is_there:
+            return seen
+        if not seen.is_complete or seen.is_scaled_to_zero:
+            return seen
+        # Another image, or changed pods, have not been asked, whatever the status says of what ran before.
+        is_same = snapshot.status.image == choice.image and not is_new
+        before = snapshot.status.condition(ConditionType.VERIFIED) if is_same else None
+        try:
+            return replace(seen, probe=self.verify(app, before, tools))
+        except WaitingError as waiting:
+            return replace(seen, waiting=waiting)
+
+    def _see(self, snapshot: Snapshot) -> Observation:
+        """What is seen without asking the app."""
+        key = snapshot.key
+        spin_app = self._cache.spin_app(key, snapshot.app.uid) or {}
         spec = spin_app.get("spec") or {}
-        if self._view.executor(key.namespace, spec.get("executor", "")) is False:
+        if self._cache.executor(key.namespace, spec.get("executor", "")) is False:
             # Another executor's Deployment may be there for a moment.
-            report = self._view.report(key)
-            return Seen(None, report.is_current, "" if report.may_serve else str(report), report)
-        rollout = self._view.rollout(key)
+            report = self._cache.report(key)
+            cause = "" if report.may_serve else str(report)
+            return Observation(None, report.is_current, cause, report)
+        rollout = self._cache.rollout(key)
         if rollout is None:
-            return Seen(None, False, "")
+            return Observation()
         is_current = not spin_app or _is_of(rollout, spin_app)
         if (is_current and rollout.is_complete) or rollout.is_scaled_to_zero:
-            return Seen(rollout, is_current, "")
+            return Observation(rollout, is_current)
         pods = self._kube.pods(key.namespace, f"{POD_LABEL}={key.name}")
-        return Seen(rollout, is_current, pod_cause(pods, datetime.now(UTC)) or rollout.message)
+        return Observation(rollout, is_current, pod_cause(pods, snapshot.now) or rollout.message)
 
-    def ask(self, app: FtlApp, status: Mapping[str, Any], expected: list[str]) -> ConditionState | None:
-        """Ask the running app for its tools, unless it has answered well since it was rolled out.
+    def verify(
+        self, app: FtlApp, before: ConditionState | None, tools: Sequence[str]
+    ) -> ConditionState | None:
+        """Ask the running app. Returns None if it has answered well before.
 
         Raises:
             WaitingError: Too many apps are being asked now.
         """
-        before = finding(status, ConditionType.VERIFIED)
         if before is not None and before.status == "True":
             return None
         was_silent = before is not None and before.reason is not Reason.PROGRESSING
@@ -114,7 +142,7 @@ class Observer:
             ).rstrip("/")
             token = probe_token(app.metadata.uid, self._settings.probe_key)
             is_public = app.spec.access is Access.PUBLIC
-            return self._probe.ask(url, token, expected=expected, is_public=is_public)
+            return self._probe.ask(url, token, expected=tools, is_public=is_public)
 
     @contextmanager
     def _slot(self, namespace: str, *, was_silent: bool) -> Iterator[None]:

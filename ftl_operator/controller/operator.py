@@ -16,7 +16,7 @@ from ftl_operator.cluster.cache import Cache, version_of
 from ftl_operator.cluster.client import WRITE_SECONDS, Kube
 from ftl_operator.cluster.leader_election import LeaderElection
 from ftl_operator.controller import watches
-from ftl_operator.controller.reconciler import Controller
+from ftl_operator.controller.reconciler import Reconciler
 from ftl_operator.controller.telemetry import metrics
 from ftl_operator.controller.telemetry.health import HealthServer
 from ftl_operator.controller.workqueue import WorkQueue
@@ -55,7 +55,7 @@ class Operator:
         kube: The cluster; its fence is open while this replica leads.
         view: Fed by the watches.
         queue: Fed by the watches.
-        controller: Looks at apps.
+        reconciler: Reconciles apps.
         leadership: This replica's part in the election; None without one.
     """
 
@@ -65,14 +65,14 @@ class Operator:
         kube: Kube,
         view: Cache,
         queue: WorkQueue,
-        controller: Controller,
+        reconciler: Reconciler,
         leadership: LeaderElection | None,
     ) -> None:
         self._settings = settings
         self._kube = kube
         self._view = view
         self._queue = queue
-        self._controller = controller
+        self._reconciler = reconciler
         self._leadership = leadership
         self._stop = threading.Event()
         self._synced = threading.Event()
@@ -162,7 +162,7 @@ class Operator:
     def _work(self) -> None:
         while not self._stop.is_set():
             if self._may_act():
-                self._controller.work(lambda: self._stop.is_set() or not self._may_act())
+                self._reconciler.work(lambda: self._stop.is_set() or not self._may_act())
             else:
                 self._stop.wait(0.2)
 

@@ -8,7 +8,7 @@ Sources of the numbers: Spin ends at SIGTERM at once, requests included. A compo
 starts; 38 MB of Python took 88 s and 536 MB of memory on one core, a Rust tool of a few hundred KB 148 MB.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import ceil
 from typing import Any
 
@@ -17,6 +17,7 @@ from ftl_operator.api.app import FtlApp
 from ftl_operator.api.fields import Part, quantity_value
 from ftl_operator.api.names import Owner
 from ftl_operator.api.scheduling import CONTAINER_FIELDS, POD_FIELDS
+from ftl_operator.api.status import ComponentStatus
 from ftl_operator.manifests.drift import is_current, stamped
 from ftl_operator.manifests.scaling import SERVICE_PORT, SPARE_SECONDS
 from ftl_operator.manifests.spinapp import owner_of_app
@@ -35,10 +36,9 @@ MEMORY_PER_BYTE = 11
 """What compiling takes, by byte of a component."""
 
 
-def component_bytes(status: Mapping[str, Any]) -> int | None:
+def component_bytes(components: Sequence[ComponentStatus]) -> int | None:
     """The size of an app's components together, as its status has them; None if it has none yet."""
-    sizes = [int(item.get("size", 0)) for item in status.get("components") or ()]
-    return sum(sizes) if sizes else None
+    return sum(component.size for component in components) if components else None
 
 
 def pod_fields(app: FtlApp, uid: str, size: int) -> Manifest:

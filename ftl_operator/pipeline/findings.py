@@ -5,6 +5,7 @@ from typing import Any
 
 from ftl_operator.api.auth import GatewayAuth
 from ftl_operator.api.conditions import ConditionState, true
+from ftl_operator.api.status import ComponentStatus, ToolStatus
 from ftl_operator.component.capabilities import Severity, audit
 from ftl_operator.component.tool import Component
 from ftl_operator.errors import Reason
@@ -75,35 +76,33 @@ def _count(number: int, what: str) -> str:
 def facts_of(
     resolved: ResolvedApp, components: Mapping[Digest, Component], locked: LockedApp
 ) -> dict[str, Any]:
-    """The fields of the status about components and tools."""
-    tools = [
-        {
-            "name": tool.full_name,
-            "title": str(tool.definition.get("title", "")),
-            "component": tool.component,
-            "schemaDigest": sha256(canonical(dict(tool.definition)).encode()),
-        }
-        for tool in locked.tools
-    ]
-    listed = []
-    for tool in resolved.tools:
-        component = components[tool.digest]
-        listed.append(
-            {
-                "name": tool.spec.name,
-                "image": tool.pinned,
-                "digest": tool.digest,
-                "size": component.size,
-                "kind": str(component.binary.kind),
-                "dynamicReason": component.dynamic_reason,
-            }
+    """The fields of `FtlAppStatus` about components and tools."""
+    tools = tuple(
+        ToolStatus(
+            **_filled(
+                name=tool.full_name,
+                title=str(tool.definition.get("title", "")),
+                component=tool.component,
+                schema_digest=sha256(canonical(dict(tool.definition)).encode()),
+            )
         )
-    return {
-        "components": [_filled(item) for item in listed],
-        "tools": [_filled(item) for item in tools],
-        "toolCount": len(tools),
-    }
+        for tool in locked.tools
+    )
+    listed = tuple(
+        ComponentStatus(
+            **_filled(
+                name=tool.spec.name,
+                image=tool.pinned,
+                digest=tool.digest,
+                size=components[tool.digest].size,
+                kind=str(components[tool.digest].binary.kind),
+                dynamic_reason=components[tool.digest].dynamic_reason,
+            )
+        )
+        for tool in resolved.tools
+    )
+    return {"components": listed, "tools": tools, "tool_count": len(tools)}
 
 
-def _filled(item: Mapping[str, Any]) -> dict[str, Any]:
+def _filled(**item: Any) -> dict[str, Any]:  # noqa: ANN401 - fields of a model, of any type
     return {name: value for name, value in item.items() if value != ""}

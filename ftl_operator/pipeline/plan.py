@@ -1,9 +1,8 @@
 """The pipeline, on one screen: resolve, inspect, authorize, compose, publish.
 
-`up`, `render` and the controller run the same one.
-`plan` gathers what the outside knows (`Inputs`) and hands it to the pure stages; nothing is written before
-`publish`. Each stage is entered through a `Stages`, which times it and keeps what it found for the
-conditions.
+`up` and `render` run it as `plan`; the controller runs the same stages and leaves out those whose inputs did
+not change. What the outside knows comes through `Inputs`, and nothing is written before `publish`. `Stages`
+times each stage and keeps what it found for the conditions.
 """
 
 import time
@@ -11,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import Self
 
 from ftl_operator import __version__
 from ftl_operator.api.app import FtlApp
@@ -32,7 +33,7 @@ from ftl_operator.pipeline.findings import (
 )
 from ftl_operator.pipeline.gateway.catalog import served_tools
 from ftl_operator.pipeline.image import build_image
-from ftl_operator.pipeline.resolve import ResolvedApp, resolve, sources
+from ftl_operator.pipeline.resolve import ResolvedApp, ResolvedTool, resolve, sources
 from ftl_operator.registry.client import PublishedApp, Registry
 from ftl_operator.settings import Settings
 
@@ -77,10 +78,12 @@ Observe = Callable[[str, float, FtlError | None], None]
 
 
 class Stages:
-    """Enters stages, times them, and keeps what each one found.
+    """Runs the stages of one plan, times them, and keeps what each one found.
+
+    A stage may run in several parts; as a context manager, a `Stages` reports each stage once, at its end.
 
     Args:
-        observe: Called after each stage.
+        observe: Called with each stage's name, its seconds and its error.
         clock: Seconds.
     """
 
@@ -91,63 +94,125 @@ class Stages:
     ) -> None:
         self._observe = observe
         self._clock = clock
-        self.findings: dict[ConditionType, ConditionState] = {}
+        self._findings: dict[ConditionType, ConditionState] = {}
+        self._seconds: dict[str, float] = {}
+        self._errors: dict[str, FtlError] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for stage, seconds in self._seconds.items():
+            self._observe(stage, seconds, self._errors.get(stage))
+
+    @property
+    def findings(self) -> Mapping[ConditionType, ConditionState]:
+        """What the stages found so far."""
+        return MappingProxyType(dict(self._findings))
+
+    def keep(self, findings: Mapping[ConditionType, ConditionState]) -> None:
+        """Take over what stages found when they ran before."""
+        self._findings |= findings
 
     @contextmanager
-    def enter(self, stage: str, condition: ConditionType | None = None) -> Iterator[list[ConditionState]]:
-        """Run a stage in the body; it may put a finding into the list that it gets."""
+    def run(self, stage: str, condition: ConditionType) -> Iterator[list[ConditionState]]:
+        """Run a stage, or a part of it, in the body; it may put a finding into the list that it gets."""
         started = self._clock()
         found: list[ConditionState] = []
         try:
             yield found
         except FtlError as error:
-            self._observe(stage, self._clock() - started, error)
-            if condition is not None:
-                self.findings[condition] = false(str(error), error.reason)
+            self._errors[stage] = error
+            self._findings[condition] = false(str(error), error.reason)
             raise
         except WaitingError as waiting:
-            if condition is not None:
-                self.findings[condition] = unknown(waiting.message)
+            self._findings[condition] = unknown(waiting.message)
             raise
-        self._observe(stage, self._clock() - started, None)
-        if condition is not None:
-            self.findings[condition] = found[-1] if found else true("")
+        else:
+            self._findings[condition] = found[-1] if found else true("")
+        finally:
+            self._seconds[stage] = self._seconds.get(stage, 0.0) + self._clock() - started
 
 
-def plan(app: FtlApp, edges: Inputs, steps: Stages, directory: Path | None = None) -> Plan:
+def plan(app: FtlApp, inputs: Inputs, stages: Stages, directory: Path | None = None) -> Plan:
     """Run every stage up to the image.
 
     Args:
         app: The app.
-        edges: The outside.
-        steps: Keeps the findings.
+        inputs: The outside.
+        stages: Keeps the findings.
         directory: What `file:PATH` is relative to; None refuses local files, as in a cluster.
 
     Raises:
         FtlError: Whatever stops a stage, naming the field.
     """
-    with steps.enter("resolve", ConditionType.RESOLVED) as found:
-        resolved = resolve(app, _find_all(app, edges, directory))
+    with stages.run("resolve", ConditionType.RESOLVED) as found:
+        resolved = resolve_all(app, inputs, directory)
         found.append(resolved_finding(len(resolved.tools)))
-    with steps.enter("inspect", ConditionType.INSPECTED) as found:
-        components = _inspect_all(resolved, edges)
-        found.append(inspected_finding(resolved, components))
-    with steps.enter("auth", ConditionType.AUTH_READY) as found:
-        auth = edges.authorize(app)
+    components = inspect_all(resolved, inputs, stages)
+    with stages.run("auth", ConditionType.AUTH_READY) as found:
+        auth = inputs.authorize(app)
         found.append(auth_finding(auth))
-    with steps.enter("compose", ConditionType.COMPOSED) as found:
-        locked = compose(resolved, components, auth, ComposeSettings(edges.gateway))
+    return build(resolved, components, auth, inputs.gateway, stages)
+
+
+def resolve_all(app: FtlApp, inputs: Inputs, directory: Path | None = None) -> ResolvedApp:
+    """Find what every reference of an app is.
+
+    Raises:
+        FtlError: One cannot be found or used, naming the field.
+    """
+    found: dict[str, Source] = {}
+    chosen = {
+        tool.source: (tool.component, f"spec.tools[{at}].image") for at, tool in enumerate(app.spec.tools)
+    }
+    for source, reference in sources(app, directory).items():
+        component, field = chosen.get(source, (None, "spec.gateway.image"))
+        with error_field(field):
+            if isinstance(reference, FileReference):
+                found[source] = local_artifact(reference.path, field)
+            else:
+                found[source] = inputs.find(reference, component)
+    return resolve(app, found)
+
+
+def inspect_all(resolved: ResolvedApp, inputs: Inputs, stages: Stages) -> dict[Digest, Component]:
+    """Run the stage that inspects every component of an app.
+
+    Raises:
+        FtlError: One is not usable, or asks for what its entry does not grant.
+    """
+    with stages.run("inspect", ConditionType.INSPECTED) as found:
+        components = {tool.digest: _inspect(tool, index, inputs) for index, tool in enumerate(resolved.tools)}
+        found.append(inspected_finding(resolved, components))
+    return components
+
+
+def build(
+    resolved: ResolvedApp,
+    components: Mapping[Digest, Component],
+    auth: GatewayAuth | None,
+    gateway: Layer,
+    stages: Stages,
+) -> Plan:
+    """Run the stage that composes the application and its image.
+
+    Raises:
+        FtlError: The tools do not go together.
+    """
+    with stages.run("compose", ConditionType.COMPOSED) as found:
+        locked = compose(resolved, components, auth, ComposeSettings(gateway))
         image = build_image(locked)
         found.append(true(f"the Spin application is {image.digest}"))
     return Plan(resolved, components, auth, locked, image)
 
 
-def publish(planned: Plan, registry: Registry, target: Repository, steps: Stages) -> PublishedApp:
+def publish(planned: Plan, registry: Registry, target: Repository, stages: Stages) -> PublishedApp:
     """Have the image in a repository; nothing is sent that is there.
 
     It gets a tag of its own digest, for some registries collect what has none, and no tag ever moves.
     """
-    with steps.enter("publish", ConditionType.PUBLISHED) as found:
+    with stages.run("publish", ConditionType.PUBLISHED) as found:
         published = registry.push(planned.image, Reference(target, tag=_tag(planned.image.digest)))
         found.append(published_finding(Reference(target, digest=planned.image.digest)))
     return published
@@ -202,32 +267,12 @@ def error_field(field: str) -> Iterator[None]:
         raise
 
 
-def _find_all(app: FtlApp, edges: Inputs, directory: Path | None) -> dict[str, Source]:
-    found: dict[str, Source] = {}
-    wanted = sources(app, directory)
-    chosen = {
-        tool.source: (tool.component, f"spec.tools[{at}].image") for at, tool in enumerate(app.spec.tools)
-    }
-    for source, reference in wanted.items():
-        component, field = chosen.get(source, (None, "spec.gateway.image"))
-        with error_field(field):
-            if isinstance(reference, FileReference):
-                found[source] = local_artifact(reference.path, field)
-            else:
-                found[source] = edges.find(reference, component)
-    return found
-
-
-def _inspect_all(resolved: ResolvedApp, edges: Inputs) -> dict[Digest, Component]:
-    components: dict[Digest, Component] = {}
-    for index, tool in enumerate(resolved.tools):
-        field = f"spec.tools[{index}].image"
-        with error_field(field):
-            component = edges.inspect(tool.source, f"{tool.spec.name} ({tool.pinned})")
-        if component.tools:
-            served_tools(tool.spec, f"spec.tools[{index}]", component)
-        components[tool.digest] = component
-    return components
+def _inspect(tool: ResolvedTool, index: int, inputs: Inputs) -> Component:
+    with error_field(f"spec.tools[{index}].image"):
+        component = inputs.inspect(tool.source, f"{tool.spec.name} ({tool.pinned})")
+    if component.tools:
+        served_tools(tool.spec, f"spec.tools[{index}]", component)
+    return component
 
 
 def _tag(digest: Digest) -> str:

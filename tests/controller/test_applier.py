@@ -1,5 +1,7 @@
 """The operator's part of the Deployment that spin-operator makes: applied in time and once."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from ftl_operator.api import kinds
@@ -9,10 +11,12 @@ from ftl_operator.cluster.cache import Cache
 from ftl_operator.cluster.client import ConflictError
 from ftl_operator.controller.applier import Applier
 from ftl_operator.manifests.all import Manifests
+from ftl_operator.settings import Settings
 from tests.support.tiny_cluster import TinyCluster
 
 SPEC = {"tools": [{"name": "weather", "image": "r.dev/weather:1"}], "access": "public"}
 KEY = NamespacedName("ns", "tools")
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 SPIN_APP = {
     "apiVersion": kinds.SPIN_APP.api_version,
     "kind": "SpinApp",
@@ -30,9 +34,9 @@ class World:
     def __init__(self, max_rollouts=20):
         self.cache = Cache()
         self.cluster = TinyCluster(self.cache)
-        self.applier = Applier(self.cluster, self.cache, max_rollouts)
+        self.applier = Applier(Settings(max_rollouts=max_rollouts), self.cluster, self.cache)
         self.cluster.put(kinds.SPIN_APP_EXECUTOR, {}, "containerd-shim-spin")
-        self.write(SPEC, components=[{"name": "weather", "size": 1_000_000}])
+        self.write(SPEC, components=[{"name": "weather", "image": "i", "digest": "d", "size": 1_000_000}])
         owner = {
             "apiVersion": "ftl.tools/v1alpha1",
             "kind": "FtlApp",
@@ -54,10 +58,11 @@ class World:
         status |= {"components": list(components)} if components else {}
         self.cluster.put(kinds.FTL_APP, {**body, "status": status})
 
-    def apply(self):
-        """Apply what the app owns already; what is written besides is about the Deployment."""
-        app = FtlApp.parse(self.cache.app(KEY).read())
-        return self.applier.apply(app, Manifests((self.spin_app,)))
+    def apply(self, *others):
+        """Apply what the app owns already, and others; what is written besides is about the Deployment."""
+        snapshot = self.cache.snapshot(KEY, NOW)
+        app = FtlApp.parse(snapshot.document)
+        return self.applier.write(snapshot, app, Manifests((self.spin_app, *others)))
 
     def pod(self):
         return self.cluster.objects[kinds.DEPLOYMENT, "tools"]["spec"]["template"]["spec"]
@@ -128,7 +133,7 @@ def test_an_upgrade_rolls_only_so_many_apps_at_once(world):
     for number in range(3):
         rolling = {"spec": {"replicas": 1}, "status": {}, "metadata": {"generation": 1}}
         world.cluster.put(kinds.DEPLOYMENT, rolling, f"other-{number}")
-    world.applier = Applier(world.cluster, world.cache, max_rollouts=3)
+    world.applier = Applier(Settings(max_rollouts=3), world.cluster, world.cache)
     assert wrote(world) == []
     world.write(SPEC | {"runtime": {"nodeSelector": {"disk": "ssd"}}})
     assert wrote(world) == ["Deployment/tools"], "what a person changed does not wait"
@@ -145,16 +150,14 @@ def scaler(world, kind, name="tools"):
 @pytest.mark.parametrize("new", kinds.SCALERS)
 def test_one_scaler_goes_before_another_comes(world, old, new):
     """KEDA's webhook refuses a second one for a Deployment, so the order decides whether the move ends."""
-    app = FtlApp.parse(world.cache.app(KEY).read())
-    world.applier.apply(app, Manifests((world.spin_app, scaler(world, old))))
+    world.apply(scaler(world, old))
     world.cluster.writes.clear()
-    world.applier.apply(app, Manifests((world.spin_app, scaler(world, new))))
+    world.apply(scaler(world, new))
     expected = [] if old == new else [f"delete {old.kind}/tools", f"apply {new.kind}/tools"]
     assert [entry for entry in world.cluster.writes if "Deployment" not in entry] == expected
 
 
 def test_a_scaler_that_nothing_replaces_goes_too(world):
-    app = FtlApp.parse(world.cache.app(KEY).read())
-    world.applier.apply(app, Manifests((world.spin_app, scaler(world, kinds.SCALED_OBJECT))))
-    assert "ScaledObject/tools" in world.applier.apply(app, Manifests((world.spin_app,)))
+    world.apply(scaler(world, kinds.SCALED_OBJECT))
+    assert "ScaledObject/tools" in world.apply()
     assert (kinds.SCALED_OBJECT, "tools") not in world.cluster.objects

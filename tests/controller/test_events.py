@@ -1,5 +1,6 @@
 from datetime import UTC, datetime
 
+from ftl_operator.api.status import FtlAppStatus
 from ftl_operator.controller.status.events import NOTE_LENGTH, Transition, event, events_between
 
 
@@ -8,7 +9,13 @@ def status(image="r@1", history=(), **conditions):
         "image": image,
         "history": list(history),
         "conditions": [
-            {"type": name, "status": said[0], "reason": said[1], "message": said[2] if len(said) > 2 else ""}
+            {
+                "type": name,
+                "status": said[0],
+                "reason": said[1],
+                "message": said[2] if len(said) > 2 else "",
+                "lastTransitionTime": "2026-01-01T00:00:00Z",
+            }
             for name, said in conditions.items()
         ],
     }
@@ -18,7 +25,8 @@ WELL = status(Ready=("True", "Succeeded"))
 
 
 def told(old, new):
-    return [(found.kind, found.reason) for found in events_between(old, new)]
+    found = events_between(FtlAppStatus.parse(old), FtlAppStatus.parse(new))
+    return [(transition.kind, transition.reason) for transition in found]
 
 
 def test_a_first_publication_and_a_first_success_are_told():
@@ -50,7 +58,7 @@ def test_a_silent_tool_is_news_of_its_own():
 
 
 def test_a_version_that_is_taken_back_is_told():
-    rolling = {"image": "r@2", "generation": 2, "result": "RollingOut"}
+    rolling = {"image": "r@2", "generation": 2, "result": "RollingOut", "time": "2026-01-01T00:00:00Z"}
     back = rolling | {"result": "RolledBack", "message": "not ready in 600 s"}
     assert told(status(history=[rolling]), status(history=[back])) == [("Warning", "RolledBack")]
     assert told(status(history=[back]), status(history=[back])) == []

@@ -12,7 +12,7 @@ def rolled_out(entries, version, now=NOW):
 
 
 def states(entries):
-    return [(entry["image"], entry["result"]) for entry in entries]
+    return [(entry.image, entry.result) for entry in entries]
 
 
 def test_versions_follow_each_other():
@@ -68,5 +68,5 @@ def test_the_last_good_version_outlives_the_limit():
         entries = history.failed(history.applied(entries, version.image, version, NOW), version.image, "")
         entries = history.trimmed(entries, 3)
     assert len(entries) == 3
-    assert entries[-1]["image"] == "r@1"
+    assert entries[-1].image == "r@1"
     assert history.chosen(entries, version) == "r@1"

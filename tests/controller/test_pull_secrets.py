@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from ftl_operator.api.app import FtlApp
+from ftl_operator.api.status import FtlAppStatus
 from ftl_operator.cluster.cache import Cache
 from ftl_operator.component.binary import Binary, Kind
 from ftl_operator.component.tool import Component, Tool
@@ -158,6 +159,6 @@ def releaser(folder: Path, path: Path, tools: LiveRegistry, target: LiveRegistry
                 },
             }
         )
-        return str(made.release(app, {}, Stages()).release.image)
+        return str(made.release(app, FtlAppStatus(), Stages()).release.image)
 
     return release

@@ -1,17 +1,20 @@
 """What one look after another makes of an app, in every turn that its life can take."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import pytest
 
 from ftl_operator.api import kinds as api_kinds
 from ftl_operator.api.conditions import PIPELINE, false, true, unknown
 from ftl_operator.api.names import NamespacedName
+from ftl_operator.api.status import ToolStatus
 from ftl_operator.cluster.cache import Cache
-from ftl_operator.controller import reconciler
+from ftl_operator.controller.applier import Applier
 from ftl_operator.controller.observer import Observer
-from ftl_operator.controller.reconciler import Controller
-from ftl_operator.controller.releaser import ReleaseResult
+from ftl_operator.controller.reconciler import Reconciler, Steps
+from ftl_operator.controller.releaser import ReleasePlanner, ReleaseResult
+from ftl_operator.controller.status.writer import StatusWriter
 from ftl_operator.controller.telemetry import metrics
 from ftl_operator.controller.workqueue import WorkQueue
 from ftl_operator.errors import ComponentError, Reason, RegistryError, WaitingError
@@ -21,7 +24,7 @@ from ftl_operator.settings import Settings
 from tests.support.tiny_cluster import TinyCluster
 
 KEY = NamespacedName("ns", "tools")
-TOOLS = [{"name": "weather__forecast", "component": "weather", "schemaDigest": "sha256:1"}]
+TOOLS = (ToolStatus(name="weather__forecast", component="weather", schema_digest="sha256:1"),)
 SPEC = {"tools": [{"name": "weather", "image": "r.dev/weather:1"}], "access": "public"}
 
 
@@ -29,10 +32,11 @@ def image(number):
     return parse_reference(f"r.dev/apps/tools@sha256:{number:064d}")
 
 
-class Versions:
-    """Stands in for the releaser: says what to run, or raises."""
+class Versions(ReleasePlanner):
+    """A planner whose releases the test decides: it says what to run, or raises."""
 
-    def __init__(self):
+    def __init__(self, settings, cache):
+        super().__init__(settings, cache, SimpleNamespace(read=None, operator=None), None, None)
         self.number = 1
         self.error = None
         self.pods = "p1"
@@ -41,13 +45,13 @@ class Versions:
     def pods_digest(self, app):
         return self.pods
 
-    def release(self, app, status, steps):
+    def release(self, app, status, stages):
         self.releases += 1
         if self.error is not None:
             raise self.error
-        steps.findings |= {condition: true("fine") for condition in PIPELINE}
+        stages.keep({condition: true("fine") for condition in PIPELINE})
         release = Release(image(self.number), f"inputs-{self.number}", self.pods)
-        return ReleaseResult(release, {"tools": TOOLS, "toolCount": 1})
+        return ReleaseResult(release, {"tools": TOOLS, "tool_count": 1})
 
 
 class Asked:
@@ -66,29 +70,28 @@ class Asked:
 class World:
     """A cluster, an operator, and a clock to move."""
 
-    def __init__(self, monkeypatch, served=api_kinds.EVERY_API, **settings):
+    def __init__(self, served=api_kinds.EVERY_API, **settings):
         self.now = 0.0
         view = Cache()
         self.cluster = TinyCluster(view, served)
         self.queue = WorkQueue(lambda: self.now, lambda: 1.0)
-        self.versions, self.asked = Versions(), Asked()
         self.settings = Settings(**settings)
-        observer = Observer(self.settings, self.cluster, view, self.asked)
-        self.controller = Controller(self.settings, self.cluster, view, self.queue, self.versions, observer)
+        self.versions, self.asked = Versions(self.settings, view), Asked()
         self.skew = timedelta()
-        world, real = self, reconciler.datetime
-
-        class Clock(real):
-            @classmethod
-            def now(cls, tz=None):
-                return real.now(tz) + world.skew
-
-        monkeypatch.setattr(reconciler, "datetime", Clock)
+        steps = Steps(
+            self.versions,
+            Applier(self.settings, self.cluster, view),
+            Observer(self.settings, self.cluster, view, self.asked),
+            StatusWriter(self.cluster, view, "operator-0"),
+        )
+        self.reconciler = Reconciler(
+            self.settings, view, self.queue, steps, lambda: datetime.now(UTC) + self.skew
+        )
         self.cluster.put(api_kinds.SPIN_APP_EXECUTOR, {}, "containerd-shim-spin")
 
     def look(self, times=1):
         for _ in range(times):
-            self.controller.look(KEY)
+            self.reconciler.handle(KEY)
 
     def run(self, spec=None):
         """Bring an app up."""
@@ -104,8 +107,8 @@ class World:
 
 
 @pytest.fixture
-def world(monkeypatch):
-    return World(monkeypatch)
+def world():
+    return World()
 
 
 def test_an_app_comes_up(world):
@@ -312,13 +315,32 @@ def test_a_version_that_is_not_ready_in_time_gives_way_to_the_last_good_one(worl
     assert cluster.condition("Ready") == ("True", "Succeeded")
 
 
-def test_a_first_version_that_is_not_ready_has_nothing_to_give_way_to(world):
+def test_a_first_version_that_never_gets_ready_stalls_with_its_cause_until_it_does(world):
     world.cluster.write_app(SPEC)
     world.look()
     world.cluster.deploy(ready=False)
+    world.cluster.pod_list = [
+        {
+            "metadata": {"name": "tools-1"},
+            "status": {"containerStatuses": [{"state": {"waiting": {"reason": "ErrImagePull"}}}]},
+        }
+    ]
+    world.look()
+    assert world.cluster.condition("Stalled") is None
     world.skew = timedelta(seconds=601)
     world.look(2)
     assert world.cluster.status["history"][0]["result"] == "RollingOut"
+    assert world.cluster.condition("Stalled") == ("True", "ProgressDeadlineExceeded")
+    assert world.cluster.condition("Reconciling") is None
+    assert "ErrImagePull" in world.cluster.message()
+    assert ("Warning", "ProgressDeadlineExceeded") in world.cluster.events
+    # It is still observed, and pods that do become ready end it.
+    world.now += 61
+    assert world.queue.take(0) == KEY
+    world.queue.release(KEY)
+    world.cluster.deploy()
+    world.look()
+    assert world.cluster.condition("Ready") == ("True", "Succeeded")
     assert world.cluster.condition("Stalled") is None
 
 
@@ -366,9 +388,9 @@ def test_an_autoscaler_at_zero_is_left_alone(world):
     assert not any("scale" in entry for entry in world.wrote())
 
 
-def test_the_url_names_the_interceptors_port_as_the_settings_have_it(monkeypatch):
+def test_the_url_names_the_interceptors_port_as_the_settings_have_it():
     scaling = {"minReplicas": 0, "maxReplicas": 4, "scaler": "keda-http"}
-    cluster = World(monkeypatch, interceptor_port=80).run({**SPEC, "runtime": {"autoscaling": scaling}})
+    cluster = World(interceptor_port=80).run({**SPEC, "runtime": {"autoscaling": scaling}})
     assert cluster.status["url"] == "http://tools-keda-http.ns.svc:80/mcp"
     assert cluster.objects[api_kinds.SERVICE, "tools-keda-http"]["spec"]["ports"][0]["port"] == 80
 
@@ -396,15 +418,15 @@ def test_a_missing_executor_is_told_and_nothing_applied(world):
         ),
     ],
 )
-def test_a_missing_api_is_told(monkeypatch, spec, api, ready):
-    cluster = World(monkeypatch, api_kinds.EVERY_API - {api}).run({**SPEC, **spec})
+def test_a_missing_api_is_told(spec, api, ready):
+    cluster = World(api_kinds.EVERY_API - {api}).run({**SPEC, **spec})
     assert cluster.condition("Ready") == ready
     assert api.kind in cluster.message()
     assert (api_kinds.SPIN_APP, "tools") in cluster.objects
 
 
-def test_only_so_many_apps_are_rolled_out_at_once_that_nobody_changed(monkeypatch):
-    world = World(monkeypatch, max_rollouts=1)
+def test_only_so_many_apps_are_rolled_out_at_once_that_nobody_changed():
+    world = World(max_rollouts=1)
     cluster = world.run()
     rolling = [{"image": "i", "generation": 1, "time": "2999-01-01T00:00:00Z", "result": "RollingOut"}]
     other = {"metadata": {"name": "other", "namespace": "ns", "uid": "u", "resourceVersion": "1"}}
@@ -422,8 +444,8 @@ def test_only_so_many_apps_are_rolled_out_at_once_that_nobody_changed(monkeypatc
     assert cluster.status["image"] == str(image(2))
 
 
-def test_a_spec_that_somebody_changed_waits_for_nobody(monkeypatch):
-    world = World(monkeypatch, max_rollouts=1)
+def test_a_spec_that_somebody_changed_waits_for_nobody():
+    world = World(max_rollouts=1)
     cluster = world.run()
     rolling = [{"image": "i", "generation": 1, "time": "2999-01-01T00:00:00Z", "result": "RollingOut"}]
     other = {"metadata": {"name": "other", "namespace": "ns", "uid": "u", "resourceVersion": "1"}}
@@ -439,9 +461,9 @@ def test_an_app_that_changes_during_a_look_is_looked_at_again(world):
     cluster.write_app(SPEC)
     real = world.versions.release
 
-    def meanwhile(app, status, steps):
+    def meanwhile(app, status, stages):
         cluster.write_app({**SPEC, "description": "changed meanwhile"})
-        return real(app, status, steps)
+        return real(app, status, stages)
 
     world.versions.release = meanwhile
     world.look()

@@ -9,6 +9,7 @@ import pytest
 from ftl_operator.api import kinds
 from ftl_operator.api.app import FtlApp
 from ftl_operator.api.conditions import PIPELINE, ConditionType
+from ftl_operator.api.status import Condition, FtlAppStatus, HistoryEntry
 from ftl_operator.cluster.cache import Cache
 from ftl_operator.component.binary import Binary, Kind
 from ftl_operator.component.tool import Component, Tool
@@ -91,7 +92,7 @@ class World:
 
     def release(self, app, status=None):
         steps = Stages()
-        found = self.releaser.release(app, status or {}, steps)
+        found = self.releaser.release(app, status or FtlAppStatus(), steps)
         asked, self.registry.asked[:] = list(self.registry.asked), []
         return found, steps, asked
 
@@ -115,13 +116,26 @@ def app(name="tools", annotations=None, **spec):
 
 
 def status_of(found, steps):
-    """The status that a finished look would have written."""
-    conditions = [
-        {"type": kind.value, "status": said.status, "reason": said.reason.value, "message": said.message}
+    """The status that a finished reconcile would have written."""
+    time = "2026-01-01T00:00:00Z"
+    conditions = tuple(
+        Condition(
+            type=kind,
+            status=said.status,
+            reason=said.reason,
+            message=said.message,
+            last_transition_time=time,
+        )
         for kind, said in steps.findings.items()
-    ]
-    version = {"image": str(found.release.image), "inputs": found.release.inputs, "result": "Serving"}
-    return {"conditions": conditions, "history": [version], "observedGeneration": 1, **found.facts}
+    )
+    version = HistoryEntry(
+        image=str(found.release.image),
+        inputs=found.release.inputs,
+        result="Serving",
+        generation=1,
+        time=time,
+    )
+    return FtlAppStatus(conditions=conditions, history=(version,), observed_generation=1, **found.facts)
 
 
 @pytest.fixture
@@ -135,7 +149,7 @@ def test_a_first_release_is_planned_and_published(world):
     found, steps, asked = world.release(app())
     assert str(found.release.image).startswith("registry.acme.dev/ftl/ns/tools@sha256:")
     assert [entry.split()[0] for entry in asked] == ["HEAD", "manifest", "push"]
-    assert [tool["name"] for tool in found.facts["tools"]] == ["weather__forecast"]
+    assert [tool.name for tool in found.facts["tools"]] == ["weather__forecast"]
     assert set(steps.findings) == set(PIPELINE)
 
 
@@ -197,8 +211,10 @@ def test_what_is_held_is_not_even_looked_up(world, monkeypatch):
 
 def test_a_stage_that_did_not_finish_is_run_again(world):
     found, steps, _ = world.release(app())
-    del steps.findings[ConditionType.PUBLISHED]
-    assert any(entry.startswith("push") for entry in world.release(app(), status_of(found, steps))[2])
+    status = status_of(found, steps)
+    unfinished = tuple(item for item in status.conditions if item.type != ConditionType.PUBLISHED)
+    status = status.model_copy(update={"conditions": unfinished})
+    assert any(entry.startswith("push") for entry in world.release(app(), status)[2])
 
 
 NO_SUCH_KEY = {"secretKeyRef": {"name": "opaque", "key": "no"}}

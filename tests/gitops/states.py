@@ -1,14 +1,16 @@
 """Every kind of status that the operator can write, made by the operator's own pure function."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import product
 from typing import Any
 
 from ftl_operator.api.conditions import PIPELINE, false, true, unknown
+from ftl_operator.api.status import FtlAppStatus
 from ftl_operator.cluster.deployment import Rollout
 from ftl_operator.controller.status.conditions import next_status
-from ftl_operator.controller.status.inputs import Observed, Outcome
+from ftl_operator.controller.status.inputs import StatusInput
 from ftl_operator.errors import (
     ClusterError,
     ComponentError,
@@ -70,20 +72,19 @@ STAGES = {
     "none": {},
     "all": {condition: true("done") for condition in PIPELINE},
 }
-BEFORE: dict[str, dict[str, Any]] = {
-    "new": {},
-    "ready": next_status(
-        {},
-        Outcome(generation=GENERATION, stages=STAGES["all"], facts={"image": IMAGE}),
-        Observed(rollout=ROLLOUTS["complete"], probe=PROBES["answers"]),
-        NOW,
-    ),
-    "of the spec before": next_status(
-        {},
-        Outcome(generation=GENERATION - 1, stages=STAGES["all"], facts={"image": IMAGE}),
-        Observed(rollout=ROLLOUTS["complete"], probe=PROBES["answers"]),
-        NOW,
-    ),
+RUNS = StatusInput(
+    old=FtlAppStatus(),
+    generation=GENERATION,
+    now=NOW,
+    stages=STAGES["all"],
+    facts={"image": IMAGE},
+    rollout=ROLLOUTS["complete"],
+    probe=PROBES["answers"],
+)
+BEFORE = {
+    "new": FtlAppStatus(),
+    "ready": next_status(RUNS),
+    "of the spec before": next_status(replace(RUNS, generation=GENERATION - 1)),
 }
 
 
@@ -92,7 +93,7 @@ def objects() -> Iterator[dict[str, Any]]:
     yield app({}, suspend=False)
     yield app(None, suspend=False)
     for old in BEFORE.values():
-        yield app(old, suspend=False, generation=GENERATION + 1)
+        yield app(old.document(), suspend=False, generation=GENERATION + 1)
     combined = product(
         BEFORE.values(),
         ERRORS,
@@ -105,18 +106,22 @@ def objects() -> Iterator[dict[str, Any]]:
         (True, False),
     )
     for old, error, waiting, suspended, seen, probe, stages, rolled_back, is_current in combined:
-        outcome = Outcome(
+        given = StatusInput(
+            old=old,
             generation=GENERATION,
+            now=NOW,
             stages=stages,
             error=error,
             facts={"image": IMAGE} if stages else {},
             waiting=waiting,
             suspended=suspended,
+            rollout=seen,
+            probe=probe,
+            rolled_back=rolled_back,
+            is_current=is_current,
+            cause="pod x: crashed",
         )
-        observed = Observed(
-            rollout=seen, probe=probe, rolled_back=rolled_back, is_current=is_current, cause="pod x: crashed"
-        )
-        yield app(next_status(old, outcome, observed, NOW), suspend=suspended)
+        yield app(next_status(given).document(), suspend=suspended)
 
 
 def app(status: dict[str, Any] | None, *, suspend: bool, generation: int = GENERATION) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import pytest
 
 from ftl_operator.api.app import FtlApp
 from ftl_operator.api.fields import quantity_value
+from ftl_operator.api.status import ComponentStatus
 from ftl_operator.cluster.deployment import rollout_of
 from ftl_operator.manifests.deployment import (
     component_bytes,
@@ -176,8 +177,9 @@ def test_a_memory_limit_below_what_compiling_takes_is_a_warning(limit, size, war
 
 
 def test_the_size_is_the_statuss():
-    assert component_bytes({"components": [{"size": 3}, {"size": 4}]}) == 7
-    assert component_bytes({}) is None
+    sized = [ComponentStatus(name="a", image="i", digest="d", size=size) for size in (3, 4)]
+    assert component_bytes(sized) == 7
+    assert component_bytes(()) is None
 
 
 @pytest.mark.parametrize(

@@ -1,87 +1,81 @@
-"""The status of an FtlApp from what happened and what was seen. Pure: the old status and the time come in.
+"""The next status of an FtlApp. Pure.
 
-Written for kstatus, so `kubectl wait`, Helm, Flux and Argo CD understand it: `observedGeneration` in the
-status and in every condition, `Reconciling` and `Stalled` there only while they are true, `Ready` true only
-when the cluster is as the spec wants it. An outage of a registry or an issuer is no reason to call a
-running app not ready: its stage says what is wrong and `Ready` repeats the reason.
+Written for kstatus, so that `kubectl wait`, Helm, Flux and Argo CD understand it: `observedGeneration` stands
+in the status and in every condition, `Reconciling` and `Stalled` are there only while they are true, and
+`Ready` is true only when the cluster is as the spec wants it. An outage of a registry or an issuer does not
+make a running app unready: its stage says what is wrong and `Ready` repeats the reason.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 from ftl_operator.api.conditions import (
     PIPELINE,
     ConditionState,
     ConditionType,
     false,
-    finding,
     timestamp,
     true,
     unknown,
 )
-from ftl_operator.controller.status.inputs import Observed, Outcome
+from ftl_operator.api.status import Condition, FtlAppStatus
+from ftl_operator.controller.status.inputs import StatusInput
 from ftl_operator.errors import Reason
 
-_FOR_PEOPLE = (Reason.REFERENCE_NOT_FOUND, Reason.REGISTRY_UNAUTHORIZED, Reason.PUBLISH_FAILED)
-"""Reasons that are tried again, for they may be mended elsewhere, but that will not pass by themselves."""
-
-Json = dict[str, Any]
+_NEEDS_SOMEBODY = (Reason.REFERENCE_NOT_FOUND, Reason.REGISTRY_UNAUTHORIZED, Reason.PUBLISH_FAILED)
+"""Reasons that are tried again, for they may be mended elsewhere, but that do not pass by themselves."""
 
 MESSAGE_LENGTH = 2000
-"""How much of a message a condition shows; the log has all of it."""
+"""How many characters of a message a condition shows; the log has all of it."""
 
 
-def next_status(old: Mapping[str, Any], outcome: Outcome, observed: Observed, now: datetime) -> Json:
-    """The status to write.
+def next_status(given: StatusInput) -> FtlAppStatus:
+    """The status to write."""
+    facts = {
+        **{name: getattr(given.old, name) for name in given.old.model_fields_set},
+        **given.facts,
+        "observed_generation": given.generation,
+        "conditions": _conditions(given.old, _states(given), given.generation, given.now),
+    }
+    if given.report is not None:
+        facts.pop("replicas", None)
+        facts["ready_replicas"] = given.report.ready
+    elif given.rollout is not None:
+        facts |= {"replicas": given.rollout.total, "ready_replicas": given.rollout.ready}
+    # Values of a model's own fields: nothing here needs to be validated once more.
+    return FtlAppStatus.model_construct(
+        **{name: value for name, value in facts.items() if value not in (None, "", ())}
+    )
 
-    Args:
-        old: The status as it is; conditions that did not change keep their time.
-        outcome: What this reconcile did.
-        observed: What the cluster runs.
-        now: The time of changes.
-    """
-    status: Json = {**old, **outcome.facts, "observedGeneration": outcome.generation}
-    findings = _findings(old, outcome, observed)
-    status["conditions"] = _conditions(old.get("conditions") or (), findings, outcome.generation, now)
-    if observed.report is not None:
-        status |= {"replicas": None, "readyReplicas": observed.report.ready}
-    elif observed.rollout is not None:
-        status["replicas"] = observed.rollout.total
-        status["readyReplicas"] = observed.rollout.ready
-    return {name: value for name, value in status.items() if value not in (None, "", [], {})}
 
-
-def _findings(
-    old: Mapping[str, Any], outcome: Outcome, observed: Observed
-) -> dict[ConditionType, ConditionState]:
-    findings = _pipeline(old, outcome)
-    findings[ConditionType.AVAILABLE] = _available(outcome, observed)
-    verified = _verified(old, outcome, observed)
+def _states(given: StatusInput) -> dict[ConditionType, ConditionState]:
+    states = _pipeline(given)
+    states[ConditionType.AVAILABLE] = _available(given)
+    verified = _verified(given)
     if verified is not None:
-        findings[ConditionType.VERIFIED] = verified
-    return findings | _summary(old, outcome, observed, findings)
+        states[ConditionType.VERIFIED] = verified
+    return states | _summary(given, states)
 
 
-def _pipeline(old: Mapping[str, Any], outcome: Outcome) -> dict[ConditionType, ConditionState]:
-    findings: dict[ConditionType, ConditionState] = {}
-    is_same_spec = old.get("observedGeneration") == outcome.generation
+def _pipeline(given: StatusInput) -> dict[ConditionType, ConditionState]:
+    states: dict[ConditionType, ConditionState] = {}
+    is_same_spec = given.old.observed_generation == given.generation
     for condition in PIPELINE:
-        before = finding(old, condition)
-        if condition in outcome.stages:
-            findings[condition] = outcome.stages[condition]
-        elif before and (is_same_spec or outcome.suspended):
-            findings[condition] = before
-        elif not outcome.suspended:
-            findings[condition] = unknown("an earlier stage did not finish")
-    return findings
+        before = given.old.condition(condition)
+        if condition in given.stages:
+            states[condition] = given.stages[condition]
+        elif before and (is_same_spec or given.suspended):
+            states[condition] = before
+        elif not given.suspended:
+            states[condition] = unknown("an earlier stage did not finish")
+    return states
 
 
-def _available(outcome: Outcome, observed: Observed) -> ConditionState:
-    rollout = observed.rollout
-    if observed.report is not None:
-        return ConditionState(observed.report.available, Reason.NO_DEPLOYMENT, str(observed.report))
-    if outcome.suspended and (rollout is None or rollout.is_scaled_to_zero):
+def _available(given: StatusInput) -> ConditionState:
+    rollout = given.rollout
+    if given.report is not None:
+        return ConditionState(given.report.available, Reason.NO_DEPLOYMENT, str(given.report))
+    if given.suspended and (rollout is None or rollout.is_scaled_to_zero):
         return false("spec.suspend is true: no pod runs", Reason.SUSPENDED)
     if rollout is None:
         return false("there is no Deployment yet", Reason.PROGRESSING)
@@ -91,51 +85,55 @@ def _available(outcome: Outcome, observed: Observed) -> ConditionState:
     if rollout.is_available and rollout.is_observed:
         # With old pods serving, a cause is about the new ones; `Ready` tells it.
         return true(counted, Reason.MINIMUM_AVAILABLE)
-    cause = observed.cause or rollout.message
+    cause = given.cause or rollout.message
     return false(cause, Reason.PODS_FAILING) if cause else false(counted, Reason.ROLLING_OUT)
 
 
-def _verified(old: Mapping[str, Any], outcome: Outcome, observed: Observed) -> ConditionState | None:
-    if observed.probe is not None:
-        return observed.probe
-    image = outcome.facts.get("image", old.get("image"))
-    before = finding(old, ConditionType.VERIFIED)
-    if before is not None and image == old.get("image") and not outcome.rolls:
+def _verified(given: StatusInput) -> ConditionState | None:
+    if given.probe is not None:
+        return given.probe
+    image = given.facts.get("image", given.old.image)
+    before = given.old.condition(ConditionType.VERIFIED)
+    if before is not None and image == given.old.image and not given.rolls:
         return before
     return unknown("the running app was not asked yet") if image else None
 
 
 def _summary(
-    old: Mapping[str, Any],
-    outcome: Outcome,
-    observed: Observed,
-    findings: Mapping[ConditionType, ConditionState],
+    given: StatusInput, states: Mapping[ConditionType, ConditionState]
 ) -> dict[ConditionType, ConditionState]:
     """`Ready`, and `Reconciling` or `Stalled` while they are true."""
-    error = outcome.error
-    state = _state(outcome, observed, findings)
+    error = given.error
+    state = _state(given, states)
     if error is not None and not error.retryable:
         return _stalled(str(error), error.reason)
-    before = finding(old, ConditionType.READY)
+    before = given.old.condition(ConditionType.READY)
     was_ready = before is not None and before.status == "True"
-    serves = was_ready and state.status == "True" and old.get("observedGeneration") == outcome.generation
+    serves = was_ready and state.status == "True" and given.old.observed_generation == given.generation
     if error is not None:
         if serves:
             return {ConditionType.READY: true(f"serving; {error}", error.reason)}
-        if error.reason in _FOR_PEOPLE:
+        if error.reason in _NEEDS_SOMEBODY:
             return _stalled(str(error), error.reason)
         return _reconciling(false(str(error), error.reason), Reason.RETRYING)
-    if observed.rolled_back:
-        cause = f" ({observed.cause})" if observed.cause else ""
+    if given.rolled_back:
+        cause = f" ({given.cause})" if given.cause else ""
         return _stalled(
-            f"{observed.rolled_back} did not become ready in {observed.deadline_seconds:.0f} s{cause}; "
+            f"{given.rolled_back} did not become ready in {given.deadline_seconds:.0f} s{cause}; "
             "the last good version serves until the spec or a tool changes",
             Reason.ROLLED_BACK,
         )
-    if outcome.waiting and serves:
-        return {ConditionType.READY: true(f"serving; {outcome.waiting}")}
-    if outcome.waiting:
-        return _reconciling(false(outcome.waiting, Reason.PROGRESSING), Reason.PROGRESSING)
+    if given.is_late and state.status != "True":
+        cause = f": {given.cause or state.message}"
+        return _stalled(
+            f"not ready after {given.deadline_seconds:.0f} s, and there is no earlier version to go back to"
+            f"{cause}",
+            Reason.DEADLINE_EXCEEDED,
+        )
+    if given.waiting and serves:
+        return {ConditionType.READY: true(f"serving; {given.waiting}")}
+    if given.waiting:
+        return _reconciling(false(given.waiting, Reason.PROGRESSING), Reason.PROGRESSING)
     if state.status == "True":
         return {ConditionType.READY: state}
     return _reconciling(state, Reason.RETRYING if state.reason is Reason.TOOLS_SILENT else Reason.PROGRESSING)
@@ -149,24 +147,22 @@ def _reconciling(ready: ConditionState, reason: Reason) -> dict[ConditionType, C
     return {ConditionType.READY: ready, ConditionType.RECONCILING: true(ready.message, reason)}
 
 
-def _state(
-    outcome: Outcome, observed: Observed, findings: Mapping[ConditionType, ConditionState]
-) -> ConditionState:
+def _state(given: StatusInput, states: Mapping[ConditionType, ConditionState]) -> ConditionState:
     """Whether the cluster is as the spec wants it, errors and waiting aside."""
-    available = findings[ConditionType.AVAILABLE]
-    if outcome.suspended:
+    available = states[ConditionType.AVAILABLE]
+    if given.suspended:
         if available.reason is Reason.SUSPENDED:
             return true("suspended, as spec.suspend asks; no pod runs", Reason.SUSPENDED)
         return false("the last pods are stopping", Reason.PROGRESSING)
-    if available.status != "True" and not observed.may_serve:
+    if available.status != "True" and not given.may_serve:
         return false(available.message, available.reason)
-    notes = "".join(f"; {note}" for note in outcome.notes)
+    notes = "".join(f"; {note}" for note in given.notes)
     if available.reason is Reason.SCALED_TO_ZERO:
         return true(available.message + notes, available.reason)
-    if not observed.is_out:
-        cause = f": {observed.cause}" if observed.cause else ""
+    if not given.is_out:
+        cause = f": {given.cause}" if given.cause else ""
         return false(f"the new version is rolling out{cause}", Reason.ROLLING_OUT)
-    verified = findings[ConditionType.VERIFIED] if ConditionType.VERIFIED in findings else unknown("")
+    verified = states[ConditionType.VERIFIED] if ConditionType.VERIFIED in states else unknown("")
     if verified.status == "False" or verified.reason is Reason.PROGRESSING:
         return false(verified.message, verified.reason)
     reason = available.reason if available.status != "True" else Reason.SUCCEEDED
@@ -174,27 +170,26 @@ def _state(
 
 
 def _conditions(
-    old: Sequence[Mapping[str, Any]],
-    findings: Mapping[ConditionType, ConditionState],
-    generation: int,
-    now: datetime,
-) -> list[Json]:
-    before = {item["type"]: item for item in old}
+    old: FtlAppStatus, states: Mapping[ConditionType, ConditionState], generation: int, now: datetime
+) -> tuple[Condition, ...]:
+    before = {item.type: item for item in old.conditions}
     conditions = []
-    for condition in ConditionType:
-        found = findings.get(condition)
-        if found is None:
+    for kind in ConditionType:
+        state = states.get(kind)
+        if state is None:
             continue
-        earlier = before.get(condition, {})
-        changed = earlier.get("status") != found.status
+        earlier = before.get(kind)
+        changed_at = timestamp(now)
+        if earlier is not None and earlier.status == state.status:
+            changed_at = earlier.last_transition_time
         conditions.append(
-            {
-                "type": condition.value,
-                "status": found.status,
-                "reason": found.reason.value,
-                "message": found.message[:MESSAGE_LENGTH],
-                "observedGeneration": generation,
-                "lastTransitionTime": timestamp(now) if changed else earlier["lastTransitionTime"],
-            }
+            Condition(
+                type=kind,
+                status=state.status,
+                reason=state.reason,
+                message=state.message[:MESSAGE_LENGTH],
+                observed_generation=generation,
+                last_transition_time=changed_at,
+            )
         )
-    return conditions
+    return tuple(conditions)

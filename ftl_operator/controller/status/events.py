@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ftl_operator.api import kinds
-from ftl_operator.api.conditions import ConditionType, Result, finding
+from ftl_operator.api.conditions import ConditionType, Result
+from ftl_operator.api.status import FtlAppStatus
+from ftl_operator.errors import Reason
 
 NOTE_LENGTH = 1000
 """The longest note of an event (events.k8s.io/v1)."""
@@ -22,30 +24,26 @@ class Transition:
     note: str
 
 
-def events_between(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[Transition]:
+def events_between(old: FtlAppStatus, new: FtlAppStatus) -> Iterator[Transition]:
     """What changed between two statuses. A status that only says the same in other words changes nothing."""
-    if old.get("image") != new.get("image") and new.get("image"):
-        yield Transition("Normal", "Published", "Publish", f"runs {new['image']}")
-    before = {(entry["image"], entry["generation"]): entry["result"] for entry in old.get("history") or ()}
-    for entry in new.get("history") or ():
-        was = before.get((entry["image"], entry["generation"]))
-        if entry["result"] == Result.ROLLED_BACK and was == Result.ROLLING_OUT and entry.get("message"):
-            yield Transition("Warning", "RolledBack", "Rollback", f"{entry['image']}: {entry['message']}")
-    for condition, good in ((ConditionType.VERIFIED, "Verify"), (ConditionType.READY, "Reconcile")):
-        was_finding, is_finding = finding(old, condition), finding(new, condition)
-        if is_finding is None or is_finding.status == "Unknown":
+    if old.image != new.image and new.image:
+        yield Transition("Normal", "Published", "Publish", f"runs {new.image}")
+    before = {(entry.image, entry.generation): entry.result for entry in old.history}
+    for entry in new.history:
+        was_rolling = before.get((entry.image, entry.generation)) == Result.ROLLING_OUT
+        if entry.result == Result.ROLLED_BACK and was_rolling and entry.message:
+            yield Transition("Warning", "RolledBack", "Rollback", f"{entry.image}: {entry.message}")
+    for kind, action in ((ConditionType.VERIFIED, "Verify"), (ConditionType.READY, "Reconcile")):
+        was, now = old.condition(kind), new.condition(kind)
+        if now is None or now.status == "Unknown":
             continue
-        changed = was_finding is None or was_finding.status != is_finding.status
-        # Other reasons for the same answer are news when it is a bad one, except that a rollout is under way.
-        changed |= (
-            is_finding.status == "False"
-            and was_finding is not None
-            and was_finding.reason != is_finding.reason
-        )
-        is_news = is_finding.status == "True" or is_finding.reason not in ("Progressing", "RollingOut")
+        changed = was is None or was.status != now.status
+        # Another reason for the same answer is news when the answer is a bad one, except during a rollout.
+        changed |= now.status == "False" and was is not None and was.reason != now.reason
+        is_news = now.status == "True" or now.reason not in (Reason.PROGRESSING, Reason.ROLLING_OUT)
         if changed and is_news:
-            kind = "Normal" if is_finding.status == "True" else "Warning"
-            yield Transition(kind, is_finding.reason.value, good, f"{condition}: {is_finding.message}")
+            severity = "Normal" if now.status == "True" else "Warning"
+            yield Transition(severity, now.reason.value, action, f"{kind}: {now.message}")
 
 
 def event(

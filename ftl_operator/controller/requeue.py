@@ -1,0 +1,66 @@
+"""When an app is reconciled again. Pure."""
+
+from dataclasses import dataclass
+
+from ftl_operator.controller.choice import LONG_WAIT
+from ftl_operator.errors import FtlError, WaitingError
+
+SOON, SELDOM = 3.0, 60.0
+"""Seconds to the next reconcile while pods do not become ready, at first and in the end: no event tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requeue:
+    """The next reconcile of an app.
+
+    Args:
+        result: What the metric calls this one: `waiting`, `retry`, `stalled`, `done` or `unchanged`.
+        after: Seconds to the next one at the latest; None leaves it to the backoff or to an event.
+        backoff: Whether it comes with growing delays, because this one failed.
+        at_least: The shortest delay of the backoff.
+    """
+
+    result: str
+    after: float | None = None
+    backoff: bool = False
+    at_least: float = 0.0
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the backoff starts anew."""
+        return self.result in ("stalled", "done", "unchanged")
+
+
+def requeue_after(
+    *,
+    waiting: WaitingError | None,
+    error: FtlError | None,
+    is_verified: bool,
+    deadline_seconds: float | None,
+    rolling_seconds: float | None,
+    interval_seconds: float,
+) -> Requeue:
+    """Decide when to reconcile again.
+
+    Args:
+        waiting: What the app waits for.
+        error: What stopped the reconcile.
+        is_verified: Whether the app, if it was asked now, answered well.
+        deadline_seconds: Seconds until a rollout misses its deadline, or until the app can be asked.
+        rolling_seconds: For how long pods have not become ready; None if they are.
+        interval_seconds: Seconds between two reconciles without any change.
+    """
+    if waiting is not None:
+        seconds = LONG_WAIT if waiting.seconds is None else waiting.seconds
+        return Requeue("waiting", _earliest(seconds, deadline_seconds))
+    if error is not None and error.retryable:
+        return Requeue("retry", deadline_seconds, backoff=True, at_least=error.retry_after or 0.0)
+    if not is_verified:
+        return Requeue("retry", deadline_seconds, backoff=True)
+    polled = None if rolling_seconds is None else min(SELDOM, max(SOON, rolling_seconds / 3))
+    after = _earliest(interval_seconds, deadline_seconds, polled)
+    return Requeue("done" if error is None else "stalled", after)
+
+
+def _earliest(*seconds: float | None) -> float:
+    return min(given for given in seconds if given is not None)
