@@ -116,8 +116,10 @@ def outside(settings: Settings, kube: Kube, inspections: InspectionPool) -> Depe
             plain_http=settings.plain_http_registries,
             ca_file=settings.ca_bundle,
             connections=settings.registry_connections,
+            redirects=settings.registry_redirects,
+            own=settings.own_registries,
             connect_seconds=min(5.0, settings.registry_timeout_seconds),
-            read_seconds=settings.registry_timeout_seconds,
+            exchange_seconds=settings.registry_timeout_seconds,
             # The queue tries again, without holding a worker meanwhile.
             attempts=2,
             max_blob_bytes=settings.max_component_bytes,

@@ -75,6 +75,7 @@ class ExchangeError(Exception):
     def __init__(self, failure: Failure, detail: str = "") -> None:
         super().__init__(f"{failure.value} ({detail})" if detail else failure.value)
         self.failure = failure
+        self.detail = detail
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,8 +245,9 @@ class HttpClient:
                 return connection, self._ask(connection, request, pace, proxy)
             except ExchangeError as error:
                 connection.close()
-                # The server may have closed a kept connection just now; a fresh one tells.
-                if error.failure is not Failure.BROKEN or not isinstance(request.body, bytes | None):
+                # The server may have closed a kept connection just now; a fresh one tells. Only what changes
+                # nothing is sent twice.
+                if error.failure is not Failure.BROKEN or request.method not in ("GET", "HEAD"):
                     raise
         connection = self._connect(request.url, pace, proxy)
         try:

@@ -26,7 +26,7 @@ from pydantic import (
 
 from ftl_operator.api.fields import DNS_LABEL, DNS_NAME
 from ftl_operator.errors import SpecError
-from ftl_operator.hosts import HostError, parse_pattern
+from ftl_operator.hosts import HostError, HostPatterns, parse_authority, parse_pattern
 from ftl_operator.oci.reference import Reference, Repository, parse_repository
 
 PREFIX = "FTL_"
@@ -97,16 +97,24 @@ class Settings(BaseModel):
 
     publish_repository: str = ""
     """Where composed applications are pushed unless `publish.repository` says otherwise: an app goes to
-    `PUBLISH_REPOSITORY/NAMESPACE/NAME`. Empty means that every FtlApp must say it."""
+    `PUBLISH_REPOSITORY/NAMESPACE/NAME`, or, for registries whose paths have a fixed depth, to what a text
+    with `{namespace}` and `{name}` gives: `docker.io/acme/{namespace}_{name}`. Empty means that every FtlApp
+    must say it."""
     pull_repository: str = ""
     """How nodes name `publish_repository`, where they reach it by another name than the operator does: a
-    registry in the cluster that nodes pull from as `localhost:NODEPORT`. Empty means by the same name."""
+    registry in the cluster that nodes pull from as `localhost:NODEPORT`. Where that one has `{namespace}` and
+    `{name}`, this one ends like it. Empty means by the same name."""
     publish_pull_secrets: Names = ()
     """Names of image pull secrets, expected in the app's namespace, that every SpinApp gets."""
     docker_config: Path | None = None
     """A Docker `config.json` with the operator's own registry credentials; read again when it changes."""
     allowed_registries: Names = ("*",)
-    """Registries the operator may talk to: a host with an optional port, `*.suffix`, or `*` for every one."""
+    """Registries the operator may talk to: a host with an optional port, `*.suffix`, or `*` for every one
+    with a public address. One with a private address is named, beside `*` if need be."""
+    registry_redirects: Names = ()
+    """Hosts that registries may lead to, for tokens, blobs and uploads: a host with an optional port,
+    `*.suffix`, or `*`. A registry's own host, those of `allowed_registries`, and those of the big public
+    registries need not be named."""
     allowed_issuers: Names = ("*",)
     """Issuers an FtlApp may name: a host, `*.suffix`, or `*` for every one."""
     route_hosts: Annotated[tuple[RouteHosts, ...], BeforeValidator(_route_hosts)] = ()
@@ -146,8 +154,9 @@ class Settings(BaseModel):
     registry_connections: int = Field(default=4, ge=1, le=64)
     """How many requests to one registry run at once; namespaces share them, so that a slow one holds few
     workers."""
-    registry_timeout_seconds: float = Field(default=15, gt=0)
-    """How long one request to a registry may take to connect, and to send its next bytes."""
+    registry_timeout_seconds: float = Field(default=30, gt=0)
+    """How long one request to a registry may take in all, with its redirects, its token and a second attempt.
+    A blob gets a second more for each 256 KiB, ten minutes at most."""
     max_component_bytes: int = Field(default=128 * 1024 * 1024, ge=1)
     """The largest component that is downloaded."""
     cache_dir: Path | None = None
@@ -200,9 +209,35 @@ class Settings(BaseModel):
     def _repository_is_complete(cls, value: str) -> str:
         if value:
             try:
-                parse_repository(value)
+                parse_repository(_filled(value, "ns", "n"))
             except SpecError as error:
                 raise ValueError(error.message) from error
+        return value
+
+    @model_validator(mode="after")
+    def _repositories_fit(self) -> Self:
+        published, pulled = self.publish_repository, self.pull_repository
+        if "{" in published and "{name}" not in published:
+            raise ValueError("FTL_PUBLISH_REPOSITORY: without {name}, apps would share a repository")
+        if "{" in published and "{namespace}" not in published and len(self.namespaces) != 1:
+            raise ValueError(
+                "FTL_PUBLISH_REPOSITORY: without {namespace}, namespaces would share repositories"
+            )
+        if published and pulled and _fixed_part(published)[1] != _fixed_part(pulled)[1]:
+            raise ValueError("FTL_PULL_REPOSITORY: it must end as FTL_PUBLISH_REPOSITORY does")
+        return self
+
+    @field_validator("allowed_registries", "allowed_issuers", "registry_redirects")
+    @classmethod
+    def _patterns_are_usable(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        HostPatterns.parse(value)
+        return value
+
+    @field_validator("plain_http_registries", "plain_http_issuers")
+    @classmethod
+    def _hosts_are_usable(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for text in value:
+            parse_authority(text)
         return value
 
     @field_validator("service_url")
@@ -246,6 +281,7 @@ class Settings(BaseModel):
             return cls(**given)
         except ValidationError as error:
             problems = "; ".join(
+                # A rule about several settings names them itself.
                 "".join(f"{PREFIX}{str(name).upper()}: " for name in item["loc"][:1])
                 + item["msg"].removeprefix("Value error, ")
                 for item in error.errors(include_url=False, include_input=False, include_context=False)
@@ -270,13 +306,16 @@ class Settings(BaseModel):
         """Where the compiled code of the operator's own components is kept."""
         return self.cache_folder / "compiled"
 
+    @property
+    def own_registries(self) -> tuple[str, ...]:
+        """The registry of `publish_repository`: it may have a private address though no list names it."""
+        return (self.publish_repository.partition("/")[0],) if self.publish_repository else ()
+
     def default_repository(self, namespace: str, name: str) -> Repository | None:
         """Where an app of this namespace and name is published by default, if a default is set."""
-        return (
-            parse_repository(f"{self.publish_repository}/{namespace}/{name}")
-            if self.publish_repository
-            else None
-        )
+        if not self.publish_repository:
+            return None
+        return parse_repository(_filled(self.publish_repository, namespace, name))
 
     def as_pulled(self, image: Reference) -> Reference:
         """A published image under the name by which nodes pull it."""
@@ -287,9 +326,29 @@ class Settings(BaseModel):
         return _renamed(image, self.pull_repository, self.publish_repository)
 
 
+def _filled(template: str, namespace: str, name: str) -> str:
+    """An app's repository. Raises ValueError for braces around anything but `namespace` and `name`."""
+    if "{" not in template and "}" not in template:
+        return f"{template}/{namespace}/{name}"
+    filled = template.replace("{namespace}", namespace).replace("{name}", name)
+    if "{" in filled or "}" in filled:
+        raise ValueError("only {namespace} and {name} may stand in braces")
+    return filled
+
+
+def _fixed_part(template: str) -> tuple[str, str]:
+    """What all repositories of a setting begin with, up to a slash, and the rest of the setting."""
+    before, brace, _ = template.partition("{")
+    if not brace:
+        return f"{template}/", ""
+    fixed = before[: before.rindex("/") + 1]
+    return fixed, template.removeprefix(fixed)
+
+
 def _renamed(image: Reference, old: str, new: str) -> Reference:
     """A reference below one repository as the same one below another."""
     path = str(image.repository)
-    if not old or not new or not path.startswith(f"{old}/"):
+    if not old or not new or not path.startswith(_fixed_part(old)[0]):
         return image
-    return replace(image, repository=parse_repository(new + path.removeprefix(old)))
+    name = path.removeprefix(_fixed_part(old)[0])
+    return replace(image, repository=parse_repository(_fixed_part(new)[0] + name))

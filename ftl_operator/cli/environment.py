@@ -34,7 +34,9 @@ def open_registry(plain_http: Sequence[str], ca_file: Path | None) -> "Registry"
     from ftl_operator.registry.docker_config import Credentials
     from ftl_operator.registry.http import RegistrySettings
 
-    settings = RegistrySettings(cache_directory() / "blobs", plain_http=tuple(plain_http), ca_file=ca_file)
+    settings = RegistrySettings(
+        cache_directory() / "blobs", plain_http=tuple(plain_http), developing=True, ca_file=ca_file
+    )
     return Registry(settings, Credentials.from_environment())
 
 

@@ -319,8 +319,14 @@ class ReleasePlanner:
                 found = registry.artifact(reference.pinned(digests[reference]), component)
             return Artifact(reference, found.manifest_digest, found.layer, found.component_id)
 
+        def is_readable(source: Source) -> bool:
+            return not isinstance(source, Artifact) or registry.is_proven(
+                source.reference.repository, source.layer.digest
+            )
+
         def inspect(source: Source, where: str) -> Component:
-            known = inspector.known(source.layer, where)
+            # A digest is no secret: what is known of a component is for those who can read it themselves.
+            known = inspector.known(source.layer, where) if is_readable(source) else None
             if known is not None or not isinstance(source, Artifact):
                 return known or inspector.inspect(source, where, registry.blob)
 
@@ -328,7 +334,8 @@ class ReleasePlanner:
                 with self._breakers.enter(key.namespace, source.reference.repository.registry):
                     registry.blob(source.reference.repository, source.layer)
 
-            subject = (str(source.reference.repository), source.layer.digest)
+            # Apps of other logins may not reach the same digest: only who asks alike shares the answer.
+            subject = (source.reference.repository, source.layer.digest, self._pull_secrets.known_by(app))
             what = f"{where} is being inspected ({source.layer.size / 1_000_000:.1f} MB)"
             return self._inspections.run(
                 Job(key, subject, what, lambda: inspector.inspect(source, where, registry.blob), fetch)
@@ -337,7 +344,9 @@ class ReleasePlanner:
         return Inputs(find, inspect, self._outside.authorize, self._outside.gateway)
 
     def _publish(self, app: FtlApp, planned: Plan, target: Repository, stages: Stages) -> None:
-        registry = self._outside.registry.with_credentials(self._pull_secrets.push(app, target))
+        registry = self._outside.registry.with_credentials(
+            self._pull_secrets.push(app, target), self._pull_secrets.pull(app)
+        )
         namespace = app.metadata.namespace
         with self._outside.fence.passage(), self._breakers.enter(namespace, target.registry):
             publish(planned, registry, target, stages)

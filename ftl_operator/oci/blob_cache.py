@@ -1,7 +1,11 @@
-"""A content-addressed cache of blobs on disk, shared by threads and by processes.
+"""A cache of blobs on disk by repository and digest, shared by threads and by processes.
 
-A file appears under its digest only when all of its bytes have arrived and match; it is never changed after
-that. So no reader needs a lock, and a crash leaves at worst a temporary file, which a later eviction removes.
+A file appears under its name only when all of its bytes have arrived and match the digest; it is never
+changed after that. So no reader needs a lock, and a crash leaves at worst a temporary file, which a later
+eviction removes.
+
+The repository is part of the name because a digest is no secret: a registry that only claims to have a blob
+must not get, from here, the bytes that another one gave.
 """
 
 import hashlib
@@ -13,7 +17,7 @@ from pathlib import Path
 from ftl_operator.disk_cache import TEMPORARY, evict
 from ftl_operator.errors import Reason, RegistryError
 from ftl_operator.oci.descriptor import Descriptor
-from ftl_operator.oci.reference import Digest
+from ftl_operator.oci.reference import Digest, Repository
 
 IN_USE_SECONDS = 600
 """A file used within this time is not evicted: its path may have been handed out a moment ago."""
@@ -23,18 +27,18 @@ class BlobCache:
     """Blobs in a folder.
 
     Args:
-        folder: Created when the first blob arrives. max_bytes: What the folder may hold. When it holds more,
-        the least recently used files go, except those
-            used within the last ten minutes.
+        folder: Created when the first blob arrives.
+        max_bytes: What the folder may hold. When it holds more, the least recently used files go, except
+            those used within the last ten minutes.
     """
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
         self._folder = folder / "sha256"
         self._max_bytes = max_bytes
 
-    def find(self, descriptor: Descriptor) -> Path | None:
+    def find(self, repository: Repository, descriptor: Descriptor) -> Path | None:
         """The file of a blob, or None. A file of another size is no hit: the disk was full or failed."""
-        path = self._path(descriptor.digest)
+        path = self._path(repository, descriptor.digest)
         try:
             if path.stat().st_size != descriptor.size:
                 return None
@@ -43,9 +47,9 @@ class BlobCache:
             return None
         return path
 
-    def read(self, digest: Digest, limit: int) -> bytes | None:
+    def read(self, repository: Repository, digest: Digest, limit: int) -> bytes | None:
         """A small blob's bytes, or None when it is absent, larger than `limit`, or damaged."""
-        path = self._path(digest)
+        path = self._path(repository, digest)
         try:
             with path.open("rb") as file:
                 raw = file.read(limit + 1)
@@ -54,10 +58,13 @@ class BlobCache:
             return None
         return raw if len(raw) <= limit and f"sha256:{hashlib.sha256(raw).hexdigest()}" == digest else None
 
-    def store(self, descriptor: Descriptor, chunks: Iterable[bytes], where: str) -> Path:
+    def store(
+        self, repository: Repository, descriptor: Descriptor, chunks: Iterable[bytes], where: str
+    ) -> Path:
         """Keep a blob as it arrives.
 
         Args:
+            repository: Where it comes from.
             descriptor: The digest and size that the bytes must have.
             chunks: The bytes; read no further than the size.
             where: What the blob belongs to, for messages.
@@ -65,7 +72,7 @@ class BlobCache:
         Raises:
             RegistryError: If the bytes are not those of the descriptor, or the disk does not take them.
         """
-        path = self._path(descriptor.digest)
+        path = self._path(repository, descriptor.digest)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(prefix=TEMPORARY, dir=self._folder)
@@ -84,8 +91,9 @@ class BlobCache:
         evict(self._folder, self._max_bytes, in_use_seconds=IN_USE_SECONDS)
         return path
 
-    def _path(self, digest: Digest) -> Path:
-        return self._folder / digest.removeprefix("sha256:")
+    def _path(self, repository: Repository, digest: Digest) -> Path:
+        origin = hashlib.sha256(str(repository).encode()).hexdigest()[:32]
+        return self._folder / f"{origin}-{digest.removeprefix('sha256:')}"
 
 
 def _copy(

@@ -24,6 +24,8 @@ ACCEPTED = (IMAGE_MANIFEST, IMAGE_INDEX, DOCKER_MANIFEST, DOCKER_LIST)
 
 SPIN_APPLICATION = "application/vnd.fermyon.spin.application.v1+config"
 _TITLE = "org.opencontainers.image.title"
+_REFERENCE_TYPE = "vnd.docker.reference.type"
+"""BuildKit's mark of an entry that only describes another one."""
 _MAX_LISTED = 20
 
 
@@ -34,12 +36,25 @@ class Entry:
     descriptor: Descriptor
     title: str = ""
     architecture: str = ""
+    os: str = ""
+    artifact_type: str = ""
+    is_attestation: bool = False
 
     @property
     def is_wasm(self) -> bool:
         """Whether it says that it is WebAssembly; the bytes are read later and have the last word."""
-        kind = self.descriptor.media_type
-        return kind == "application/wasm" or kind.endswith("+wasm") or self.title.endswith(".wasm")
+        kinds = (self.descriptor.media_type, self.artifact_type)
+        return any(map(_is_wasm_type, kinds)) or self.title.endswith(".wasm")
+
+    @property
+    def is_for_wasm(self) -> bool:
+        """Whether its platform, or what it says of itself, is WebAssembly (`wasm`, `wasm32`, `wasi`, …)."""
+        return self.architecture.startswith("wasm") or self.os.startswith("wasi") or self.is_wasm
+
+    @property
+    def may_be_wasm(self) -> bool:
+        """Whether it says nothing that speaks against WebAssembly: another platform, or another kind."""
+        return self.is_for_wasm or not (self.is_attestation or self.architecture or self.artifact_type)
 
     def __str__(self) -> str:
         name = self.title or self.architecture
@@ -59,6 +74,11 @@ class Manifest:
         found = (entry.descriptor for entry in self.layers if entry.descriptor.media_type == SPIN_APPLICATION)
         return next(found, None)
 
+    @property
+    def holds_wasm(self) -> bool:
+        """Whether there is a component to choose: a layer that says so, or a Spin application."""
+        return self.application is not None or any(entry.is_wasm for entry in self.layers)
+
 
 @dataclass(frozen=True, slots=True)
 class Index:
@@ -77,14 +97,41 @@ def parse_manifest(raw: bytes, where: str) -> Manifest | Index:
     raise _unsupported(where, "its manifest is neither an OCI image manifest nor an index")
 
 
-def choose_manifest(index: Index, where: str) -> Descriptor:
-    """The manifest of an index that holds WebAssembly: the one `wasm` entry, or the only entry."""
-    # Attestations are entries of the platform "unknown/unknown" beside the real ones.
-    wasm = [entry for entry in index.manifests if entry.architecture.startswith("wasm")]
-    chosen = wasm or [entry for entry in index.manifests if entry.architecture != "unknown"]
-    if len(chosen) == 1:
-        return chosen[0].descriptor
-    what = "no entry" if not chosen else "no single entry for the architecture 'wasm'"
+def candidates(index: Index, where: str) -> tuple[Descriptor, ...]:
+    """The manifests of an index that may hold WebAssembly, each digest once.
+
+    Those for the platform `wasm`, if there are any; else those that say nothing against it. What is left out
+    are other platforms, attestations (of the platform "unknown/unknown", or marked as such) and artifacts of
+    another type, such as SBOMs and signatures. An only entry is taken whatever its platform is.
+
+    Raises:
+        ComponentError: There is none; lists what there is.
+    """
+    real = [entry for entry in index.manifests if not entry.is_attestation]
+    chosen = [entry for entry in real if entry.is_for_wasm] or [entry for entry in real if entry.may_be_wasm]
+    if not chosen and len({entry.descriptor.digest for entry in real}) == 1 and not real[0].artifact_type:
+        chosen = real
+    if not chosen:
+        raise _unsupported(where, f"its index has no entry; it lists {_listed(index.manifests)}")
+    return tuple({entry.descriptor.digest: entry.descriptor for entry in chosen}.values())
+
+
+def only(found: Sequence[Manifest], index: Index, where: str) -> Manifest:
+    """The one manifest among an index's candidates that holds WebAssembly.
+
+    Args:
+        found: The manifests of `candidates` that hold some, without repetition.
+        index: The index, for messages.
+        where: The reference, for messages.
+
+    Raises:
+        ComponentError: There is none, or they hold different components.
+    """
+    # Manifests for several platforms often share the one layer with the component.
+    wasm = {tuple(e.descriptor.digest for e in manifest.layers if e.is_wasm) for manifest in found}
+    if found and (len(found) == 1 or (len(wasm) == 1 and not any(m.application for m in found))):
+        return found[0]
+    what = "no entry" if not found else "no single entry for the architecture 'wasm'"
     raise _unsupported(where, f"its index has {what}; it lists {_listed(index.manifests)}")
 
 
@@ -172,9 +219,18 @@ def _entry(item: object, where: str) -> Entry:
     annotations, platform = _mapping(item.get("annotations")), _mapping(item.get("platform"))
     return Entry(
         Descriptor(media_type if isinstance(media_type, str) else "", parsed, size),
-        str(annotations.get(_TITLE, "")),
-        str(platform.get("architecture", "")),
+        str(annotations.get(_TITLE) or ""),
+        str(platform.get("architecture") or ""),
+        str(platform.get("os") or ""),
+        str(item.get("artifactType") or ""),
+        platform.get("architecture") == "unknown" or _REFERENCE_TYPE in annotations,
     )
+
+
+def _is_wasm_type(media_type: str) -> bool:
+    # Parameters (RFC 9110 §8.3.1) and case say nothing about the kind.
+    kind = media_type.partition(";")[0].strip().lower()
+    return kind == "application/wasm" or kind.endswith("+wasm")
 
 
 def _object(raw: bytes, where: str, what: str) -> Mapping[str, Any]:

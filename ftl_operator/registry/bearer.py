@@ -2,8 +2,7 @@
 
 Sources: RFC 9110 §11.6.1 (challenges), the distribution project's token authentication specification (a GET
 with scopes; an OAuth 2 POST for identity tokens). A login goes to the registry itself and to the realm that
-the registry names, which must be HTTPS unless the settings allow plain HTTP for it; never to where a redirect
-leads.
+the registry names, to which the settings must allow it to lead; never to where a redirect leads.
 """
 
 import json
@@ -14,11 +13,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from urllib.parse import urlencode
 
-import requests
-
 from ftl_operator.errors import ComponentError, Reason, RegistryError
+from ftl_operator.exchange import Deadline
+from ftl_operator.hosts import HostError, HttpUrl, parse_url
 from ftl_operator.registry.docker_config import Login
-from ftl_operator.registry.http import Call, Origin, RegistrySettings, check, exchange, read
+from ftl_operator.registry.http import Call, Transport, check, read
 
 MAX_TOKEN_BYTES = 64 * 1024
 DEFAULT_LIFETIME = 60.0
@@ -62,63 +61,71 @@ class TokenScope:
 
 
 class TokenStore:
-    """Authorization values by access, kept until shortly before they end. Safe for threads."""
+    """Authorization values by scope, kept until shortly before they end. Safe for threads."""
 
-    def __init__(self, session: requests.Session, settings: RegistrySettings) -> None:
-        self._session = session
-        self._settings = settings
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
         self._kept: dict[TokenScope, tuple[float, str]] = {}
         self._lock = threading.Lock()
 
-    def kept(self, access: TokenScope) -> str | None:
-        """The `Authorization` value that served this access before, if it still does."""
-        if access.login and access.login.registry_token:
-            return f"Bearer {access.login.registry_token}"
+    def kept(self, scope: TokenScope) -> str | None:
+        """The `Authorization` value that served this scope before, if it still does."""
+        if scope.login and scope.login.registry_token:
+            return f"Bearer {scope.login.registry_token}"
         with self._lock:
-            for key in (access, _any_scope(access)):
+            for key in (scope, _any_scope(scope)):
                 until, value = self._kept.get(key, (0.0, ""))
                 if until > time.monotonic():
                     return value
         return None
 
-    def forget(self, access: TokenScope) -> None:
+    def forget(self, scope: TokenScope) -> None:
         """Drop a value that the registry no longer takes."""
         with self._lock:
-            self._kept.pop(access, None)
-            self._kept.pop(_any_scope(access), None)
+            self._kept.pop(scope, None)
+            self._kept.pop(_any_scope(scope), None)
 
-    def answer(self, header: str, access: TokenScope, where: str) -> str:
+    def answer(self, header: str, scope: TokenScope, home: HttpUrl, deadline: Deadline, where: str) -> str:
         """The `Authorization` value that answers a 401's challenges.
+
+        Args:
+            header: `WWW-Authenticate`.
+            scope: What is wanted.
+            home: The registry's API, which gave the challenges.
+            deadline: When the token must be there.
+            where: What the token is for, for messages.
 
         Raises:
             RegistryError: If there is nothing to answer with, or the token server refuses or fails.
         """
         challenges = {challenge.scheme: challenge for challenge in parse_challenges(header)}
-        login = access.login
+        login = scope.login
         if "bearer" in challenges and not (login and login.registry_token):
-            token, lifetime = self._fetch(challenges["bearer"], access, where)
-            return self._keep(access, f"Bearer {token}", lifetime - SAFETY_MARGIN)
+            token, lifetime = self._fetch(challenges["bearer"], scope, home, deadline, where)
+            return self._keep(scope, f"Bearer {token}", lifetime - SAFETY_MARGIN)
         if "basic" in challenges and login and login.basic:
-            return self._keep(_any_scope(access), login.basic, 3600.0)
+            return self._keep(_any_scope(scope), login.basic, 3600.0)
         raise unauthorized(where, login)
 
-    def _keep(self, access: TokenScope, value: str, seconds: float) -> str:
+    def _keep(self, scope: TokenScope, value: str, seconds: float) -> str:
         now = time.monotonic()
         with self._lock:
             if len(self._kept) >= MAX_CACHED:
                 self._kept = {key: kept for key, kept in self._kept.items() if kept[0] > now}
             if len(self._kept) < MAX_CACHED:
-                self._kept[access] = (now + seconds, value)
+                self._kept[scope] = (now + seconds, value)
         return value
 
-    def _fetch(self, challenge: Challenge, access: TokenScope, where: str) -> tuple[str, float]:
-        call = _token_call(challenge, access, where)
-        with exchange(self._session, call, self._settings, f"{where}, token server") as response:
-            if response.status_code in (400, 401, 403):
-                raise unauthorized(where, access.login)
-            check(response, self._settings, f"{where}, token server")
+    def _fetch(
+        self, challenge: Challenge, scope: TokenScope, home: HttpUrl, deadline: Deadline, where: str
+    ) -> tuple[str, float]:
+        call = _token_call(challenge, scope, home, where)
+        with self._transport.exchange(call, deadline, f"{where}, token server") as response:
+            if response.status in (400, 401, 403):
+                raise unauthorized(where, scope.login)
+            check(response, f"{where}, token server")
             try:
-                raw = read(response, MAX_TOKEN_BYTES, self._settings, where)
+                raw = read(response, MAX_TOKEN_BYTES, where)
                 document = json.loads(raw)
                 token = document.get("token") or document["access_token"]
                 lifetime = float(document.get("expires_in") or DEFAULT_LIFETIME)
@@ -129,19 +136,20 @@ class TokenStore:
         return token, lifetime
 
 
-def _any_scope(access: TokenScope) -> TokenScope:
+def _any_scope(scope: TokenScope) -> TokenScope:
     # A Basic login is the same for every repository and action.
-    return replace(access, scopes=())
+    return replace(scope, scopes=())
 
 
-def _token_call(challenge: Challenge, access: TokenScope, where: str) -> Call:
-    realm = challenge.parameters.get("realm", "")
-    if not realm.startswith(("https://", "http://")):
-        raise RegistryError(f"{where}: the registry asks for a token and names no token server")
+def _token_call(challenge: Challenge, scope: TokenScope, home: HttpUrl, where: str) -> Call:
+    try:
+        realm = parse_url(challenge.parameters.get("realm", ""))
+    except HostError:
+        raise RegistryError(f"{where}: the registry asks for a token and names no token server") from None
     # A mount needs the source's scope too, which the registry's challenge does not name.
-    wanted = dict.fromkeys((*challenge.parameters.get("scope", "").split(), *access.scopes))
+    wanted = dict.fromkeys((*challenge.parameters.get("scope", "").split(), *scope.scopes))
     service = challenge.parameters.get("service", "")
-    login = access.login
+    login = scope.login
     if login and login.identity_token:
         form = {
             "grant_type": "refresh_token",
@@ -151,14 +159,14 @@ def _token_call(challenge: Challenge, access: TokenScope, where: str) -> Call:
             "scope": " ".join(wanted),
         }
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
-        return Call("POST", realm, headers, lambda: urlencode(form).encode())
-    query = urlencode([("service", service)] * bool(service) + [("scope", scope) for scope in wanted])
-    url = f"{realm}{'&' if '?' in realm else '?'}{query}"
-    return Call("GET", url, authorization=login.basic if login else None, home=Origin.of_url(realm))
+        return Call("POST", realm, home, headers, lambda: urlencode(form).encode())
+    query = urlencode([("service", service)] * bool(service) + [("scope", name) for name in wanted])
+    url = realm.with_target(f"{realm.target}{'&' if '?' in realm.target else '?'}{query}")
+    return Call("GET", url, home, authorization=login.basic if login else None)
 
 
 def unauthorized(where: str, login: Login | None) -> RegistryError:
-    """The error for a refused access; says whether credentials were sent at all."""
+    """The error for a refused scope; says whether credentials were sent at all."""
     why = (
         "the registry refuses the credentials, or they do not reach this repository"
         if login

@@ -1,40 +1,41 @@
-"""The edge to OCI registries: resolve a reference, choose a component, read blobs, push an application.
+"""The client of OCI registries: resolve a reference, choose a component, read blobs, push an application.
 
-This is the only importer of oras, of which it uses the session (one that takes no cookies) and the layout of
-URLs. Not used are its parser of references (`refs.py` is stricter), its requests (no timeout, up to 131 s of
-sleep), its logins (one token for all repositories) and its pushes (a manifest is serialised anew, a blob read
-into memory).
+A cache is no authorization. What it holds is given to those only whose own credentials the registry lately
+let reach the same digest in the same repository, and only if that repository gave the bytes.
 """
 
-import copy
 import hashlib
+import threading
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
-
-import oras.container
-import oras.provider
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from ftl_operator.errors import ComponentError, Reason, RegistryError
+from ftl_operator.exchange import Deadline
 from ftl_operator.keyed_lock import KeyedLock
 from ftl_operator.oci import manifest as oci_manifest
 from ftl_operator.oci.blob_cache import BlobCache
 from ftl_operator.oci.descriptor import Artifact, Descriptor
 from ftl_operator.oci.reference import Digest, Reference, Repository
-from ftl_operator.registry.docker_config import Credentials
-from ftl_operator.registry.endpoints import RegistryApi, Urls
-from ftl_operator.registry.http import Body, Origin, RegistrySettings
+from ftl_operator.registry.docker_config import Credentials, Login
+from ftl_operator.registry.endpoints import RegistryApi
+from ftl_operator.registry.http import Body, RegistrySettings
 from ftl_operator.registry.retry import RequestPolicy
-from ftl_operator.registry.session import configure
 
 if TYPE_CHECKING:
-    import requests
-
     from ftl_operator.oci.descriptor import Layer
     from ftl_operator.oci.image import OciImage
 
 __all__ = ["PublishedApp", "Registry", "RegistrySettings"]
+
+ACCESS_SECONDS = 3600.0
+"""How long it is remembered that credentials reach a digest in a repository."""
+MAX_REMEMBERED = 16_384
+MAX_CANDIDATES = 8
+"""How many manifests of an index are read to find the one that holds WebAssembly."""
 
 T = TypeVar("T")
 
@@ -48,6 +49,55 @@ class PublishedApp:
     uploaded_bytes: int
 
 
+class AccessMemory:
+    """What was seen lately of whom a registry lets reach what. Safe for threads; bounded.
+
+    `given` are the blobs that a repository gave: they tell a registry that has the bytes from one that claims
+    to. `reached` are the digests that credentials reached, with the moment at which that is forgotten.
+    """
+
+    def __init__(self) -> None:
+        self._given: dict[tuple[Repository, Digest], None] = {}
+        self._reached: dict[tuple[Login | None, Repository, Digest], float] = {}
+        self._lock = threading.Lock()
+
+    def note_given(self, repository: Repository, digest: Digest) -> None:
+        """Remember that the repository gave the bytes."""
+        with self._lock:
+            self._given.pop((repository, digest), None)
+            self._given[repository, digest] = None
+            if len(self._given) > MAX_REMEMBERED:
+                del self._given[next(iter(self._given))]
+
+    def note_reached(self, login: Login | None, repository: Repository, digest: Digest) -> None:
+        """Remember that the registry let these credentials reach the digest."""
+        with self._lock:
+            self._reached.pop((login, repository, digest), None)
+            self._reached[login, repository, digest] = time.monotonic() + ACCESS_SECONDS
+            if len(self._reached) > MAX_REMEMBERED:
+                del self._reached[next(iter(self._reached))]
+
+    def was_given(self, repository: Repository, digest: Digest) -> bool:
+        """Whether the repository gave the bytes."""
+        with self._lock:
+            return (repository, digest) in self._given
+
+    def is_reached(self, login: Login | None, repository: Repository, digest: Digest) -> bool:
+        """Whether the registry let these credentials reach the digest lately."""
+        with self._lock:
+            return self._reached.get((login, repository, digest), 0.0) > time.monotonic()
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What registries have in common, whosever credentials they are asked with."""
+
+    policy: RequestPolicy
+    blobs: BlobCache
+    memory: AccessMemory = field(default_factory=AccessMemory)
+    turns: KeyedLock = field(default_factory=KeyedLock)
+
+
 class Registry:
     """Registries as one set of credentials sees them. Safe for threads; every call blocks.
 
@@ -56,21 +106,29 @@ class Registry:
     credential.
     """
 
-    def __init__(self, settings: RegistrySettings, credentials: Credentials | None = None) -> None:
-        session: requests.Session = oras.provider.Registry().session
-        configure(session, settings.connections, settings.ca_file, settings.proxies)
+    def __init__(
+        self,
+        settings: RegistrySettings,
+        credentials: Credentials | None = None,
+        *,
+        reading: Credentials | None = None,
+        shared: "_Shared | None" = None,
+    ) -> None:
         self._settings = settings
-        self._blobs = BlobCache(settings.cache_dir, settings.cache_bytes)
-        self._turns = KeyedLock()
-        self._endpoints = RegistryApi(
-            RequestPolicy(session, settings), credentials or Credentials(), settings, self._urls
+        self._credentials = credentials or Credentials()
+        self._reading = reading
+        self._shared = shared or _Shared(
+            RequestPolicy(settings), BlobCache(settings.cache_dir, settings.cache_bytes)
         )
 
-    def with_credentials(self, credentials: Credentials) -> "Registry":
-        """The same registries, cache, tokens and limits, for whom these credentials stand for."""
-        other = copy.copy(self)
-        other._endpoints = replace(self._endpoints, credentials=credentials)  # noqa: SLF001 - its own class
-        return other
+    def with_credentials(self, credentials: Credentials, reading: Credentials | None = None) -> "Registry":
+        """The same registries, cache, tokens and limits, for whom these credentials stand for.
+
+        Args:
+            credentials: What everything is done with.
+            reading: What `push` reads the sources of layers with; None means the same.
+        """
+        return Registry(self._settings, credentials, reading=reading, shared=self._shared)
 
     def digest(self, reference: Reference) -> Digest:
         """The digest that a reference has now, by one HEAD request.
@@ -78,15 +136,18 @@ class Registry:
         A reference with a digest is asked for too: that proves that it exists and that these credentials
         reach it, before anything of it is taken from the cache.
         """
+        repository = reference.repository
 
-        def resolve() -> Digest:
-            digest = self._endpoints.manifest_digest(reference.repository, reference.version)
+        def resolve(api: RegistryApi) -> Digest:
+            digest = api.manifest_digest(reference.version)
             if reference.digest and digest != reference.digest:
                 text = f"{reference}: the registry has {digest} there"
                 raise RegistryError(text, reason=Reason.DIGEST_MISMATCH)
             return digest
 
-        return self._run(reference.repository, "resolve", resolve)
+        digest = self._run(repository, "resolve", resolve)
+        self._shared.memory.note_reached(self._credentials.find(repository), repository, digest)
+        return digest
 
     def artifact(self, reference: Reference, component: str | None = None) -> Artifact:
         """The component's layer in the artifact of a pinned reference; manifests are cached by digest.
@@ -100,35 +161,61 @@ class Registry:
         digest = reference.digest or self.digest(reference)
         manifest = oci_manifest.parse_manifest(self._manifest(repository, digest), where)
         if isinstance(manifest, oci_manifest.Index):
-            chosen = oci_manifest.choose_manifest(manifest, where)
-            manifest = oci_manifest.parse_manifest(self._manifest(repository, chosen.digest), where)
-        if isinstance(manifest, oci_manifest.Index):
-            raise ComponentError(f"{where}: an index of indexes", reason=Reason.UNSUPPORTED_ARTIFACT)
+            manifest = self._manifest_of(manifest, repository, where)
         component_id = None
         if application := manifest.application:
             _bound(application, self._settings.max_manifest_bytes, where)
+            self._note_listed(repository, application.digest)
             locked = self.blob(repository, application).read_bytes()
             component_id, layer = oci_manifest.choose_component(locked, manifest, component, where)
         else:
             layer = oci_manifest.choose_layer(manifest, component, where)
         _bound(layer, self._settings.max_blob_bytes, where)
+        self._note_listed(repository, layer.digest)
         return Artifact(reference, digest, layer, component_id)
 
     def blob(self, repository: Repository, descriptor: Descriptor) -> Path:
         """A blob as a cached file, of bounded size, its digest checked; downloaded if it is absent."""
         where = f"{repository}@{descriptor.digest}"
         _bound(descriptor, self._settings.max_blob_bytes, where)
-        if path := self._blobs.find(descriptor):
+        if self._may_reach(repository, descriptor.digest) and (
+            path := self._shared.blobs.find(repository, descriptor)
+        ):
+            self._shared.memory.note_given(repository, descriptor.digest)
             return path
 
-        def download() -> Path:
-            with self._endpoints.blob(repository, descriptor.digest) as content:
-                return self._blobs.store(descriptor, content, where)
+        def download(api: RegistryApi) -> Path:
+            with api.blob(descriptor.digest) as content:
+                return self._shared.blobs.store(repository, descriptor, content, where)
 
-        with self._turns.take(descriptor.digest):
-            if path := self._blobs.find(descriptor):
-                return path
-            return self._run(repository, "blob", download, lambda _: descriptor.size)
+        with self._shared.turns.take((repository, descriptor.digest)):
+            path = self._shared.blobs.find(repository, descriptor)
+            if path is None or not self._may_reach(repository, descriptor.digest):
+                path = self._run(repository, "blob", download, lambda _: descriptor.size, descriptor.size)
+                self._note_read(repository, descriptor.digest)
+            return path
+
+    def is_proven(self, repository: Repository, digest: Digest) -> bool:
+        """Whether what is known of a blob's content may be told to whom the credentials stand for.
+
+        That is so if the repository gave the bytes, and lately let these credentials reach them; `blob` makes
+        it so, or fails.
+        """
+        return self._shared.memory.was_given(repository, digest) and self._shared.memory.is_reached(
+            self._credentials.find(repository), repository, digest
+        )
+
+    def tags(self, repository: Repository) -> tuple[str, ...]:
+        """The repository's tags, as the registry sorts them; at most ten thousand."""
+        return self._run(repository, "tags", RegistryApi.tags)
+
+    def referrers(self, repository: Repository, digest: Digest) -> bytes:
+        """The image index of what refers to a manifest: its signatures, attestations and the like."""
+        return self._run(repository, "referrers", lambda api: api.referrers(digest), len)
+
+    def delete(self, repository: Repository, digest: Digest) -> None:
+        """Delete a manifest, by its digest; tags that point to it go with it."""
+        self._run(repository, "delete", lambda api: api.delete(digest))
 
     def push(self, image: "OciImage", target: Reference) -> PublishedApp:
         """Publish an application under `target`'s tag, or by its digest alone if there is no tag.
@@ -137,16 +224,16 @@ class Registry:
         """
         repository = target.repository
         published = replace(target, digest=image.digest)
-        if self._version(repository, target.tag or image.digest) == image.digest:
+        if self._has_version(repository, target.tag or image.digest, image.digest):
             return PublishedApp(published, pushed=False, uploaded_bytes=0)
         try:
             uploaded = 0
-            if not target.tag or self._version(repository, image.digest) is None:
+            if not target.tag or not self._has_version(repository, image.digest, image.digest):
                 uploaded = self._provide_all(repository, image)
             uploaded += self._run(
                 repository,
                 "publish",
-                lambda: self._endpoints.put_manifest(repository, target.tag or image.digest, image.manifest),
+                lambda api: api.put_manifest(target.tag or image.digest, image.manifest),
                 lambda sent: sent,
             )
         except RegistryError as error:
@@ -154,7 +241,7 @@ class Registry:
                 raise
             # A registry that creates no repositories answers so; it is not about a tool's reference.
             raise RegistryError(error.message, reason=Reason.PUBLISH_FAILED) from None
-        if self._version(repository, image.digest) is None:
+        if self._has_version(repository, image.digest, image.digest) is False:
             text = f"{published}: the registry took the manifest and does not have it"
             raise RegistryError(text, reason=Reason.PUBLISH_FAILED)
         return PublishedApp(published, pushed=True, uploaded_bytes=uploaded)
@@ -164,7 +251,7 @@ class Registry:
         for raw in (image.config, image.locked):
             descriptor = Descriptor("", Digest(f"sha256:{hashlib.sha256(raw).hexdigest()}"), len(raw))
             if not self._has_blob(repository, descriptor.digest):
-                uploaded += self._upload(repository, descriptor, lambda raw=raw: raw)  # type: ignore[misc]
+                uploaded += self._upload(repository, descriptor, partial(bytes, raw))
             done.add(descriptor.digest)
         for layer in image.layers:
             if layer.descriptor.digest not in done:
@@ -182,68 +269,106 @@ class Registry:
         if path is None:
             if source is None:
                 raise ValueError(f"the layer {descriptor.digest} has neither a path nor a source")
-            path = self.blob(source, descriptor)
-        return self._upload(repository, descriptor, lambda: path.open("rb"))
+            reader = self if self._reading is None else self.with_credentials(self._reading)
+            path = reader.blob(source, descriptor)
+        return self._upload(repository, descriptor, partial(_open, path))
 
     def _mount(self, repository: Repository, descriptor: Descriptor, source: Repository) -> bool:
-        return self._run(
-            repository, "mount", lambda: self._endpoints.mount(repository, descriptor.digest, source)
-        )
+        return self._run(repository, "mount", lambda api: api.mount(descriptor.digest, source))
 
     def _upload(self, repository: Repository, descriptor: Descriptor, body: Body) -> int:
         return self._run(
-            repository,
-            "upload",
-            lambda: self._endpoints.upload(repository, descriptor, body),
-            lambda sent: sent,
+            repository, "upload", lambda api: api.upload(descriptor, body), lambda sent: sent, descriptor.size
         )
 
     def _has_blob(self, repository: Repository, digest: Digest) -> bool:
-        return self._run(repository, "exists", lambda: self._endpoints.has_blob(repository, digest))
+        """Whether the repository has a blob for sure; where it does not say, the upload decides."""
 
-    def _version(self, repository: Repository, version: str) -> Digest | None:
-        def head() -> Digest | None:
+        def head(api: RegistryApi) -> bool:
             try:
-                return self._endpoints.manifest_digest(repository, version)
+                return api.has_blob(digest) is True
             except RegistryError as error:
-                if error.reason is not Reason.REFERENCE_NOT_FOUND:
+                if error.reason is not Reason.REGISTRY_UNAUTHORIZED:
                     raise
-                return None
+                return False
 
         return self._run(repository, "exists", head)
 
-    def _manifest(self, repository: Repository, digest: Digest) -> bytes:
-        kept = self._blobs.read(digest, self._settings.max_manifest_bytes)
-        if kept is not None:
-            return kept
+    def _has_version(self, repository: Repository, version: str, digest: Digest) -> bool | None:
+        """Whether a tag or digest is this digest; None if the registry does not say: the push will tell."""
 
-        def fetch() -> bytes:
-            raw = self._endpoints.manifest(repository, digest)
+        def head(api: RegistryApi) -> bool | None:
+            try:
+                return api.manifest_digest(version, pushing=True) == digest
+            except RegistryError as error:
+                if error.reason is Reason.REFERENCE_NOT_FOUND:
+                    return False
+                if error.reason is Reason.REGISTRY_UNAUTHORIZED:
+                    return None
+                raise
+
+        return self._run(repository, "exists", head)
+
+    def _manifest_of(
+        self, index: oci_manifest.Index, repository: Repository, where: str
+    ) -> oci_manifest.Manifest:
+        """The one manifest of an index that holds WebAssembly. Raises ComponentError if there is none."""
+        candidates = oci_manifest.candidates(index, where)
+        found: list[oci_manifest.Manifest] = []
+        for descriptor in candidates[:MAX_CANDIDATES]:
+            self._note_listed(repository, descriptor.digest)
+            manifest = oci_manifest.parse_manifest(self._manifest(repository, descriptor.digest), where)
+            if isinstance(manifest, oci_manifest.Index):
+                if len(candidates) == 1:
+                    raise ComponentError(f"{where}: an index of indexes", reason=Reason.UNSUPPORTED_ARTIFACT)
+            elif manifest not in found and (len(candidates) == 1 or manifest.holds_wasm):
+                found.append(manifest)
+        return oci_manifest.only(found, index, where)
+
+    def _manifest(self, repository: Repository, digest: Digest) -> bytes:
+        limit = self._settings.max_manifest_bytes
+        if self._may_reach(repository, digest):
+            kept = self._shared.blobs.read(repository, digest, limit)
+            if kept is not None:
+                return kept
+
+        def fetch(api: RegistryApi) -> bytes:
+            raw = api.manifest(digest)
             descriptor = Descriptor(oci_manifest.IMAGE_MANIFEST, digest, len(raw))
-            self._blobs.store(descriptor, [raw], f"{repository}@{digest}")
+            self._shared.blobs.store(repository, descriptor, [raw], f"{repository}@{digest}")
             return raw
 
-        return self._run(repository, "manifest", fetch, len)
+        raw = self._run(repository, "manifest", fetch, len)
+        self._note_read(repository, digest)
+        return raw
+
+    def _may_reach(self, repository: Repository, digest: Digest) -> bool:
+        return self._shared.memory.is_reached(self._credentials.find(repository), repository, digest)
+
+    def _note_listed(self, repository: Repository, digest: Digest) -> None:
+        """A manifest that these credentials reach lists it, and registries authorize by repository."""
+        self._shared.memory.note_reached(self._credentials.find(repository), repository, digest)
+
+    def _note_read(self, repository: Repository, digest: Digest) -> None:
+        self._shared.memory.note_reached(self._credentials.find(repository), repository, digest)
+        self._shared.memory.note_given(repository, digest)
 
     def _run(
         self,
         repository: Repository,
         operation: str,
-        attempt: Callable[[], T],
+        attempt: Callable[[RegistryApi], T],
         size: Callable[[T], int] = lambda _: 0,
+        transfer_bytes: int = 0,
     ) -> T:
-        return self._endpoints.conversation.run(repository, operation, attempt, size)
+        def once(deadline: Deadline) -> T:
+            return attempt(RegistryApi(self._shared.policy, self._credentials, repository, deadline))
 
-    def _urls(self, repository: Repository) -> Urls:
-        origin = Origin.of_registry(repository.registry, self._settings)
-        # oras' parser would take a path's first part with a dot for a registry, so it is told the parts.
-        container = oras.container.Container("repository", registry=origin.netloc)
-        container.namespace, _, container.repository = repository.name.rpartition("/")
-        return Urls(
-            f"{origin.scheme}://{container.manifest_url('-')}"[:-1],
-            f"{origin.scheme}://{container.get_blob_url('')}",
-            f"{origin.scheme}://{container.upload_blob_url()}",
-        )
+        return self._shared.policy.run(repository, operation, once, size, transfer_bytes)
+
+
+def _open(path: Path) -> BinaryIO:
+    return path.open("rb")
 
 
 def _bound(descriptor: Descriptor, limit: int, where: str) -> None:

@@ -55,7 +55,8 @@ class Login:
         """The value of a Basic `Authorization` header, or None without a user name."""
         if not self.username:
             return None
-        return "Basic " + base64.b64encode(f"{self.username}:{self.password}".encode()).decode()
+        pair = f"{self.username}:{self.password}".encode(errors="surrogateescape")
+        return "Basic " + base64.b64encode(pair).decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,8 +209,9 @@ def _run_helper(helper: str, key: str) -> Login | None:
 
 def _entries(document: Mapping[str, Any], where: str) -> tuple[_Entry, ...]:
     found = []
-    for key, value in _mapping(document.get("auths")).items():
-        login = _login(_mapping(value), f"{where}, entry {key[:100]!r}")
+    for number, (key, value) in enumerate(_mapping(document.get("auths")).items(), 1):
+        # By its number, for the key may be a URL with a password.
+        login = _login(_mapping(value), f"{where}, entry {number} of 'auths'")
         if login:
             host, path = _split_key(key)
             found.append(_Entry(host, path, login))
@@ -223,7 +225,7 @@ def _login(entry: Mapping[str, Any], where: str) -> Login | None:
         return Login(registry_token=str(token))
     if auth := entry.get("auth"):
         try:
-            username, password = base64.b64decode(str(auth), validate=True).decode().split(":", 1)
+            username, password = _decoded(str(auth)).split(":", 1)
         except ValueError:  # also of binascii and of the missing colon
             raise _unusable(where, "its 'auth' is not the base64 text of USER:PASSWORD") from None
         # Some tools pad the decoded text with NUL bytes; docker strips them too.
@@ -233,10 +235,22 @@ def _login(entry: Mapping[str, Any], where: str) -> Login | None:
     return None
 
 
+def _decoded(auth: str) -> str:
+    """The text of an `auth`, with or without padding and line breaks. Raises ValueError.
+
+    That is what the kubelet takes: see its `decodeDockerConfigFieldAuth`, and Go's base64, which ignores line
+    breaks.
+    """
+    plain = auth.replace("\r", "").replace("\n", "")
+    padding = "" if plain.endswith("=") else "=" * (-len(plain) % 4)
+    # Bytes that are no UTF-8 stay what they are, as in Go.
+    return base64.b64decode(plain + padding, validate=True).decode(errors="surrogateescape")
+
+
 def _split_key(key: str) -> tuple[str, str]:
     rest = key.partition("://")[2] or key
     host, _, path = rest.partition("/")
-    path = path.strip("/")
+    host, path = host.rpartition("@")[2], path.strip("/")
     # `https://index.docker.io/v1/` and the like name the registry's API, not a repository path.
     return host.lower(), "" if path in ("v1", "v2") else path
 

@@ -1,161 +1,286 @@
-"""The endpoints of a registry that the operator uses, one method for each, each done once per call.
+"""The endpoints of a registry, one method for each, each done once per call.
 
 Source: OCI distribution specification 1.1: pull (manifests, blobs), push (existence, mount, monolithic
-upload, manifest). Retries and limits are `conversation.py`'s.
+upload, manifest), tags, referrers, deletion.
+
+This is the only importer of oras. Its `Registry` knows the endpoints and follows pages; every request of it
+goes through its method `do_request`, which is replaced here, because oras' own has no time limit, reads
+bodies without bounds, sleeps up to 131 seconds between attempts, and sends one token to all repositories.
+Added is what must keep a manifest's exact bytes or stream a blob. `docs/adr/0012-oras.md` has the reasons.
 """
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import io
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+import oras.container
+import oras.provider
 import requests
 
 from ftl_operator.errors import Reason, RegistryError, SpecError
+from ftl_operator.exchange import CHUNK, Response
+from ftl_operator.hosts import HttpUrl, parse_url
 from ftl_operator.oci.descriptor import Descriptor
-from ftl_operator.oci.manifest import ACCEPTED, IMAGE_MANIFEST
+from ftl_operator.oci.manifest import ACCEPTED, IMAGE_INDEX, IMAGE_MANIFEST
 from ftl_operator.oci.reference import Digest, Repository, parse_digest
-from ftl_operator.registry.docker_config import Credentials
-from ftl_operator.registry.http import Body, Call, RegistrySettings, check, chunks, join, read
-from ftl_operator.registry.retry import RequestPolicy
+from ftl_operator.registry.bearer import TokenScope
+from ftl_operator.registry.http import Body, Call, check, chunks, follow, read, refusal
+
+if TYPE_CHECKING:
+    from ftl_operator.exchange import Deadline
+    from ftl_operator.registry.docker_config import Credentials
+    from ftl_operator.registry.retry import RequestPolicy
 
 _ACCEPT = {"Accept": ", ".join(ACCEPTED)}
+_OCTETS = {"Content-Type": "application/octet-stream"}
+_EMPTY = {"Content-Length": "0"}
 _NO_HEAD = (400, 405, 501)
+"""What registries and proxies answer that do not know HEAD for an endpoint."""
+_UNTOLD = (*_NO_HEAD, 401, 403)
+"""Answers to HEAD that say neither that a thing is there nor that it is not; Artifactory and Docker Hub give
+401 or 403 for what is not there yet."""
 _PULL = "pull"
 _PUSH = "pull,push"
+_DELETE = "delete"
+_MAX_TAGS = 10_000
 
 
-@dataclass(frozen=True, slots=True)
-class Urls:
-    """Where a repository's endpoints are; `manifests` and `blobs` end with a slash."""
+class RegistryApi(oras.provider.Registry):  # type: ignore[misc] # oras has no types
+    """One repository's endpoints, as one set of credentials sees them, for one operation.
 
-    manifests: str
-    blobs: str
-    uploads: str
+    Args:
+        policy: How registries are asked.
+        credentials: Whose logins are used.
+        repository: The repository.
+        deadline: When the operation must be over.
+    """
 
+    def __init__(
+        self,
+        policy: "RequestPolicy",
+        credentials: "Credentials",
+        repository: Repository,
+        deadline: "Deadline",
+    ) -> None:
+        self._policy = policy
+        self._home: HttpUrl = policy.settings.api(repository.registry)
+        super().__init__(hostname=self._home.netloc, insecure=self._home.scheme == "http")
+        self._login = credentials.find(repository)
+        self._repository = repository
+        self._deadline = deadline
+        # oras' parser would take a path's first part with a dot for a registry, so it is told the parts.
+        self.container = oras.container.Container("repository", registry=self._home.netloc)
+        self.container.namespace, _, self.container.repository = repository.name.rpartition("/")
 
-@dataclass(frozen=True, slots=True)
-class RegistryApi:
-    """One user's view of the registries' endpoints."""
+    def do_request(
+        self,
+        url: str,
+        method: str = "GET",
+        data: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        json: Mapping[str, Any] | None = None,  # noqa: ARG002 - oras' own signature; nothing here sends JSON
+        stream: bool = False,  # noqa: FBT001 - oras' own signature
+    ) -> requests.Response:
+        """Send one of oras' requests within our bounds; it is never sent again here.
 
-    conversation: RequestPolicy
-    credentials: Credentials
-    settings: RegistrySettings
-    urls: Callable[[Repository], Urls]
+        Args:
+            url: Where to. A page's link is judged as a redirect is.
+            method: In capitals; decides the token's scope.
+            data: The body.
+            headers: Without the authorization.
+            json: Not used.
+            stream: Whether the body is read by the caller, who then closes the response; else it is of
+                bounded size and there.
 
-    def manifest_digest(self, repository: Repository, version: str) -> Digest:
+        Raises:
+            RegistryError: There is no answer, or no authorization.
+        """
+        version = url.rpartition("/")[2]
+        where = self._at(version) if version.startswith("sha256:") else str(self._repository)
+        call = Call(method, parse_url(url), self._home, headers or {}, (lambda: data) if data else None)
+        stack = contextlib.ExitStack()
+        answer = requests.Response()
+        with stack:
+            response = stack.enter_context(self._ask(call, _actions(method), where))
+            answer.status_code, answer.url = response.status, url
+            answer.headers.update(response.headers)
+            settings = self._policy.settings
+            if stream and response.status == 200:
+                answer.raw = _Body(chunks(response, settings.max_blob_bytes, where), stack.pop_all())
+            else:
+                answer.raw = io.BytesIO(read(response, settings.max_manifest_bytes, where))
+        return answer
+
+    def manifest_digest(self, version: str, *, pushing: bool = False) -> Digest:
         """The digest of a tag or digest, by HEAD; by GET where the registry's answer to HEAD has none.
+
+        Args:
+            version: A tag or a digest.
+            pushing: Whether the token may be one for pushing too, which then needs no other.
 
         Raises:
             RegistryError: REFERENCE_NOT_FOUND if the repository has no such version.
         """
-        where, found = _at(repository, version), ""
-        call = Call("HEAD", self.urls(repository).manifests + version, _ACCEPT)
-        with self._ask(call, repository, _PULL, where) as response:
-            if response.status_code not in _NO_HEAD:
-                check(response, self.settings, where)
+        where, found = self._at(version), ""
+        call = Call("HEAD", self._url(self.container.manifest_url(version)), self._home, _ACCEPT)
+        with self._ask(call, _PUSH if pushing else _PULL, where) as response:
+            if response.status not in _NO_HEAD:
+                check(response, where)
                 found = response.headers.get("Docker-Content-Digest", "")
         try:
             return parse_digest(found)
         except SpecError:
-            raw = self.manifest(repository, version)
+            raw = self.manifest(version)
             return Digest(f"sha256:{hashlib.sha256(raw).hexdigest()}")
 
-    def manifest(self, repository: Repository, version: str) -> bytes:
+    def manifest(self, version: str) -> bytes:
         """A manifest's bytes, of bounded size."""
-        where = _at(repository, version)
-        call = Call("GET", self.urls(repository).manifests + version, _ACCEPT)
-        with self._ask(call, repository, _PULL, where) as response:
-            check(response, self.settings, where)
+        where = self._at(version)
+        call = Call("GET", self._url(self.container.manifest_url(version)), self._home, _ACCEPT)
+        with self._ask(call, _PULL, where) as response:
+            check(response, where)
             if response.headers.get("Content-Type", "").startswith("text/html"):
                 raise RegistryError(f"{where}: the host answers with a web page; is it a registry?")
-            return read(response, self.settings.max_manifest_bytes, self.settings, where)
+            return read(response, self._policy.settings.max_manifest_bytes, where)
 
     @contextlib.contextmanager
-    def blob(self, repository: Repository, digest: Digest) -> Iterator[Iterator[bytes]]:
+    def blob(self, digest: Digest) -> Iterator[Iterator[bytes]]:
         """A blob's bytes as they arrive, unchecked."""
-        where = _at(repository, digest)
-        call = Call("GET", self.urls(repository).blobs + digest)
-        with self._ask(call, repository, _PULL, where) as response:
-            check(response, self.settings, where)
-            yield chunks(response, self.settings, where)
+        with contextlib.closing(self.get_blob(self.container, digest, stream=True)) as response:
+            self._check_200_response(response)
+            yield response.iter_content(CHUNK)
 
-    def has_blob(self, repository: Repository, digest: Digest) -> bool:
-        """Whether a repository has a blob."""
-        where = _at(repository, digest)
-        call = Call("HEAD", self.urls(repository).blobs + digest)
-        with self._ask(call, repository, _PUSH, where) as response:
-            if response.status_code == 404:
-                return False
-            check(response, self.settings, where)
-            return True
+    def has_blob(self, digest: Digest) -> bool | None:
+        """Whether the repository that is published to has a blob; None if the registry does not say."""
+        where = self._at(digest)
+        call = Call("HEAD", self._url(self.container.get_blob_url(digest)), self._home)
+        with self._ask(call, _PUSH, where) as response:
+            if response.status in (200, 404):
+                return response.status == 200
+            if response.status not in _UNTOLD:
+                check(response, where)
+            return None
 
-    def mount(self, repository: Repository, digest: Digest, source: Repository) -> bool:
-        """Take a blob over from another repository of its registry; False if the registry does not."""
-        where = _at(repository, digest)
+    def mount(self, digest: Digest, source: Repository) -> bool:
+        """Take a blob over from another repository of the registry; False if the registry does not."""
+        where = self._at(digest)
         query = urlencode({"mount": digest, "from": source.name})
-        call = Call("POST", f"{self.urls(repository).uploads}?{query}", {"Content-Length": "0"})
+        url = self._url(f"{self.container.upload_blob_url()}?{query}")
         try:
-            with self._ask(call, repository, _PUSH, where, source) as response:
+            with self._ask(Call("POST", url, self._home, _EMPTY), _PUSH, where, source) as response:
                 # The upload that a 202 opens instead is left to expire: the blob may not be at hand yet.
-                check(response, self.settings, where, 201, 202)
-                return response.status_code == 201
+                check(response, where, 201, 202)
+                return response.status == 201
         except RegistryError as error:
             # These credentials may push here and not read there: others of ours may.
             if error.reason in (Reason.REGISTRY_UNAUTHORIZED, Reason.REFERENCE_NOT_FOUND):
                 return False
             raise
 
-    def upload(self, repository: Repository, descriptor: Descriptor, body: Body) -> int:
+    def upload(self, descriptor: Descriptor, body: Body) -> int:
         """Upload a blob in one piece. Returns the bytes sent."""
-        where = _at(repository, descriptor.digest)
-        uploads = self.urls(repository).uploads
-        with self._ask(Call("POST", uploads, {"Content-Length": "0"}), repository, _PUSH, where) as response:
-            check(response, self.settings, where, 202)
+        where = self._at(descriptor.digest)
+        uploads = self._url(self.container.upload_blob_url())
+        with self._ask(Call("POST", uploads, self._home, _EMPTY), _PUSH, where) as response:
+            check(response, where, 202)
             location = response.headers.get("Location", "")
         if not location:
             raise RegistryError(f"{where}: the registry opens an upload and does not say where")
-        url = join(uploads, location)
-        url += ("&" if "?" in url else "?") + urlencode({"digest": descriptor.digest})
-        headers = {"Content-Type": "application/octet-stream"}
-        with self._ask(Call("PUT", url, headers, body), repository, _PUSH, where) as response:
-            check(response, self.settings, where, 201, 204)
+        url = follow(uploads, location, where)
+        query = urlencode({"digest": descriptor.digest})
+        url = url.with_target(f"{url.target}{'&' if '?' in url.target else '?'}{query}")
+        with self._ask(Call("PUT", url, self._home, _OCTETS, body), _PUSH, where) as response:
+            check(response, where, 201, 204)
         return descriptor.size
 
-    def put_manifest(self, repository: Repository, version: str, raw: bytes) -> int:
+    def put_manifest(self, version: str, raw: bytes) -> int:
         """Put an image manifest under a tag or its digest. Returns the bytes sent.
 
         Raises:
             RegistryError: DIGEST_MISMATCH if other bytes were stored, PUBLISH_FAILED if they are refused.
         """
-        where = _at(repository, version)
-        call = Call(
-            "PUT", self.urls(repository).manifests + version, {"Content-Type": IMAGE_MANIFEST}, lambda: raw
-        )
-        with self._ask(call, repository, _PUSH, where) as response:
-            if response.status_code in (400, 413, 415):
-                text = f"{where}: the registry refuses the manifest ({response.status_code})"
+        where = self._at(version)
+        headers = {"Content-Type": IMAGE_MANIFEST}
+        url = self._url(self.container.manifest_url(version))
+        with self._ask(Call("PUT", url, self._home, headers, lambda: raw), _PUSH, where) as response:
+            if response.status in (400, 413, 415):
+                text = f"{where}: the registry refuses the manifest ({response.status})"
                 raise RegistryError(text, reason=Reason.PUBLISH_FAILED)
-            check(response, self.settings, where, 200, 201, 202)
+            check(response, where, 200, 201, 202)
             stored = response.headers.get("Docker-Content-Digest")
         if stored and stored != f"sha256:{hashlib.sha256(raw).hexdigest()}":
-            raise RegistryError(f"{where}: the registry stored {stored}", reason=Reason.DIGEST_MISMATCH)
+            raise RegistryError(f"{where}: the registry stored {stored[:100]}", reason=Reason.DIGEST_MISMATCH)
         return len(raw)
 
+    def tags(self) -> tuple[str, ...]:
+        """The repository's tags, as the registry sorts them; at most ten thousand."""
+        return tuple(str(tag) for tag in self.get_tags(self.container, _MAX_TAGS))
+
+    def referrers(self, digest: Digest) -> bytes:
+        """The image index of what refers to a manifest: its signatures, attestations and the like.
+
+        Raises:
+            RegistryError: REFERENCE_NOT_FOUND where the registry does not have that endpoint.
+        """
+        where = self._at(digest)
+        url = self._home.with_target(f"/v2/{self._repository.name}/referrers/{digest}")
+        with self._ask(Call("GET", url, self._home, {"Accept": IMAGE_INDEX}), _PULL, where) as response:
+            check(response, where)
+            return read(response, self._policy.settings.max_manifest_bytes, where)
+
+    def delete(self, digest: Digest) -> None:
+        """Delete a manifest. Raises RegistryError where the registry does not let it."""
+        where = self._at(digest)
+        url = self._url(self.container.manifest_url(digest))
+        with self._ask(Call("DELETE", url, self._home), _DELETE, where) as response:
+            check(response, where, 200, 202)
+
     def _ask(
-        self,
-        call: Call,
-        repository: Repository,
-        actions: str,
-        where: str,
-        source: Repository | None = None,
-    ) -> contextlib.AbstractContextManager[requests.Response]:
-        scopes = [f"repository:{repository.name}:{actions}"]
+        self, call: Call, actions: str, where: str, source: Repository | None = None
+    ) -> contextlib.AbstractContextManager[Response]:
+        scopes = [f"repository:{self._repository.name}:{actions}"]
         if source:
             scopes.append(f"repository:{source.name}:{_PULL}")
-        return self.conversation.ask(call, repository, self.credentials, tuple(scopes), where)
+        scope = TokenScope(self._repository.registry, self._login, tuple(scopes))
+        return self._policy.ask(call, scope, self._deadline, where)
+
+    def _url(self, text: str) -> HttpUrl:
+        return parse_url(f"{self.prefix}://{text}")
+
+    def _at(self, version: str) -> str:
+        return f"{self._repository}{'@' if version.startswith('sha256:') else ':'}{version}"
+
+    def _check_200_response(self, response: requests.Response) -> None:
+        """What oras calls after its own requests. Raises RegistryError, with no URL in it."""
+        if response.status_code not in (200, 201, 202):
+            raise refusal(response.status_code, response.headers, response.content, str(self._repository))
 
 
-def _at(repository: Repository, version: str) -> str:
-    return f"{repository}{'@' if version.startswith('sha256:') else ':'}{version}"
+class _Body(io.RawIOBase):
+    """A response's body that is still to come; closing it ends the exchange."""
+
+    def __init__(self, body: Iterator[bytes], exchange: contextlib.ExitStack) -> None:
+        self._body = body
+        self._exchange = exchange
+
+    def read(self, size: int = -1) -> bytes:
+        """What has come, however much `size` asks for."""
+        del size
+        return next(self._body, b"")
+
+    def close(self) -> None:
+        """End the exchange; what was not read is left."""
+        self._exchange.close()
+        super().close()
+
+    release_conn = close
+    """What requests calls when it has read everything."""
+
+
+def _actions(method: str) -> str:
+    if method == "DELETE":
+        return _DELETE
+    return _PULL if method in ("GET", "HEAD") else _PUSH

@@ -1,36 +1,88 @@
-"""One HTTP request to a registry, with its limits: time, size, redirects; and what a status means.
+"""One request to a registry: where it may lead, how long it may take, and what a status means.
 
 Sources: OCI distribution specification 1.1, RFC 9110 (redirects §15.4, Retry-After §10.2.3). Messages never
 show a URL, because a redirect's target may be a signed one, nor a response's text beyond a registered error
-code.
+code. In the operator they do not tell why there is no connection either: who writes an FtlApp chooses the
+host and the port, and must not learn which ports of the cluster are open. The log has the cause.
 """
 
 import contextlib
 import email.utils
+import functools
 import json
+import logging
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
-from urllib.parse import urljoin, urlsplit
-
-import requests
-import urllib3.exceptions
 
 from ftl_operator.errors import ComponentError, Reason, RegistryError
+from ftl_operator.exchange import (
+    Deadline,
+    ExchangeError,
+    ExchangeSettings,
+    Failure,
+    HttpClient,
+    Request,
+    Response,
+    look_up,
+)
+from ftl_operator.hosts import DEFAULT_PORTS, HostError, HostPatterns, HttpUrl, parse_authority
 from ftl_operator.oci.reference import Repository
-from ftl_operator.registry.docker_config import DOCKER_HUB, glob_matches
-from ftl_operator.registry.session import CHUNK, UNTRUSTED, Deadlined, failure_text
+from ftl_operator.registry.docker_config import DOCKER_HUB
 
 Body = Callable[[], bytes | BinaryIO]
 """Opens a request's body; called again when the request is sent again."""
 
 MAX_REDIRECTS = 5
+WELL_KNOWN = (
+    # Docker Hub
+    "auth.docker.io",
+    "production.cloudflare.docker.com",
+    "*.r2.cloudflarestorage.com",
+    # GitHub
+    "pkg-containers.githubusercontent.com",
+    # GitLab
+    "gitlab.com",
+    "cdn.registry.gitlab-static.net",
+    # Quay
+    "*.quay.io",
+    # Amazon
+    "*.amazonaws.com",
+    "*.amazonaws.com.cn",
+    "*.cloudfront.net",
+    # Google, and registry.k8s.io
+    "storage.googleapis.com",
+    "*.pkg.dev",
+    # Microsoft
+    "*.blob.core.windows.net",
+    "*.azurecr.io",
+    "*.data.mcr.microsoft.com",
+    # DigitalOcean
+    "api.digitalocean.com",
+    "*.digitaloceanspaces.com",
+)
+"""Token servers and storage to which public registries lead. They are not asked at private addresses."""
+
+_CAUSES = {
+    Failure.UNRESOLVED: "the registry's name cannot be resolved",
+    Failure.UNREACHABLE: "the registry does not accept connections",
+    Failure.UNTRUSTED: "the registry's certificate is not trusted",
+    Failure.NO_TLS: "the registry does not speak TLS; if it is plain HTTP, name it with --plain-http",
+    Failure.PROXY: "the registry cannot be reached through the proxy",
+    Failure.TOO_LATE: "the registry does not answer in time",
+    Failure.BROKEN: "the registry's answer breaks off",
+    Failure.MALFORMED: "the registry's answer is not HTTP",
+}
 _TRANSIENT = frozenset({408, 429, 500, 502, 503, 504})
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _ERROR_CODE = re.compile(r"[A-Z][A-Z_]{1,63}")
+_WRITING = ("PUT", "PATCH")
+_MAX_ERROR_BYTES = 64 * 1024
+
+_log = logging.getLogger(__name__)
 
 
 def _observe_nothing(registry: str, operation: str, outcome: str, size: int) -> None:
@@ -45,18 +97,28 @@ class RegistrySettings:
     """Where blobs are kept."""
     cache_bytes: int = 2 << 30
     allowed: tuple[str, ...] = ("*",)
-    """Patterns of registries, or of `registry/path`, in which `*` stands for anything."""
+    """Patterns of registries (see `hosts`). `*` does not reach private addresses: name the host beside it."""
+    redirects: tuple[str, ...] = ()
+    """Patterns of hosts that registries may lead to, beside themselves, `allowed` and the well-known ones."""
+    own: tuple[str, ...] = ()
+    """Registries that the operator's own settings name; they may have private addresses."""
     plain_http: tuple[str, ...] = ()
     """Registries (host with port) that are spoken to without TLS."""
+    developing: bool = False
+    """On a developer's own machine: private addresses may be asked, and messages say why there is no
+    connection."""
     ca_file: Path | None = None
     """A PEM file of certificate authorities to trust besides the system's."""
     proxies: Mapping[str, str] | None = None
     """Proxies by scheme; None takes them from the environment (HTTPS_PROXY, HTTP_PROXY, NO_PROXY)."""
     connect_seconds: float = 5.0
-    read_seconds: float = 15.0
-    """The longest silence while an answer is awaited or read."""
+    """How long one address may take to accept a connection."""
+    exchange_seconds: float = 30.0
+    """How long one operation may take in all: its turn, redirects, the token server, further attempts."""
     transfer_seconds: float = 600.0
-    """The longest that one transfer may take in all, however steadily it drips."""
+    """How long it may take at most where it moves a blob, which gets time by its size."""
+    slowest_bytes: int = 256 * 1024
+    """Bytes a second that a transfer may count on."""
     attempts: int = 4
     backoff_seconds: float = 0.5
     """The first pause between attempts; it doubles, with jitter."""
@@ -66,16 +128,65 @@ class RegistrySettings:
     """Requests to one registry at once."""
     max_manifest_bytes: int = 4 << 20
     max_blob_bytes: int = 128 << 20
+    look_up: Callable[[str, int], list[str]] = look_up
+    """Addresses of a host; raises OSError."""
     observe: Callable[[str, str, str, int], None] = field(default=_observe_nothing, compare=False)
     """Called after every operation with the registry, the operation, `Succeeded` or a reason, and bytes."""
 
     def allows(self, repository: Repository) -> bool:
         """Whether the settings allow to speak to this repository's registry."""
-        name = str(repository)
-        return any(
-            glob_matches(p, repository.registry) or glob_matches(p, name) or name.startswith(f"{p}/")
-            for p in self.allowed
-        )
+        url = self.api(repository.registry)
+        written = parse_authority(repository.registry)
+        # Docker Hub is allowed by its name in references, which is not the host of its API.
+        return _patterns(self.allowed).allow(written.host, url.port)
+
+    def api(self, registry: str) -> HttpUrl:
+        """Where a registry's API is."""
+        host = "registry-1.docker.io" if registry in DOCKER_HUB else registry
+        authority = parse_authority(host)
+        scheme = "http" if self.is_plain(authority.host, authority.port or 80) else "https"
+        return HttpUrl(scheme, authority.host, authority.port or DEFAULT_PORTS[scheme], "/v2/")
+
+    def is_plain(self, host: str, port: int) -> bool:
+        """Whether a host is spoken to without TLS at this port."""
+        return (host, port) in _plain(self.plain_http)
+
+    def may_be_private(self, url: HttpUrl) -> bool:
+        """Whether a host may have a private address: the settings name it, and not only by `*`."""
+        named = _patterns(self.allowed + self.redirects + self.own)
+        return self.developing or self.is_plain(url.host, url.port) or named.name(url.host, url.port)
+
+    def may_lead(self, home: HttpUrl, url: HttpUrl, *, writing: bool) -> bool:
+        """Whether a registry may lead to a host: by a redirect, as its token server, as an upload's location.
+
+        Args:
+            home: The registry's API.
+            url: Where it leads.
+            writing: Whether an upload's bytes would go there. Those are not sent to any host whatever, just
+                because any registry is allowed.
+        """
+        if url.scheme == "http" and not self.is_plain(url.host, url.port):
+            return False
+        if url.host == home.host or _patterns(WELL_KNOWN + self.redirects).allow(url.host, url.port):
+            return True
+        allowed = _patterns(self.allowed)
+        return allowed.name(url.host, url.port) if writing else allowed.allow(url.host, url.port)
+
+    def deadline(self, transfer_bytes: int = 0) -> Deadline:
+        """The deadline of an operation that begins now and moves so many bytes."""
+        seconds = self.exchange_seconds + transfer_bytes / self.slowest_bytes
+        return Deadline.after(min(seconds, max(self.exchange_seconds, self.transfer_seconds)))
+
+
+@functools.lru_cache(maxsize=64)
+def _patterns(texts: tuple[str, ...]) -> HostPatterns:
+    return HostPatterns.parse(texts)
+
+
+@functools.lru_cache(maxsize=64)
+def _plain(texts: tuple[str, ...]) -> frozenset[tuple[str, int]]:
+    authorities = [parse_authority(text) for text in texts]
+    return frozenset((authority.host, authority.port or 80) for authority in authorities)
 
 
 class TransientError(RegistryError):
@@ -83,166 +194,170 @@ class TransientError(RegistryError):
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
-    """A scheme with a host and a port: what a credential is bound to."""
-
-    scheme: str
-    netloc: str
-
-    @classmethod
-    def of_registry(cls, registry: str, settings: RegistrySettings) -> "Origin":
-        """Where a registry's API is."""
-        # Docker Hub's name in references is not the host of its API.
-        netloc = "registry-1.docker.io" if registry in DOCKER_HUB else registry
-        return cls("http" if registry in settings.plain_http else "https", netloc)
-
-    @classmethod
-    def of_url(cls, url: str) -> "Origin":
-        """A URL's origin, without the port that its scheme implies; an empty one if the URL is not usable."""
-        try:
-            parts = urlsplit(url)
-            host, port = parts.hostname or "", parts.port
-        except ValueError:
-            return cls("", "")
-        if "@" in parts.netloc:
-            return cls("", "")
-        host = f"[{host}]" if ":" in host else host
-        implied = {"http": 80, "https": 443}.get(parts.scheme)
-        return cls(parts.scheme, host if port in (None, implied) else f"{host}:{port}")
-
-    def is_allowed(self, settings: RegistrySettings) -> bool:
-        """Whether requests may go there: HTTPS, or plain HTTP where the settings say so."""
-        if self.scheme == "http":
-            return self.netloc in settings.plain_http or f"{self.netloc}:80" in settings.plain_http
-        return self.scheme == "https"
-
-    def __str__(self) -> str:
-        return f"{self.scheme}://{self.netloc}"
-
-
-@dataclass(frozen=True, slots=True)
 class Call:
-    """A request: what is asked of which URL. `authorization` goes to `home` only, wherever the URL leads."""
+    """A request for `Transport`.
+
+    Args:
+        method: In capitals.
+        url: Where it goes first.
+        home: The registry's API, which led there.
+        headers: Without the authorization.
+        body: Opens what is sent.
+        authorization: Goes to the origin of `url` only, wherever that redirects.
+    """
 
     method: str
-    url: str
+    url: HttpUrl
+    home: HttpUrl
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Body | None = None
     authorization: str | None = field(default=None, repr=False)
-    home: Origin | None = None
 
 
-@contextlib.contextmanager
-def exchange(
-    session: requests.Session, call: Call, settings: RegistrySettings, where: str
-) -> Iterator[requests.Response]:
-    """Send a request, follow redirects of GET and HEAD, and give the answer, whatever its status.
+class Transport:
+    """Sends requests of registries. Safe for threads.
 
     Raises:
-        TransientError: If there is no answer: connection, TLS, timeout.
-        RegistryError: If a redirect leads to plain HTTP, in circles, or nowhere.
+        RegistryError: The CA file cannot be used.
     """
-    url = call.url
-    for _ in range(MAX_REDIRECTS + 1):
-        origin = Origin.of_url(url)
-        if not origin.is_allowed(settings):
-            raise RegistryError(f"{where}: the registry leads to {origin}, which is not HTTPS")
-        headers = dict(call.headers)
-        if call.authorization and origin == call.home:
-            headers["Authorization"] = call.authorization
-        response = _send(session, call, url, headers, settings, where)
-        location = response.headers.get("Location", "")
-        if call.method not in ("GET", "HEAD") or response.status_code not in _REDIRECTS or not location:
-            with contextlib.closing(response):
-                yield response
-            return
-        response.close()
-        url = join(url, location)
-    raise RegistryError(f"{where}: the registry redirects more than {MAX_REDIRECTS} times")
 
+    def __init__(self, settings: RegistrySettings) -> None:
+        self._settings = settings
+        try:
+            self._client = HttpClient(
+                ExchangeSettings(
+                    may_be_private=settings.may_be_private,
+                    ca_file=settings.ca_file,
+                    proxies=settings.proxies,
+                    connect_seconds=settings.connect_seconds,
+                    idle_connections=settings.connections,
+                    look_up=settings.look_up,
+                )
+            )
+        except ValueError as error:
+            raise RegistryError(str(error)) from error
 
-def join(url: str, location: str) -> str:
-    """A Location header's target; an empty text, which no request goes to, if it is not usable."""
-    try:
-        return urljoin(url, location)
-    except ValueError:
-        return ""
+    @contextlib.contextmanager
+    def exchange(self, call: Call, deadline: Deadline, where: str) -> Iterator[Response]:
+        """Send a request, follow redirects of GET and HEAD, and give the answer, whatever its status.
 
+        Raises:
+            TransientError: There is no answer: connection, TLS, timeout.
+            RegistryError: The settings do not allow where it leads, or it leads in circles or nowhere.
+        """
+        url = call.url
+        for _ in range(MAX_REDIRECTS + 1):
+            if not self._settings.may_lead(call.home, url, writing=call.method in _WRITING):
+                why = "is not HTTPS" if url.scheme == "http" else "the operator's settings do not allow"
+                text = f"{where}: the registry leads to {url.origin}, which {why}"
+                raise RegistryError(text, reason=Reason.REGISTRY_NOT_ALLOWED)
+            headers = dict(call.headers)
+            if call.authorization and url.origin == call.url.origin:
+                headers["Authorization"] = call.authorization
+            with contextlib.ExitStack() as stack:
+                response = self._send(stack, call, url, headers, deadline, where)
+                location = response.headers.get("Location", "")
+                if call.method not in ("GET", "HEAD") or response.status not in _REDIRECTS or not location:
+                    yield response
+                    return
+            url = follow(url, location, where)
+        raise RegistryError(f"{where}: the registry redirects more than {MAX_REDIRECTS} times")
 
-def _send(
-    session: requests.Session,
-    call: Call,
-    url: str,
-    headers: Mapping[str, str],
-    settings: RegistrySettings,
-    where: str,
-) -> requests.Response:
-    body = call.body() if call.body else None
-    try:
-        return session.request(
-            call.method,
-            url,
-            headers=headers,
-            data=Deadlined(body, settings.transfer_seconds) if body and not isinstance(body, bytes) else body,
-            stream=True,
-            allow_redirects=False,
-            timeout=(settings.connect_seconds, settings.read_seconds),
+    def _send(
+        self,
+        stack: contextlib.ExitStack,
+        call: Call,
+        url: HttpUrl,
+        headers: Mapping[str, str],
+        deadline: Deadline,
+        where: str,
+    ) -> Response:
+        body = call.body() if call.body else None
+        if body is not None and not isinstance(body, bytes):
+            stack.enter_context(contextlib.closing(body))
+        try:
+            request = Request(call.method, url, headers, body)
+            return stack.enter_context(self._client.exchange(request, deadline))
+        except ExchangeError as error:
+            _log.info("%s: no answer of %s: %s", where, url.origin, error)
+            raise self._no_answer(where, error) from None
+
+    def _no_answer(self, where: str, error: ExchangeError) -> RegistryError:
+        if self._settings.developing:
+            text = _CAUSES.get(error.failure, "the registry's answer is of no use") + (
+                f" ({error.detail})" if error.detail else ""
+            )
+            passing = error.failure not in (Failure.UNTRUSTED, Failure.NO_TLS)
+            return (TransientError if passing else RegistryError)(f"{where}: {text}")
+        if error.failure in (Failure.PRIVATE, Failure.UNRESOLVED):
+            return RegistryError(
+                f"{where}: the registry's name leads to no public address; private ones are asked only where "
+                "the operator's settings name the host"
+            )
+        if error.failure is Failure.PROXY:
+            return TransientError(f"{where}: the registry cannot be reached through the proxy")
+        return TransientError(
+            f"{where}: the registry cannot be reached, does not answer in time, or does not speak HTTPS with "
+            "a certificate that is trusted here; the operator's log says which"
         )
-    except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-        # Not chained: these exceptions' texts hold the URL.
-        raise failure(where, error) from None
-    finally:
-        if body and not isinstance(body, bytes):
-            body.close()
 
 
-def chunks(response: requests.Response, settings: RegistrySettings, where: str) -> Iterator[bytes]:
-    """The answer's body as it arrives, undecoded. Raises TransientError if it breaks off or takes long."""
-    deadline = time.monotonic() + settings.transfer_seconds
+def follow(url: HttpUrl, location: str, where: str) -> HttpUrl:
+    """A `Location` header's target. Raises RegistryError if it is none."""
     try:
-        # read1 gives what has come; read and stream would wait for a full chunk however slowly it drips.
-        while chunk := response.raw.read1(CHUNK, decode_content=False):
-            if time.monotonic() > deadline:
-                too_long = f"the transfer took longer than {settings.transfer_seconds:g} s"
-                raise TransientError(f"{where}: {too_long}")
-            yield chunk
-    except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise failure(where, error) from None
+        return url.join(location)
+    except HostError as error:
+        raise RegistryError(f"{where}: the registry leads to what cannot be asked: {error}") from None
 
 
-def read(response: requests.Response, limit: int, settings: RegistrySettings, where: str) -> bytes:
-    """The answer's whole body. Raises ComponentError when it is longer than `limit` bytes."""
-    body = bytearray()
-    for chunk in chunks(response, settings, where):
-        body += chunk
-        if len(body) > limit:
-            raise ComponentError(f"{where}: larger than {limit} bytes", reason=Reason.TOO_LARGE)
-    return bytes(body)
+def chunks(response: Response, limit: int, where: str) -> Iterator[bytes]:
+    """The answer's body as it arrives.
+
+    Raises:
+        TransientError: It breaks off or takes too long.
+        ComponentError: It is longer than `limit` bytes.
+    """
+    try:
+        yield from response.chunks(limit)
+    except ExchangeError as error:
+        if error.failure is Failure.TOO_LARGE:
+            raise ComponentError(f"{where}: larger than {limit} bytes", reason=Reason.TOO_LARGE) from None
+        if error.failure is Failure.ENCODED:
+            raise RegistryError(f"{where}: the registry encodes its answer, unasked") from None
+        late = error.failure is Failure.TOO_LATE
+        text = "the transfer takes too long" if late else "the answer broke off"
+        raise TransientError(f"{where}: {text}") from None
 
 
-def failure(where: str, error: Exception) -> RegistryError:
-    """The error for a connection that failed; a certificate that is not trusted will not be in a second."""
-    text = failure_text(error)
-    kind = RegistryError if text.startswith(UNTRUSTED) else TransientError
-    return kind(f"{where}: {text}")
+def read(response: Response, limit: int, where: str) -> bytes:
+    """The answer's whole body. Raises as `chunks` does."""
+    return b"".join(chunks(response, limit, where))
 
 
-def check(response: requests.Response, settings: RegistrySettings, where: str, *success: int) -> None:
+def check(response: Response, where: str, *success: int) -> None:
     """Raise what an unexpected status means; `success` are the expected ones (default 200)."""
-    status = response.status_code
-    if status in (success or (200,)):
+    if response.status in (success or (200,)):
         return
-    # A HEAD's answer has no body, and an error page may be long: its beginning has the code.
-    code = _error_code(response, settings, where)
+    try:
+        # A HEAD's answer has no body, and an error page may be long: its beginning has the code.
+        body = response.read(_MAX_ERROR_BYTES)
+    except ExchangeError:
+        body = b""
+    raise refusal(response.status, response.headers, body, where)
+
+
+def refusal(status: int, headers: Mapping[str, str], body: bytes, where: str) -> RegistryError:
+    """What an unexpected status means."""
+    code = _error_code(body)
     text = f"{where}: the registry answers {status}{f' {code}' if code else ''}"
-    wait = retry_after(response.headers.get("Retry-After"))
+    wait = retry_after(headers.get("Retry-After"))
     if status in _TRANSIENT:
-        raise TransientError(text, retry_after=wait)
+        return TransientError(text, retry_after=wait)
     if status in (401, 403):
-        raise RegistryError(f"{text}: access is denied", reason=Reason.REGISTRY_UNAUTHORIZED)
+        return RegistryError(f"{text}: access is denied", reason=Reason.REGISTRY_UNAUTHORIZED)
     if status == 404:
-        raise RegistryError(f"{text}: there is no such thing", reason=Reason.REFERENCE_NOT_FOUND)
-    raise RegistryError(text, retry_after=wait)
+        return RegistryError(f"{text}: there is no such thing", reason=Reason.REFERENCE_NOT_FOUND)
+    return RegistryError(text, retry_after=wait)
 
 
 def retry_after(value: str | None) -> float | None:
@@ -258,10 +373,10 @@ def retry_after(value: str | None) -> float | None:
         return None
 
 
-def _error_code(response: requests.Response, settings: RegistrySettings, where: str) -> str:
+def _error_code(body: bytes) -> str:
     try:
-        document: Any = json.loads(read(response, CHUNK, settings, where))
+        document: Any = json.loads(body)
         code = document["errors"][0]["code"]
-    except (ValueError, LookupError, TypeError, RecursionError, TransientError, ComponentError):
+    except (ValueError, LookupError, TypeError, RecursionError):
         return ""
     return code if isinstance(code, str) and _ERROR_CODE.fullmatch(code) else ""

@@ -146,13 +146,9 @@ def test_a_registry_that_is_not_allowed_gets_no_request(live: LiveRegistry, sett
         ("*", True),
         ("ghcr.io", True),
         ("*.io", True),
-        ("ghcr.io/acme", True),
-        ("ghcr.io/acme/*", True),
-        ("ghcr.io/*/weather", True),
-        ("ghcr.io/acm", False),
-        ("ghcr.io/other/*", False),
         ("*.example.dev", False),
-        ("ghcr.io:443", False),
+        ("ghcr.io:443", True),
+        ("ghcr.io:8443", False),
     ],
 )
 def test_patterns_of_allowed_registries(settings, pattern: str, *, allowed: bool) -> None:
@@ -231,7 +227,8 @@ def test_an_index_gives_its_wasm_entry(live: LiveRegistry, settings) -> None:
     assert artifact.manifest_digest == pinned.digest
     alone = put_index(live, "form/index", [("unknown", other), ("any", wasm)])
     assert registry.artifact(alone).layer.digest == digest_of(WASM)
-    ambiguous = put_index(live, "form/index", [("amd64", other), ("arm64", wasm)])
+    second = live.put_artifact("form/index", "second", [(WASM_LAYER, OTHER, "")])
+    ambiguous = put_index(live, "form/index", [("amd64", second), ("arm64", wasm)])
     with pytest.raises(ComponentError, match=r"no single entry.*'amd64'.*'arm64'"):
         registry.artifact(ambiguous)
 
@@ -288,8 +285,9 @@ def test_manifests_and_blobs_come_from_the_cache_by_digest(live: LiveRegistry, s
     path = first.blob(pinned.repository, first.artifact(pinned).layer)
     mark = live.mark()
     restarted = Registry(settings(live.host))
+    restarted.digest(pinned)
     assert restarted.blob(pinned.repository, restarted.artifact(pinned).layer) == path
-    assert live.requests_since(mark) == []
+    assert [method for method, _, _ in live.requests_since(mark)] == ["HEAD"]
     assert not path.stat().st_mode & 0o222
 
 
@@ -312,7 +310,7 @@ def test_a_damaged_cache_file_is_downloaded_again(live: LiveRegistry, settings) 
     registry = Registry(settings(live.host))
     layer = registry.artifact(pinned).layer
     path = registry.blob(pinned.repository, layer)
-    manifest = path.parent / pinned.digest.removeprefix("sha256:")
+    (manifest,) = path.parent.glob(f"*-{pinned.digest.removeprefix('sha256:')}")
     for damaged in (path, manifest):
         damaged.chmod(0o600)
         damaged.write_bytes(b"cut off")
@@ -532,13 +530,15 @@ def test_a_token_servers_plain_http_must_be_allowed(token, settings) -> None:
 def test_credentials_that_may_push_and_not_read_the_source_upload(token, settings, tmp_path: Path) -> None:
     live, server = token
     digest = live.put_artifact("private/weather", "1", [(WASM_LAYER, WASM, "")])
-    reader = Registry(
-        token_settings(token, settings), Credentials.from_login(live.host, Login(USER, PASSWORD))
-    )
+    reading = Credentials.from_login(live.host, Login(USER, PASSWORD))
+    reader = Registry(token_settings(token, settings), reading)
     artifact = reader.artifact(reference(live, "private/weather:1").pinned(Digest(digest)))
     reader.blob(artifact.reference.repository, artifact.layer)
     bearer = server.token(USER, ("repository:push/separate:pull,push",), "registry")
-    writer = reader.with_credentials(Credentials.from_login(live.host, Login(registry_token=bearer)))
+    pushing = Credentials.from_login(live.host, Login(registry_token=bearer))
+    with pytest.raises(RegistryError, match="refuses the credentials"):
+        reader.with_credentials(pushing).push(image(layer_of(artifact)), reference(live, "push/separate:1"))
+    writer = reader.with_credentials(pushing, reading)
     published = writer.push(image(layer_of(artifact)), reference(live, "push/separate:1"))
     assert published.uploaded_bytes > len(WASM)
 
@@ -558,12 +558,12 @@ def test_one_users_token_never_serves_another(token, settings) -> None:
 def test_a_registry_with_a_ca_of_its_own(tmp_path: Path, settings) -> None:
     with run_tls_registry(tmp_path / "tls") as (live, ca):
         digest = live.put_artifact("acme/weather", "1", [(WASM_LAYER, WASM, "")])
-        trusting = Registry(settings(ca_file=ca))
+        trusting = Registry(settings(ca_file=ca, own=("127.0.0.1",)))
         artifact = trusting.artifact(reference(live, "acme/weather:1").pinned(Digest(digest)))
         assert trusting.blob(artifact.reference.repository, artifact.layer).read_bytes() == WASM
         assert trusting.push(image(layer_of(artifact)), reference(live, "push/app:1")).pushed
         with pytest.raises(RegistryError, match="certificate is not trusted"):
-            Registry(settings()).digest(reference(live, "acme/weather:1"))
+            Registry(settings(developing=True)).digest(reference(live, "acme/weather:1"))
 
 
 def test_a_ca_file_that_is_none_stops_at_once(tmp_path: Path, settings) -> None:
@@ -575,8 +575,8 @@ def test_a_ca_file_that_is_none_stops_at_once(tmp_path: Path, settings) -> None:
 
 
 def test_plain_http_is_not_spoken_unless_allowed(live: LiveRegistry, settings) -> None:
-    with pytest.raises(RegistryError, match="does not speak TLS"):
-        Registry(settings(attempts=1)).digest(reference(live, "acme/weather:1"))
+    with pytest.raises(RegistryError, match="does not speak TLS; if it is plain HTTP, name it with --plain"):
+        Registry(settings(attempts=1, developing=True)).digest(reference(live, "acme/weather:1"))
 
 
 def test_the_observer_hears_of_every_operation(live: LiveRegistry, settings) -> None:
