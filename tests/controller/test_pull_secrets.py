@@ -136,7 +136,7 @@ def releaser(folder: Path, path: Path, tools: LiveRegistry, target: LiveRegistry
         Binary(Kind.WASI_0_2, (), ()),
         (Tool("forecast", None, "The weather.", {"type": "object"}),),
     )
-    inspector = SimpleNamespace(known=lambda layer, where: found)
+    inspector = SimpleNamespace(known=lambda layer, where: found, inspect=lambda source, where, fetch: found)
     outside = Dependencies(
         read=lambda *_: None,
         registry=registry,
