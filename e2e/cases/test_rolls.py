@@ -164,3 +164,22 @@ def test_a_memory_limit_that_is_too_small_is_a_warning(cluster: Cluster, namespa
     app = App(cluster, namespace, tool("weather", push("weather", "1", "forecast")), runtime=limited).apply()
     app.wait()
     wait_until("it is told", lambda: "limits.memory: 64Mi is less" in app.condition("Ready")["message"], 30)
+
+
+def test_a_namespace_with_the_restricted_standard_says_what_it_lacks_and_then_works(
+    cluster: Cluster, namespace: str, push: Push
+) -> None:
+    target = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    cluster.api.merge(target, {"metadata": {"labels": labels}})
+    app = App(cluster, namespace, tool("weather", push("weather", "1", "forecast"))).apply()
+    wait_until("it is told", lambda: "PodSecurity" in app.condition("Ready").get("message", ""), 60)
+    app.spec["runtime"]["securityContext"] = {
+        "runAsNonRoot": True,
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    # The ReplicaSet's controller tries again with growing delays; a new template is tried at once.
+    app.apply().wait(seconds=90)
+    assert app.mcp.tools() == ["weather__forecast"]
