@@ -2,11 +2,14 @@
 
 import re
 import subprocess
+from contextlib import closing
 
 import pytest
 
 from tests.chart.dockerfile import carry_out, environment_of, steps
 from tests.chart.helm import ROOT, the, values
+from tests.support import confined
+from tests.support.empty_cluster import EmptyCluster
 
 pytestmark = pytest.mark.integration
 
@@ -29,6 +32,16 @@ def test_the_operator_starts_and_writes_nothing_into_the_image(image, arguments)
     )
     assert done.returncode == 0, done.stderr
     assert "ftl" in done.stdout
+    assert files(image.root) == before
+
+
+@pytest.mark.parametrize("uid", [confined.IMAGES_UID, confined.OPENSHIFTS_UID])
+def test_what_the_image_holds_gets_ready_as_a_uid_that_nobody_knows(image, uid, tmp_path_factory, tmp_path):
+    confined.demand(tmp_path_factory.mktemp("confined"))
+    before = files(image.root)
+    environment = {name: environment_of(image)[name] for name in ("PATH", "PYTHONUNBUFFERED")}
+    with closing(EmptyCluster()) as cluster:
+        confined.run_operator(image.command, environment, tmp_path, uid, cluster)
     assert files(image.root) == before
 
 
