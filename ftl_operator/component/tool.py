@@ -32,6 +32,8 @@ MAX_ICON_SOURCE = 64 * 1024
 MAX_SCHEMA_BYTES = 64 * 1024
 MAX_SUBSCHEMAS = 4096
 """JSON objects and arrays within one schema."""
+MAX_ALL_SUBSCHEMAS = 50_000
+"""Likewise within the schemas of all tools of a component; checking that many takes some seconds."""
 MAX_DEPTH = 64
 """How deep one tool's metadata nests."""
 MAX_WARNINGS = 8
@@ -193,7 +195,15 @@ def parse_tools(raw: bytes) -> tuple[Tool, ...]:
     if len(items) > MAX_TOOLS:
         text = f"it has {len(items)} tools, more than {MAX_TOOLS}"
         raise ComponentError(text, reason=Reason.TOO_LARGE)
-    return tuple(_tool(item, position) for position, item in enumerate(items, 1))
+    tools, parts = [], 0
+    for position, item in enumerate(items, 1):
+        tool = _tool(item, position)
+        parts += _parts(tool.input_schema) + _parts(tool.output_schema)
+        if parts > MAX_ALL_SUBSCHEMAS and not tool.fault:
+            why = f"its schemas and those before it have more than {MAX_ALL_SUBSCHEMAS} objects and arrays"
+            tool = _faulty(tool.name, why)
+        tools.append(tool)
+    return tuple(tools)
 
 
 def judge_schemas(

@@ -12,7 +12,7 @@ import referencing
 import referencing.exceptions
 import referencing.jsonschema
 from jsonschema import Draft7Validator, Draft202012Validator
-from jsonschema.exceptions import SchemaError
+from jsonschema_specifications import REGISTRY as SPECIFICATIONS
 
 _2020_12 = (Draft202012Validator, referencing.jsonschema.DRAFT202012)
 _DIALECTS = {
@@ -23,20 +23,43 @@ _DEFAULT = "https://json-schema.org/draft/2020-12/schema"
 _REFERENCES = ("$ref", "$dynamicRef")
 
 
+def _unhurried(metaschema: Any) -> Any:  # noqa: ANN401 - a JSON value
+    """A meta-schema without `uniqueItems`, which compares each item with each other one.
+
+    60 KB of items would take it minutes, and no tool is worse for a name that its `required` has twice.
+    """
+    if isinstance(metaschema, list):
+        return [_unhurried(item) for item in metaschema]
+    if not isinstance(metaschema, Mapping):
+        return metaschema
+    return {
+        name: _unhurried(value)
+        for name, value in metaschema.items()
+        if not (name == "uniqueItems" and value is True)
+    }
+
+
+_METASCHEMAS: referencing.Registry[Any] = referencing.Registry[Any]().with_resources(
+    (uri, referencing.jsonschema.DRAFT202012.create_resource(_unhurried(SPECIFICATIONS.contents(uri))))
+    for uri in SPECIFICATIONS
+    if "2020-12" in uri
+)
+
+
 def refusal(schema: Mapping[str, Any]) -> str | None:
-    """Why an object is no JSON Schema of a known dialect; None if it is one.
+    """Why an object is no JSON Schema of a known dialect; None if it is one, patterns aside.
 
     Args:
-        schema: Its size and depth are bounded (see `inspect`).
+        schema: Its size, depth and number of parts are bounded (see `tool`).
     """
     dialect = schema.get("$schema", _DEFAULT)
     known = _DIALECTS.get(_dialect(dialect))
     if known is None:
         return f"it is of the dialect {str(dialect)[:100]!r}; use 2020-12 or draft-07"
     validator, specification = known
-    try:
-        validator.check_schema(schema)
-    except SchemaError as error:
+    checker = validator(_unhurried(validator.META_SCHEMA), registry=_METASCHEMAS)
+    error = next(checker.iter_errors(schema), None)
+    if error is not None:
         return f"it is no JSON Schema: at {error.json_path[:200]}: {error.message[:200]}"
     return _unresolved(schema, specification)
 
@@ -47,8 +70,13 @@ def _dialect(uri: object) -> str:
 
 def _unresolved(schema: Mapping[str, Any], specification: referencing.Specification[Any]) -> str | None:
     root: referencing.Resource[Any] = specification.create_resource(schema)
-    # A registry without a retrieval function: what is not inside the schema does not exist.
-    resolver = referencing.Registry[Any]().resolver_with_root(root)
+    try:
+        # Crawled once, so that no reference looks for anchors again. A registry without a retrieval function:
+        # what is not inside the schema does not exist.
+        uri = root.id() or ""
+        resolver = referencing.Registry[Any]().with_resource(uri, root).crawl().resolver(uri)
+    except (referencing.exceptions.CannotDetermineSpecification, ValueError, TypeError, AttributeError):
+        return "it has an embedded schema of an unknown dialect"
     dialect = schema.get("$schema", _DEFAULT)
     pending = [(root, resolver)]
     while pending:

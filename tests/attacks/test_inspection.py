@@ -103,6 +103,12 @@ def schema_of(parts: int) -> dict[str, Any]:
     return {**OBJECT, "allOf": [{} for _ in range(parts)]}
 
 
+def anchors(count: int, missing: int) -> dict[str, Any]:
+    """A schema with so many references to anchors, of which the last ones are not there."""
+    there = {f"a{n}": {"$anchor": f"a{n}"} for n in range(count - missing)}
+    return {**OBJECT, "$defs": there, "allOf": [{"$ref": f"#a{n}"} for n in range(count)]}
+
+
 def nested(depth: int) -> dict[str, Any]:
     schema: dict[str, Any] = dict(OBJECT)
     for _ in range(depth):
@@ -148,6 +154,17 @@ ROWS = [
            answering(GOOD)),
     Attack("H8 a schema of many parts", served, [{"name": "bad", "inputSchema": schema_of(20_000)}],
            f"more than {MAX_SUBSCHEMAS}.*exclude", [{"name": "good", "inputSchema": schema_of(50)}]),
+    Attack("H8 60 KB of types that are none", served,
+           [{"name": "bad", "inputSchema": {**OBJECT, "allOf": [{"type": [{"a": n} for n in range(4000)]}]}}],
+           "no JSON Schema.*exclude",
+           [{"name": "good", "inputSchema": {**OBJECT, "allOf": [{"type": ["object", "null"]}]}}]),
+    Attack("H8 references to anchors that are not there", served,
+           [{"name": "bad", "inputSchema": anchors(900, 1)}], "not inside it.*exclude",
+           [{"name": "good", "inputSchema": anchors(900, 0)}]),
+    Attack("H8 schemas of many parts together", served,
+           [{"name": f"t{n}", "inputSchema": schema_of(4000)} for n in range(14)],
+           "more than 50000 objects and arrays.*exclude",
+           [{"name": f"t{n}", "inputSchema": schema_of(400)} for n in range(14)]),
     Attack("H8 a schema of 70 KB", served, [{**TOOL, "inputSchema": {**OBJECT, "title": "x" * 70_000}}],
            "more than 65536.*exclude", [{**TOOL, "inputSchema": {**OBJECT, "title": "x" * 60_000}}]),
     Attack("H8 a schema that nests", served, [{**TOOL, "inputSchema": nested(60)}],

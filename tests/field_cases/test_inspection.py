@@ -6,15 +6,18 @@ from typing import Any
 
 import pytest
 
+from ftl_operator.api.app import FtlApp
 from ftl_operator.api.tools import ToolSpec
 from ftl_operator.cli.environment import GATEWAY_WASM
 from ftl_operator.component.inspector import Inspector
 from ftl_operator.component.tool import Component
 from ftl_operator.errors import ComponentError, FtlError, Reason, SpecError
 from ftl_operator.host.sandbox.parent import inspect_component
-from ftl_operator.oci.descriptor import Descriptor, LocalArtifact
-from ftl_operator.oci.reference import Digest
+from ftl_operator.oci.descriptor import Artifact, Descriptor, LocalArtifact
+from ftl_operator.oci.reference import Digest, parse_reference
+from ftl_operator.pipeline.findings import inspected_finding
 from ftl_operator.pipeline.gateway.catalog import ComponentTools, select_tools
+from ftl_operator.pipeline.resolve import resolve
 from tests.support.hostile import answering
 
 OBJECT = {"type": "object"}
@@ -74,6 +77,67 @@ def test_a_tool_that_is_not_served_is_not_judged(tmp_path: Path, bad: dict[str, 
     assert "spec.tools[0].exclude: ['bad']" in str(caught.value)
     assert names(listed(component, exclude=["bad"])) == ["good"]
     assert names(listed(component, include=["good"])) == ["good"]
+
+
+def with_pattern(pattern: str) -> dict[str, Any]:
+    return {**GOOD, "inputSchema": {**OBJECT, "properties": {"a": {"type": "string", "pattern": pattern}}}}
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [r"^\p{L}+$", r"^\P{Lu}+$", r"^(?<year>\d{4})$", r"^[^]+$", r"^\u{1F600}$", r"^(?<=a|bc)d"],
+    ids=lambda pattern: f"case-1-{pattern}",
+)
+def test_patterns_that_the_gateway_runs_are_taken_as_they_are(tmp_path: Path, pattern: str) -> None:
+    (tool,) = inspected(tmp_path, answering(json.dumps([with_pattern(pattern)]).encode())).tools or ()
+    assert (tool.fault, tool.warnings, tool.input_rules) == ("", (), None)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "enforced", "warned"),
+    [
+        (r"(?i)^abc$", "^[aA][bB][cC]$", ""),
+        (r"\A[a-z]+\Z", "^[a-z]+$", ""),
+        (r"^(?P<y>\d{4})$", r"^(?<y>\d{4})$", ""),
+        (r"^(a|b)\1$", None, "backreference"),
+        ("^[[:alpha:]]+$", None, "POSIX class"),
+    ],
+    ids=lambda value: f"case-2-{value}",
+)
+def test_patterns_of_other_dialects_are_translated_or_told(
+    tmp_path: Path, pattern: str, enforced: str | None, warned: str
+) -> None:
+    component = inspected(tmp_path, answering(json.dumps([with_pattern(pattern)]).encode()))
+    (tool,) = component.tools or ()
+    rules = tool.input_rules and tool.input_rules["properties"]["a"]["pattern"]
+    assert (tool.fault, rules) == ("", enforced)
+    assert all(warned in warning for warning in tool.warnings)
+    assert bool(tool.warnings) is bool(warned)
+    # Clients see the author's words, and the gateway enforces its own.
+    (exposed,) = listed(component).tools or ()
+    assert exposed.definition["inputSchema"] == with_pattern(pattern)["inputSchema"]
+    assert exposed.rules[0]["properties"]["a"]["pattern"] == (enforced or pattern)
+    app = FtlApp.parse(
+        {
+            "apiVersion": "ftl.tools/v1alpha1",
+            "kind": "FtlApp",
+            "metadata": {"name": "app"},
+            "spec": {"access": "public", "tools": [{"name": "tool", "image": "r.io/tool:1"}]},
+        }
+    )
+    layer = Descriptor("application/wasm", component.digest, component.size)
+    artifact = Artifact(parse_reference("r.io/tool:1"), component.digest, layer, None)
+    found = inspected_finding(resolve(app, {"r.io/tool:1": artifact}), {component.digest: component})
+    assert found.status == "True"
+    assert warned in found.message
+
+
+def test_a_pattern_that_no_engine_takes_is_a_fault_of_its_tool(tmp_path: Path) -> None:
+    raw = answering(json.dumps([GOOD, {**with_pattern("(a"), "name": "bad"}]).encode())
+    component = inspected(tmp_path, raw)
+    with pytest.raises(ComponentError, match=r"'bad' of 'tool'.*lacks a closing parenthesis.*exclude"):
+        listed(component)
+    assert names(listed(component, exclude=["bad"])) == ["good"]
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,14 @@ class _Judge:
 
     def judge(self, schemas: Sequence[Mapping[str, Any]]) -> list[SchemaVerdict]:
         """A verdict for each schema; one that the engine cannot get through spoils no other verdict."""
+        refused = [refusal(schema) for schema in schemas]
+        usable = [schema for schema, why in zip(schemas, refused, strict=True) if why is None]
+        verdicts = iter(self._engine(usable))
+        return [next(verdicts) if why is None else SchemaVerdict(why) for why in refused]
+
+    def _engine(self, schemas: Sequence[Mapping[str, Any]]) -> list[SchemaVerdict]:
+        if not schemas:
+            return []
         if time.monotonic() > self._end:
             return [SchemaVerdict("the gateway did not get to it in time")] * len(schemas)
         try:
@@ -150,17 +158,11 @@ class _Judge:
             if len(schemas) == 1:
                 return [SchemaVerdict(f"the gateway cannot judge it: {str(error)[:MAX_WARNING]}")]
         half = len(schemas) // 2
-        return [*self.judge(schemas[:half]), *self.judge(schemas[half:])]
+        return [*self._engine(schemas[:half]), *self._engine(schemas[half:])]
 
     def _ask(self, schemas: Sequence[Mapping[str, Any]]) -> list[SchemaVerdict]:
         request = Request("POST", _SCHEMA_PATH, body=json.dumps({"schemas": schemas}).encode())
-        try:
-            answer = self._runner.http(self._gateway, request, {"gateway_config": _SCHEMA_CONFIG}, own=True)
-        except SandboxError as error:
-            if "this gateway is not configured" in str(error):
-                # A gateway that does not judge schemas yet.
-                return [SchemaVerdict(refusal(schema) or "") for schema in schemas]
-            raise
+        answer = self._runner.http(self._gateway, request, {"gateway_config": _SCHEMA_CONFIG}, own=True)
         results = json.loads(answer)["results"]
         if len(results) != len(schemas):
             raise ValueError("it gives another number of verdicts than schemas")
