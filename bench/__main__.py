@@ -3,21 +3,25 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from bench import apps, guests, measure, report
 from bench.apps import App
 from bench.hosts import Ask, embedded, spin
+from bench.measure import Charge
 from bench.report import Figure
 from bench.requests import LEGACY, call, direct, listing
 from bench.tokens import ALGORITHMS, Issuer
+from ftl_operator.api.auth import GatewayAuth
 from ftl_operator.component.tool import Component
-from ftl_operator.host import Request
+from ftl_operator.host import Code, Request
 
-COUNTS = {1: "forecast_07", 10: "forecast_0?", 100: "*"}
-"""Numbers of tools, and the pattern that exposes so many of the component's hundred."""
+COUNTS = {1: ("forecast_07", 1), 10: ("forecast_0?", 1), 100: ("*", 1), 1000: ("*", 10)}
+"""Numbers of tools: the pattern that exposes so many of the component's hundred, and how often it is used."""
 TOOL = "forecast_07"
 NAME = f"{apps.TOOLS}__{TOOL}"
 RS256 = "RS256"
@@ -29,6 +33,12 @@ def main() -> int:
     parser.add_argument(
         "--host", choices=("embedded", "spin"), default="embedded", help="what times are taken on"
     )
+    parser.add_argument(
+        "--acknowledge",
+        choices=("delayed", "at-once"),
+        default="delayed",
+        help="how the client of --host spin acknowledges packets; most clients delay that",
+    )
     parser.add_argument("--rounds", type=int, default=200, help="timed requests of each case")
     parser.add_argument("--gateway", type=Path, default=guests.GATEWAY, help="another gateway.wasm")
     parser.add_argument(
@@ -38,8 +48,8 @@ def main() -> int:
     options = parser.parse_args()
     built = guests.build()
     bench = Bench(built, options.gateway, _inspected(built.tool))
-    host = spin if options.host == "spin" else embedded
-    figures = [*bench.fuel(), *bench.sizes()]
+    host = partial(spin, at_once=options.acknowledge == "at-once") if options.host == "spin" else embedded
+    figures = [*bench.charges(), *bench.fuel(), *bench.sizes()]
     if not options.repeatable:
         figures += bench.times(host, options.rounds)
     found = report.targets(figures, sorted(COUNTS))
@@ -48,6 +58,8 @@ def main() -> int:
         print()
     else:
         print(report.table(figures, found))
+        if options.host == "spin" and not options.repeatable:
+            print(f"\nAll cases took turns; the client's acknowledgements were {options.acknowledge}.")
     return 0 if all(target.holds for target in found if target.repeatable) else 1
 
 
@@ -70,27 +82,42 @@ class Bench:
         self._gateway = gateway
         self._tool = (built.tool, tool)
 
+    def charges(self) -> Iterator[Figure]:
+        """What a fast host charges for: the same in every run."""
+        for (case, count), charge in self.charge().items():
+            yield from report.charged(case, count, charge)
+
+    def charge(self) -> dict[tuple[str, int], Charge]:
+        """What each case costs with each number of tools."""
+        with embedded(self._app(1), Code.METERED):
+            # A component that was compiled just now has its data in other memory than one from the cache.
+            pass
+        issuer = Issuer.new(RS256)
+        found = {}
+        for count in COUNTS:
+            app, private = self._app(count), self._app(count, auth=issuer.auth)
+            cases = {
+                report.LIST: (app, listing()),
+                report.CALL: (app, call(NAME)),
+                report.TOKEN: (private, call(NAME, token=issuer.token())),
+            }
+            found |= {(name, count): measure.charge(*case) for name, case in cases.items()}
+        return found
+
     def fuel(self) -> Iterator[Figure]:
-        """Instructions, counted by wasmtime: the same in every run."""
+        """Instructions of what the gateway is compared with."""
         forwarded, _ = measure.fuel(self._forwarder(), direct(TOOL))
         tool, _ = measure.fuel(apps.plain(self._files.tool), direct(TOOL))
         yield _instructions("fuel: the tool itself", tool)
         yield _instructions("fuel: forwarder", forwarded)
-        for count in COUNTS:
-            yield _instructions(report.fuel_of_call(count), self._fuel(call(NAME), count))
         yield _instructions(
             "fuel: gateway, call without validation",
             measure.fuel(self._app(10, validate=False), call(NAME))[0],
         )
         yield _instructions(
-            "fuel: gateway, validated call of 2025-11-25", self._fuel(call(NAME, version=LEGACY), 10)
+            "fuel: gateway, validated call of 2025-11-25",
+            measure.fuel(self._app(10), call(NAME, version=LEGACY))[0],
         )
-        for count in COUNTS:
-            yield _instructions(report.fuel_of_list(count), self._fuel(listing(), count))
-        issuer = Issuer.new(RS256)
-        app = apps.gatewayed(self._gateway, self._tool, auth=issuer.auth)
-        warm, _ = measure.fuel(app, call(NAME, token=issuer.token()))
-        yield _instructions("fuel: gateway, call with a known RS256 token", warm)
 
     def sizes(self) -> Iterator[Figure]:
         """Bytes of components and answers."""
@@ -116,7 +143,7 @@ class Bench:
         }
         for algorithm in ALGORITHMS:
             issuer = Issuer.new(algorithm)
-            app = apps.gatewayed(self._gateway, self._tool, include=COUNTS[10], auth=issuer.auth)
+            app = self._app(10, auth=issuer.auth)
             fresh = [call(NAME, token=issuer.token(number)) for number in range(measure.WARM_UP + rounds)]
             cases[f"time: call with a new {algorithm} token"] = (app, fresh)
             cases[f"time: call with a known {algorithm} token"] = (app, [call(NAME, token=issuer.token())])
@@ -126,11 +153,13 @@ class Bench:
     def _forwarder(self) -> App:
         return apps.plain(self._files.forwarder, self._files.tool)
 
-    def _app(self, count: int, *, validate: bool = True) -> App:
-        return apps.gatewayed(self._gateway, self._tool, include=COUNTS[count], validate=validate)
-
-    def _fuel(self, request: Request, count: int) -> int:
-        return measure.fuel(self._app(count), request)[0]
+    def _app(
+        self, count: int, *, validate: bool = True, auth: tuple[Mapping[str, Any], GatewayAuth] | None = None
+    ) -> App:
+        include, components = COUNTS[count]
+        return apps.gatewayed(
+            self._gateway, self._tool, include=include, components=components, validate=validate, auth=auth
+        )
 
 
 def _instructions(name: str, value: int) -> Figure:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any
 
 from ftl_operator.api.app import FtlApp
@@ -81,6 +82,7 @@ def gatewayed(
     tool: tuple[Path, Component],
     *,
     include: str = "*",
+    components: int = 1,
     validate: bool = True,
     auth: tuple[Mapping[str, Any], GatewayAuth] | None = None,
 ) -> App:
@@ -90,6 +92,7 @@ def gatewayed(
         gateway: The gateway's file.
         tool: The tool component's file and what was found in it.
         include: Which of its tools are exposed.
+        components: How often the component is there, under names of its own; at most 27 times.
         validate: Whether arguments are checked.
         auth: `spec.auth` and what was checked of it; None for a public app.
     """
@@ -100,14 +103,21 @@ def gatewayed(
             "kind": "FtlApp",
             "metadata": {"name": "bench", "namespace": "bench"},
             "spec": {
-                "tools": [{"name": TOOLS, "image": "file:tool.wasm", "include": [include]}],
+                "tools": [
+                    {"name": name, "image": "file:tool.wasm", "include": [include]}
+                    for name in (
+                        TOOLS,
+                        *(f"{TOOLS}-{letter}" for letter in ascii_lowercase[: components - 1]),
+                    )
+                ],
                 "access": "private" if auth else "public",
                 **({"auth": dict(auth[0])} if auth else {}),
                 "gateway": {"validateArguments": validate},
             },
         }
     )
-    resolved = ResolvedApp(app, (ResolvedTool(app.spec.tools[0], LocalArtifact(path, _descriptor(path))),))
+    artifact = LocalArtifact(path, _descriptor(path))
+    resolved = ResolvedApp(app, tuple(ResolvedTool(entry, artifact) for entry in app.spec.tools))
     settings = ComposeSettings(Layer(_descriptor(gateway), path=gateway))
     locked = compose(resolved, {component.digest: component}, auth[1] if auth else None, settings)
     return App(

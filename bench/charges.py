@@ -4,9 +4,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ftl_operator.host.engine.interface import FUNCTIONS, Err, Ok
 from ftl_operator.host.guest import Guest
+
+_ANSWERS = ("wasi:http/types", "[static]response-outparam.set")
+_RESERVED = 1 << 30
+"""Bytes; nothing but a linear memory has so many addresses behind it."""
 
 Name = tuple[str, str]
 """A function of the host: its interface without version, and its name as WIT mangles it."""
@@ -28,13 +33,15 @@ class HostCalls:
     by_interface: Counter[str] = field(default_factory=Counter)
     variables: dict[str, int] = field(default_factory=dict)
     """The variables that it read, and their bytes."""
+    pages: int = 0
+    """Pages of 4 KiB of its memory that it had written to when it set its answer."""
 
     def clear(self) -> None:
         """Forget everything."""
         self.names.clear()
         self.by_interface.clear()
         self.variables.clear()
-        self.bytes = 0
+        self.bytes = self.pages = 0
 
     def add(self, name: Name, arguments: tuple[object, ...], result: object) -> None:
         """Count one call."""
@@ -60,6 +67,39 @@ def size_of(value: object) -> int:
             return 0
 
 
+def written_pages() -> int:
+    """Pages of 4 KiB that were written to in the largest linear memory of this process (Linux).
+
+    wasmtime reserves addresses behind a memory, which tells it from everything else; its data comes from a
+    file, of which a page becomes the memory's own when it is written to.
+    """
+    largest = (0, 0)
+    size = dirty = end = 0
+    for start, stop, rights, own in _mappings():
+        if rights.startswith("rw") and (start == end or not size):
+            size, dirty = size + stop - start, dirty + own
+        elif rights.startswith("---") and start == end and size and stop - start > _RESERVED:
+            largest = max(largest, (size, dirty))
+            size = dirty = 0
+        else:
+            size, dirty = (stop - start, own) if rights.startswith("rw") else (0, 0)
+        end = stop
+    return largest[1]
+
+
+def _mappings() -> Iterator[tuple[int, int, str, int]]:
+    """Each mapping's start, end, rights, and pages of its own that were written to."""
+    head = ("0-0", "----")
+    with Path("/proc/self/smaps").open(encoding="utf-8") as lines:
+        for line in lines:
+            words = line.split()
+            if not words[0].endswith(":"):
+                head = (words[0], words[1])
+            elif words[0] == "Private_Dirty:":
+                start, stop = (int(address, 16) for address in head[0].split("-"))
+                yield start, stop, head[1], int(words[1]) // 4
+
+
 @contextmanager
 def recorded(component: str) -> Iterator[HostCalls]:
     """Count the calls of every component of this id that is linked inside the block, then and later.
@@ -80,6 +120,8 @@ def recorded(component: str) -> Iterator[HostCalls]:
 def _counting(calls: HostCalls, name: Name, function: Callable[..., object]) -> Callable[..., object]:
     def counting(guest: Guest, *arguments: object) -> object:
         result: object = None
+        if guest.component.id == calls.component and name == _ANSWERS:
+            calls.pages = written_pages()
         try:
             result = function(guest, *arguments)
         finally:

@@ -50,8 +50,13 @@ def embedded(app: App, code: Code = Code.FAST) -> Iterator[Ask]:
 
 
 @contextmanager
-def spin(app: App) -> Iterator[Ask]:
-    """The app under the `spin` on PATH, through one connection on loopback.
+def spin(app: App, *, at_once: bool = False) -> Iterator[Ask]:
+    """The app under the `spin` on PATH, through one kept connection on loopback.
+
+    Args:
+        app: The app.
+        at_once: Whether the client acknowledges every packet at once. Most clients delay that by up to
+            40 ms, in the hope of something to send with it; Spin's sockets wait for it with a second packet.
 
     Raises:
         FileNotFoundError: There is no `spin` on PATH.
@@ -71,6 +76,8 @@ def spin(app: App) -> Iterator[Ask]:
             def ask(request: Request) -> Answer:
                 headers = {name: value.decode("latin-1") for name, value in request.headers}
                 connection.request(request.method, request.target, request.body, headers)
+                # The kernel goes back to its own choice after each packet.
+                connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, int(at_once))
                 response = connection.getresponse()
                 return Answer(response.status, response.read())
 

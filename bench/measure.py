@@ -4,18 +4,62 @@ import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 
 import wasmtime
 from wasmtime import component as wc
 
 from bench.apps import App
+from bench.charges import recorded
 from bench.hosts import Ask, embedded
 from bench.requests import check
 from ftl_operator.host import Code, Request
 
 WARM_UP = 3
 """Requests before anything is counted: they fill the store of keys and tokens, and the caches of the host."""
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """What a host charges the gateway for one request: the same in every run.
+
+    Args:
+        instructions: Of wasm, counted by wasmtime.
+        calls: Calls of the host's functions.
+        carried: Bytes of texts and bodies that cross in them.
+        pages: Pages of 4 KiB of its memory that it writes to.
+        variables: Variables that are resolved: those it reads and, as Spin does when an instance sends its
+            first request, all of the application's.
+        variable_bytes: Their bytes.
+    """
+
+    instructions: int
+    calls: int
+    carried: int
+    pages: int
+    variables: int
+    variable_bytes: int
+
+
+def charge(app: App, request: Request) -> Charge:
+    """What a warm request costs the component `gateway`. Raises UnusableAnswerError for another answer."""
+    with recorded("gateway") as calls, embedded(app, Code.METERED) as ask:
+        for _ in range(WARM_UP):
+            calls.clear()
+            answer = ask(request)
+            check(request, answer.status, answer.body)
+    sends = any(interface == "wasi:http/outgoing-handler" for interface, _ in calls.names)
+    application = app.document["variables"] if sends else {}
+    return Charge(
+        answer.fuel[-1],
+        len(calls.names),
+        calls.bytes,
+        calls.pages,
+        len(calls.variables) + len(application),
+        sum(calls.variables.values())
+        + sum(len(str(spec.get("default", "")).encode()) for spec in application.values()),
+    )
 
 
 def fuel(app: App, request: Request) -> tuple[int, int]:

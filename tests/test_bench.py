@@ -1,22 +1,32 @@
 """The bench's own arithmetic, its requests on the components without a gateway, and its manifest for Spin."""
 
 import tomllib
+from dataclasses import astuple
 
 import pytest
 
 from bench import apps, guests, measure, report
+from bench.__main__ import COUNTS, Bench
 from bench.hosts import embedded, spin_manifest
+from bench.measure import Charge
 from bench.report import Figure
-from bench.requests import UnusableAnswerError, call, check, direct
+from bench.requests import UnusableAnswerError, check, direct
 from ftl_operator.host import Request
+
+CALLED = report.figure_of(report.CALL, 100, report.INSTRUCTIONS)
+LISTED = report.figure_of(report.LIST, 100, report.INSTRUCTIONS)
 
 
 def figures(**changed: float) -> list[Figure]:
     values = {
-        report.fuel_of_call(1): 100_000,
-        report.fuel_of_call(100): 104_000,
-        report.fuel_of_list(1): 50_000,
-        report.fuel_of_list(100): 150_000,
+        **{
+            report.figure_of(case, count, metric): 1_000
+            for case in (report.LIST, report.CALL, report.TOKEN)
+            for count in (1, 100)
+            for metric in report.METRICS
+        },
+        CALLED: 1_019,
+        LISTED: 101_000,
         report.bytes_of_list(1): 1_000,
         report.bytes_of_list(100): 101_000,
         report.GATEWAY_BYTES: 2_000_000,
@@ -31,17 +41,19 @@ def figures(**changed: float) -> list[Figure]:
 
 def missed(**changed: float) -> list[str]:
     found = report.targets(figures(**changed), [1, 100])
-    assert len(found) == 6
+    assert len(found) == 7
     assert all(target.name in report.table(figures(**changed), found) for target in found)
     return [target.name for target in found if not target.holds]
 
 
 def test_targets_hold_and_miss() -> None:
     assert missed() == []
-    assert missed(**{report.fuel_of_call(100): 106_000}) == [
-        "a call costs the same with 1 and 100 tools (spread)"
+    assert missed(**{CALLED: 1_021}) == ["a call costs the same with 1 and 100 tools (spread)"]
+    pages = report.figure_of(report.TOKEN, 1, "pages written")
+    assert missed(**{pages: 970}) == [
+        "a call with a known token costs the same with 1 and 100 tools (spread)"
     ]
-    assert missed(**{report.fuel_of_list(100): 500_000}) == ["instructions for each further byte of a list"]
+    assert missed(**{LISTED: 500_000}) == ["instructions for each further byte of a list"]
     assert missed(**{report.GATEWAY_BYTES: 2_500_001}) == ["size of gateway.wasm, MB"]
     assert missed(**{report.CALL_TIME: 121}) == ["validated call / forwarded call"]
 
@@ -85,14 +97,48 @@ def test_an_answer_that_is_none_is_not_measured() -> None:
         check(direct("forecast_07"), 200, b'{"content":[],"structuredContent":{"city":"Oslo"}}')
 
 
-@pytest.mark.needs("bench-guests")
-def test_a_call_through_the_gateway_costs_the_same_with_many_tools(built: guests.Guests) -> None:
+@pytest.fixture(scope="module")
+def charges(built: guests.Guests) -> dict[tuple[str, int], Charge]:
     with embedded(apps.plain(built.tool)) as ask:
         found = apps.inspect(built.tool, ask(Request("GET", "/", (("host", b"localhost"),))).body)
-    costs = []
-    for include in ("forecast_07", "*"):
-        app = apps.gatewayed(guests.GATEWAY, (built.tool, found), include=include)
-        front, _ = measure.fuel(app, call(f"{apps.TOOLS}__forecast_07"))
-        costs.append(front)
-    assert max(costs) <= min(costs) * (1 + report.MAX_SPREAD)
+    return Bench(built, guests.GATEWAY, found).charge()
+
+
+@pytest.mark.needs("bench-guests")
+@pytest.mark.parametrize("case", [report.CALL, report.TOKEN])
+def test_a_call_costs_the_same_with_any_number_of_tools(
+    charges: dict[tuple[str, int], Charge], case: str
+) -> None:
+    for count in COUNTS:
+        same = pytest.approx(astuple(charges[case, 1]), rel=report.MAX_SPREAD)
+        assert astuple(charges[case, count]) == same, count
+
+
+@pytest.mark.needs("bench-guests")
+def test_no_variable_is_resolved_but_what_is_needed(charges: dict[tuple[str, int], Charge]) -> None:
+    # The configuration, the tool's record, and what a pod must be told.
+    assert charges[report.CALL, 1000].variables <= 4
+    assert charges[report.CALL, 1000].variable_bytes < 2_000
+
+
+@pytest.mark.needs("bench-guests")
+def test_the_page_says_what_a_call_costs(charges: dict[tuple[str, int], Charge]) -> None:
+    page = (guests.ROOT / "docs" / "explanation" / "performance.md").read_text(encoding="utf-8")
+    wanted = report.charge_table(charges).splitlines()
+    start = page.splitlines().index(wanted[0])
+    shown = page.splitlines()[start : start + len(wanted)]
+    assert _names(shown) == _names(wanted), report.charge_table(charges)
+    for given, measured in zip(_numbers(shown), _numbers(wanted), strict=True):
+        assert given == pytest.approx(measured, rel=report.MAX_SPREAD), report.charge_table(charges)
+
+
+def _names(lines: list[str]) -> list[str]:
+    return [line.split("|")[1].strip() for line in lines]
+
+
+def _numbers(lines: list[str]) -> list[list[int]]:
+    return [[int(cell.replace(",", "")) for cell in line.split("|")[2:-1]] for line in lines[2:]]
+
+
+def test_the_gateway_is_small() -> None:
     assert guests.GATEWAY.stat().st_size <= report.MAX_GATEWAY_BYTES

@@ -63,6 +63,7 @@ ROWS = [
         ("16 MB with a password", (PRIVATE, post(16 * MIB, ("authorization", b"Basic eDp5")))),
         ("16 MB from a foreign page", (None, post(16 * MIB, ("origin", b"https://evil.example")))),
         ("16 MB and one byte", (None, post(16 * MIB, ("content-length", b"16777217")))),
+        ("a length that no number holds", (None, post(16 * MIB, ("content-length", b"9" * 30)))),
     ]
 ]
 

@@ -162,6 +162,22 @@ def test_no_application_variable_but_what_a_pod_must_be_told(count: int) -> None
     assert templates == {"probe_token": "{{ gateway_probe_token }}"}
 
 
+def test_a_long_list_is_baked_in_pages() -> None:
+    many = [tool(f"forecast_{number}", description="x" * 3000) for number in range(300)]
+    locked = compose_with(public(WEATHER), {WEATHER["image"]: many})
+    literals = locked.document["components"][0]["config"]
+    for name in ("tools_list", "tools_list_weather"):
+        found, start = [], "0"
+        while start:
+            text = literals[name if start == "0" else f"{name}_at_{start}"]
+            page, _, start = text.partition("\n")
+            assert len(page.encode()) <= 256 << 10
+            found += json.loads(page)
+            assert not start or int(start) == len(found)
+        assert len(found) == 300
+    assert len([name for name in literals if name.startswith("tools_list")]) == 8
+
+
 def test_variables_of_tools_are_the_only_others() -> None:
     variables = golden("everything").document["variables"]
     assert {name for name in variables if not name.startswith(("weather_eu_", "notes_"))} == {

@@ -8,6 +8,7 @@ list and a call finds everything about its one tool in one variable:
 | `tools_list` | the tools of all components, under their full names: `PREFIX` and `TOOL` |
 | `tools_index` | parallel to it, what a filter needs: `component`, `tool`, `readOnly`, `scopes` |
 | `tools_list_COMPONENT` | one component's tools, names without prefix |
+| `…_at_N` | the page of such a list that begins with tool N, if the list has several |
 | `tool_HEX` | one tool; HEX is `NAME__TOOL`, and its full name if that differs, in hexadecimal UTF-8 |
 | `components` | each component's `id`, exposed `tools`, and whether it is `dynamic` |
 
@@ -35,6 +36,8 @@ from ftl_operator.pipeline.gateway.parameter_headers import bad_tool, parameter_
 SEPARATOR = "__"
 """Between a component's name and a tool's. No component's name has an underscore, so it can be told apart."""
 _MAX_NAMED = 20
+PAGE_BYTES = (256 << 10) - 2
+"""A longer list comes in pages of at most so many bytes, brackets aside; the gateway has the same limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,17 +191,35 @@ def variables(listings: Sequence[ComponentTools]) -> dict[str, str]:
     tools = [tool for listing in listings for tool in listing.tools or ()]
     _check_apart(listings)
     baked = {
-        "tools_list": canonical([{**tool.definition, "name": tool.full_name} for tool in tools]),
+        **_pages("tools_list", [{**tool.definition, "name": tool.full_name} for tool in tools]),
         "tools_index": canonical([_index(tool) for tool in tools]),
         "components": canonical([_entry(listing) for listing in listings]),
     }
     for listing in listings:
         known = [tool.definition for tool in listing.tools or ()]
-        baked[f"tools_list_{listing.spec.name.replace('-', '_')}"] = canonical(known)
+        baked |= _pages(f"tools_list_{listing.spec.name.replace('-', '_')}", known)
     for tool in tools:
         for name in dict.fromkeys((tool.key, tool.full_name)):
             baked[f"tool_{name.encode().hex()}"] = _record(tool)
     return baked
+
+
+def _pages(name: str, tools: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    """A list in pages: a line of JSON and, except for the last, a line with the next page's first tool."""
+    pages: list[tuple[int, list[str]]] = [(0, [])]
+    size = 0
+    for index, text in enumerate(map(canonical, tools)):
+        length = len(text.encode()) + 1
+        if pages[-1][1] and size + length > PAGE_BYTES:
+            pages.append((index, []))
+            size = 0
+        pages[-1][1].append(text)
+        size += length
+    following = [f"\n{start}" for start, _ in pages[1:]] + [""]
+    return {
+        f"{name}_at_{start}" if start else name: f"[{','.join(items)}]{after}"
+        for (start, items), after in zip(pages, following, strict=True)
+    }
 
 
 def _definition(tool: Tool, name: str, description: str) -> dict[str, Any]:

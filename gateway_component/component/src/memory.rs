@@ -11,6 +11,17 @@ const CLASSES: usize = 28;
 const PAGE: usize = 64 << 10;
 /// The host is asked for at least this much at once.
 const STEP: usize = 512 << 10;
+/// What a component is born with, enough for an ordinary request: to ask the host for memory costs it a system call.
+const FIRST: usize = 512 << 10;
+
+#[repr(align(16))]
+struct First(UnsafeCell<[u8; FIRST]>);
+
+// SAFETY: the component has one thread.
+unsafe impl Sync for First {}
+
+/// Zeros that nobody has touched yet, so they are neither in the file nor in the machine's memory.
+static FIRST_MEMORY: First = First(UnsafeCell::new([0; FIRST]));
 
 #[global_allocator]
 static ALLOCATOR: Blocks = Blocks(UnsafeCell::new(State { next: 0, end: 0, free: [null_mut(); CLASSES] }));
@@ -39,7 +50,12 @@ fn class_of(size: usize) -> usize {
 
 impl State {
     /// A block of memory that was never used. Null if the host gives no more.
+    #[inline(never)]
     fn fresh(&mut self, size: usize) -> *mut u8 {
+        if self.end == 0 {
+            self.next = FIRST_MEMORY.0.get() as usize;
+            self.end = self.next + FIRST;
+        }
         if size <= self.end - self.next {
             let start = self.next;
             self.next += size;
@@ -106,11 +122,24 @@ unsafe impl GlobalAlloc for Blocks {
         }
     }
 
+    #[inline(never)]
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
         // SAFETY: the caller's promises are those of `alloc` and `dealloc`.
         unsafe {
             if layout.align() <= SMALLEST && class_of(size) == class_of(layout.size()) {
                 return block;
+            }
+            if layout.align() <= SMALLEST && class_of(size) < CLASSES {
+                // The newest block grows where it is: most texts are written at the end of all others.
+                let state = &mut *self.0.get();
+                let (held, wanted) = (SMALLEST << class_of(layout.size()), SMALLEST << class_of(size));
+                if block as usize + held == state.next
+                    && wanted > held
+                    && wanted - held <= state.end - state.next
+                {
+                    state.next += wanted - held;
+                    return block;
+                }
             }
             let wanted = Layout::from_size_align_unchecked(size, layout.align());
             let moved = self.alloc(wanted);

@@ -1,7 +1,7 @@
-//! The baked catalog: one variable per list and one per tool, so that no request reads more than it needs.
+//! The baked catalog: one variable per page of a list and one per tool, so that no request reads more than it needs.
 
 use crate::Host;
-use crate::text::push_hex;
+use crate::text::{push_hex, push_number};
 use authorizer::ToolIdentity;
 use serde::Deserialize;
 use serde::de::Error;
@@ -106,15 +106,50 @@ pub(crate) fn record(full: &str, host: &mut dyn Host) -> Option<String> {
     host.variable(&name)
 }
 
-/// The finished list, of all tools or of one component's.
-pub(crate) fn list(component: Option<&str>, host: &mut dyn Host) -> Option<String> {
-    match component {
-        None => host.variable("tools_list"),
-        Some(component) => host.variable(&format!("tools_list_{}", component.replace('-', "_"))),
-    }
+/// A page of a finished list.
+pub(crate) struct Page {
+    /// JSON text of the list of its tools.
+    pub tools: String,
+    /// The number of the tool that the next page begins with; None on the last page.
+    pub next: Option<usize>,
 }
 
-/// What lists are filtered by, parallel to [`list`].
+/// The page that begins with tool number `start`, of the list of all tools or of one component's.
+pub(crate) fn page(component: Option<&str>, start: usize, host: &mut dyn Host) -> Option<Page> {
+    let mut name = String::from("tools_list");
+    if let Some(component) = component {
+        name.push('_');
+        name.extend(component.chars().map(|letter| if letter == '-' { '_' } else { letter }));
+    }
+    if start > 0 {
+        // No component's name has a word of digits, so this is no other list.
+        name.push_str("_at_");
+        push_number(&mut name, start as u64);
+    }
+    let mut tools = host.variable(&name)?;
+    // A second line says where the next page begins.
+    let mut next = None;
+    if tools.ends_with(|last: char| last.is_ascii_digit()) {
+        let end = tools.rfind('\n')?;
+        next = Some(tools[end + 1..].parse().ok().filter(|next| *next > start)?);
+        tools.truncate(end);
+    }
+    Some(Page { tools, next })
+}
+
+/// All pages of a list.
+pub(crate) fn pages(component: Option<&str>, host: &mut dyn Host) -> Option<Vec<String>> {
+    let mut pages = Vec::new();
+    let mut start = Some(0);
+    while let Some(at) = start {
+        let page = page(component, at, host)?;
+        pages.push(page.tools);
+        start = page.next;
+    }
+    Some(pages)
+}
+
+/// What lists are filtered by, parallel to the list of all tools.
 pub(crate) fn index(component: Option<&str>, host: &mut dyn Host) -> Option<Vec<Listed>> {
     let mut index: Vec<Listed> = serde_json::from_str(&host.variable("tools_index")?).ok()?;
     if let Some(component) = component {

@@ -70,7 +70,7 @@ impl<'a, 'h> Context<'a, 'h> {
     pub fn require_component(&mut self) -> Result<(), Stop> {
         let Some(component) = self.endpoint.component else { return Ok(()) };
         if self.config.dynamic.iter().any(|dynamic| dynamic.id == component)
-            || catalog::list(Some(component), self.host).is_some()
+            || catalog::page(Some(component), 0, self.host).is_some()
         {
             return Ok(());
         }

@@ -1,4 +1,4 @@
-//! `tools/list`: the baked text as it is, unless the caller may see only a part, or the list is long.
+//! `tools/list`: a baked page as it is, unless the caller may see only a part.
 
 use crate::Host;
 use crate::catalog::{self, SEPARATOR};
@@ -10,7 +10,7 @@ use crate::result::write_meta;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-/// A longer list is given in pages of about this many bytes.
+/// A longer list is given in pages of about this many bytes; the operator's pages are so long, too.
 const PAGE: usize = 256 << 10;
 /// Metadata key that names the components whose tools are missing from a list, and why.
 const UNAVAILABLE: &str = "ftl.tools/unavailable";
@@ -25,22 +25,27 @@ pub(crate) fn list(context: &mut Context, era: Era, call: &Call) -> Result<Strin
     };
     let component = context.endpoint.component;
     let missing = || Stop::from(Fault::new(INTERNAL_ERROR, "the list of tools cannot be read"));
-    let baked = match catalog::list(component, context.host) {
-        Some(list) => list,
-        None if component.is_some() => "[]".into(),
-        None => return Err(missing()),
-    };
     let (found, unavailable) = discovered(context);
     let narrow = context.chooses() || context.gate.as_ref().is_some_and(|gate| gate.narrows());
     let authorized = context.gate.is_some();
-    let (tools, next) = if !narrow && found.is_empty() && start == 0 && baked.len() <= PAGE {
+    let baked =
+        if !narrow && found.is_empty() { catalog::page(component, start, context.host) } else { None };
+    let (tools, next) = if let Some(page) = baked.filter(|page| page.tools.len() <= PAGE) {
         if let Some(gate) = &mut context.gate {
             let tools = |host: &mut dyn Host| catalog::index(component, host).unwrap_or_default();
             gate.may_send("tools/list", tools, context.host).map_err(Stop::Refuse)?;
         }
-        (baked, None)
+        (page.tools, page.next.map(|next| cursor(next, &context.config.app)))
     } else {
-        let mut items: Vec<&RawValue> = serde_json::from_str(&baked).map_err(|_| missing())?;
+        let pages = match catalog::pages(component, context.host) {
+            Some(pages) => pages,
+            None if component.is_some() => Vec::new(),
+            None => return Err(missing()),
+        };
+        let mut items: Vec<&RawValue> = Vec::new();
+        for page in &pages {
+            items.append(&mut serde_json::from_str(page).map_err(|_| missing())?);
+        }
         let own: Vec<Box<RawValue>> = found
             .iter()
             .map(|(component, tool)| named(component, tool, context.endpoint.component.is_none()))

@@ -13,9 +13,12 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// How long the body is by what its header says; None if it does not say.
+    /// How long the body is by what its header says; None if it does not say. What no number holds is the largest one.
     pub fn announced_length(&self) -> Option<u64> {
-        self.header("content-length")?.trim().parse().ok()
+        let text = self.header("content-length")?;
+        let digits = text.trim();
+        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        is_number.then(|| digits.parse().unwrap_or(u64::MAX))
     }
 
     /// A header's value, the lines of a repeated one joined as RFC 9110 §5.3 has it; bytes that are not UTF-8 replaced.

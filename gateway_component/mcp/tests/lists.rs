@@ -124,6 +124,45 @@ fn a_long_list_comes_in_pages() {
     }
 }
 
+#[test]
+fn a_baked_page_is_used_as_it_is() {
+    let mut app = App::new();
+    let all: Vec<Value> =
+        serde_json::from_str(&app.variables["tools_list"]).expect("the catalog of the tests is JSON");
+    app.variables.insert("tools_list".into(), format!("[{}]\n1", all[0]));
+    app.variables.insert("tools_list_at_1".into(), format!("[{},{}]", all[1], all[2]));
+    app.read.clear();
+    let first = app.legacy("tools/list", json!({}))["result"].clone();
+    assert_eq!(
+        (names(&first), app.read.clone()),
+        (vec!["weather__forecast".into()], vec!["gateway_config".into(), "tools_list".to_string()])
+    );
+    app.read.clear();
+    let second = app.legacy("tools/list", json!({"cursor": first["nextCursor"]}))["result"].clone();
+    assert_eq!(names(&second), ["weather__report", "notes__add"]);
+    assert_eq!(app.read, ["gateway_config", "tools_list_at_1"]);
+    assert!(second.get("nextCursor").is_none());
+    // Whoever sees a part of the tools gets it from all pages.
+    let chosen = list(&mut app, "/mcp", &[("x-mcp-toolsets", "notes")]);
+    assert_eq!(names(&chosen), ["notes__add"]);
+    for cursor in ["2", "3", "0"] {
+        let tagged = first["nextCursor"].as_str().unwrap().replacen('1', cursor, 1);
+        let answer = app.legacy("tools/list", json!({"cursor": tagged}));
+        assert!(
+            answer["error"]["code"] == -32602 || !names(&answer["result"]).is_empty(),
+            "{cursor}: {answer}"
+        );
+    }
+    // A page that leads back, or nowhere, does not go on for ever.
+    for broken in ["[]\n0", "[]\n7", "[]\n99999999999999999999999", "[]5"] {
+        app.variables.insert("tools_list".into(), broken.into());
+        let answer = app.legacy("tools/list", json!({}));
+        let readonly =
+            body(&app.post("/mcp/readonly", &[], json!({"jsonrpc": "2.0", "id": 1, "method": "tools/list"})));
+        assert!(readonly["error"].is_object(), "{broken:?}: {answer} {readonly}");
+    }
+}
+
 fn with_dynamic() -> App {
     let mut app = App::new();
     app.configure(json!({

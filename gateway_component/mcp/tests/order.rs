@@ -36,7 +36,7 @@ fn a_body_is_read_only_once_its_sender_may_call() {
         (406, "POST", "/mcp", &[("accept", "image/png")]),
         (415, "POST", "/mcp", &[("content-type", "text/plain")]),
         (413, "POST", "/mcp", &[("content-length", "16777217")]),
-        (413, "POST", "/mcp", &[("content-length", "99999999999999999")]),
+        (413, "POST", "/mcp", &[("content-length", "99999999999999999999999999")]),
         (204, "OPTIONS", "/mcp", &[]),
         (405, "POST", "/healthz", &[]),
     ] {

@@ -5,7 +5,7 @@ use crate::pattern::{Refusal, inspect};
 use crate::report::shorten;
 use crate::resource::{ARRAYS, MAPS, SINGLES};
 use serde_json::{Map, Value, json};
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 /// Schemas within schemas that are looked at; validation goes no deeper either.
 const MAX_DEPTH: usize = 128;
@@ -69,7 +69,7 @@ type Known = Result<(Option<String>, Vec<&'static str>), Refusal>;
 /// The check of one request's schemas; patterns that recur are read once.
 #[derive(Default)]
 struct Checker {
-    known: HashMap<String, Known>,
+    known: BTreeMap<String, Known>,
     found: Checked,
 }
 

@@ -26,8 +26,7 @@ fn forward(request: &IncomingRequest) -> Option<(u16, Vec<u8>)> {
     onward.set_authority(Some("tools.spin.internal")).ok()?;
     onward.set_path_with_query(request.path_with_query().as_deref()).ok()?;
     let body = onward.body().ok()?;
-    let future = outgoing_handler::handle(onward, None).ok()?;
-    http::write(body, &given);
+    let future = http::write(body, &given, || outgoing_handler::handle(onward, None)).ok()?;
     future.subscribe().block();
     let response = future.get()?.ok()?.ok()?;
     Some((response.status(), http::read(response.consume().ok()?)))

@@ -3,9 +3,6 @@
 use wasip2::http::types::{Fields, IncomingBody, OutgoingBody, OutgoingResponse, ResponseOutparam};
 use wasip2::io::streams::{OutputStream, StreamError};
 
-/// The most that `blocking-write-and-flush` takes at once.
-const CHUNK: usize = 4096;
-
 /// Reads a body to its end; what a broken one gave so far.
 pub fn read(body: IncomingBody) -> Vec<u8> {
     let mut data = Vec::new();
@@ -18,17 +15,35 @@ pub fn read(body: IncomingBody) -> Vec<u8> {
     data
 }
 
-/// Writes a body and ends it.
-pub fn write(body: OutgoingBody, data: &[u8]) {
-    if let Ok(stream) = body.write() {
+/// Writes a body and ends it. `begin` sends its head, after as much of the body as goes without waiting: both leave in one
+/// packet then.
+pub fn write<T>(body: OutgoingBody, data: &[u8], begin: impl FnOnce() -> T) -> T {
+    let Ok(stream) = body.write() else { return begin() };
+    let mut rest = write_ready(&stream, data).unwrap_or_default();
+    let begun = begin();
+    while !rest.is_empty() {
+        stream.subscribe().block();
         // An error means that nobody reads any more, and nobody is left to tell.
-        let _ = write_all(&stream, data);
+        rest = write_ready(&stream, rest).unwrap_or_default();
     }
+    drop(stream);
     let _ = OutgoingBody::finish(body, None);
+    begun
 }
 
-fn write_all(stream: &OutputStream, data: &[u8]) -> Result<(), StreamError> {
-    data.chunks(CHUNK).try_for_each(|chunk| stream.blocking_write_and_flush(chunk))
+/// Writes what the stream takes without waiting; what is left.
+fn write_ready<'d>(stream: &OutputStream, data: &'d [u8]) -> Result<&'d [u8], StreamError> {
+    let mut rest = data;
+    while !rest.is_empty() {
+        let room = stream.check_write()? as usize;
+        if room == 0 {
+            break;
+        }
+        let (now, later) = rest.split_at(room.min(rest.len()));
+        stream.write(now)?;
+        rest = later;
+    }
+    Ok(rest)
 }
 
 /// Answers with JSON.
@@ -38,9 +53,8 @@ pub fn respond(out: ResponseOutparam, status: u16, data: &[u8]) {
     let _ = headers.append("content-type", b"application/json");
     let response = OutgoingResponse::new(headers);
     let _ = response.set_status_code(status);
-    let body = response.body();
-    ResponseOutparam::set(out, Ok(response));
-    if let Ok(body) = body {
-        write(body, data);
+    match response.body() {
+        Ok(body) => write(body, data, || ResponseOutparam::set(out, Ok(response))),
+        Err(()) => ResponseOutparam::set(out, Ok(response)),
     }
 }
