@@ -136,11 +136,6 @@ class Cache:
         with self._lock:
             return sum(seen.rolling_since >= since for seen in self._apps.values() if seen.rolling_since)
 
-    def incomplete(self) -> int:
-        """How many Deployments have pods that do not run the current template, or are not available."""
-        with self._lock:
-            return sum(not rollout.is_complete for rollout in self._rollouts.values())
-
     def owned(self, key: NamespacedName, uid: str) -> dict[tuple[Api, str], CachedObject]:
         """What the app with this uid owns, by kind and name."""
         with self._lock:

@@ -98,23 +98,6 @@ START_SECONDS = 30.0
 """How long a container may run and not be ready before that is called a failure."""
 
 
-def missed_deadline(seconds_left: float | None, deadline_seconds: float, cause: str) -> str:
-    """What to say of a version that missed its deadline and has none before it to go back to.
-
-    Args:
-        seconds_left: How long it still has to become ready; None if it is not rolling out.
-        deadline_seconds: How long it had in all.
-        cause: Why its pods do not become ready, in their own words; empty if nothing says.
-
-    Returns:
-        The message of `Stalled`; empty while there is time, or if it is not rolling out.
-    """
-    if seconds_left is None or seconds_left > 0:
-        return ""
-    said = cause or "nothing says why"
-    return f"not ready in {deadline_seconds:.0f} s: {said}; it is still watched"
-
-
 def pod_cause(pods: Iterable[Mapping[str, Any]], now: datetime) -> str:
     """Why pods do not become ready, in their own words; empty if none says anything.
 

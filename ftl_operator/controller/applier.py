@@ -1,7 +1,9 @@
 """Brings the cluster from what an app owns to what it should own; writes nothing where nothing differs."""
 
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from ftl_operator.api import kinds
@@ -48,6 +50,10 @@ class Applied:
         return tuple(str(item) for item in self.missing if not item.is_vital)
 
 
+SETTLE_TIME = timedelta(seconds=5)
+"""How long a Deployment that was just changed may still look complete."""
+
+
 class Applier:
     """Applies and deletes objects of apps.
 
@@ -61,6 +67,8 @@ class Applier:
         self._settings = settings
         self._kube = kube
         self._cache = cache
+        self._lock = threading.Lock()
+        self._rolling: dict[NamespacedName, datetime] = {}
 
     def apply(self, snapshot: Snapshot, app: FtlApp, release: Release) -> Applied:
         """Apply what differs, then delete what is owned and not desired.
@@ -147,7 +155,7 @@ class Applier:
         if is_applied(desired, rollout.applied_digest, rollout.pod):
             return []
         is_unchanged = snapshot.status.observed_generation == app.metadata.generation
-        if is_unchanged and rollout.is_complete and self._cache.incomplete() >= self._settings.max_rollouts:
+        if is_unchanged and rollout.is_complete and not self._may_roll(key, snapshot.now):
             return []
         try:
             self._cache.see(kinds.DEPLOYMENT, self._kube.apply(desired))
@@ -156,6 +164,24 @@ class Applier:
             return []
         metrics.CLUSTER_WRITES.labels("apply", kinds.DEPLOYMENT.kind).inc()
         return [f"Deployment/{key.name}"]
+
+    def _may_roll(self, key: NamespacedName, now: datetime) -> bool:
+        """Take one of the places for Deployments that are rolled out although nobody changed their app."""
+        deadline = timedelta(seconds=self._settings.progress_deadline_seconds)
+        with self._lock:
+            self._rolling = {
+                other: begun
+                for other, begun in self._rolling.items()
+                if now - begun < SETTLE_TIME or (now - begun < deadline and not self._is_complete(other))
+            }
+            if key not in self._rolling and len(self._rolling) >= self._settings.max_rollouts:
+                return False
+            self._rolling[key] = now
+            return True
+
+    def _is_complete(self, key: NamespacedName) -> bool:
+        rollout = self._cache.rollout(key)
+        return rollout is None or rollout.is_complete
 
     def _scale_for_suspension(self, app: FtlApp, spin_app: Mapping[str, Any] | None) -> bool:
         """Remove the pods of a suspended app, and bring them back afterwards.

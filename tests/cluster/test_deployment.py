@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 import pytest
 
 from ftl_operator.api.names import SPEC_ANNOTATION
-from ftl_operator.cluster.deployment import Rollout, missed_deadline, pod_cause, rollout_of
+from ftl_operator.cluster.deployment import Rollout, pod_cause, rollout_of
 
 NOW = datetime(2026, 1, 1, 0, 1, tzinfo=UTC)
 
@@ -131,15 +131,6 @@ def test_the_newest_pod_with_a_cause_speaks():
     new = pod("new", "2026-01-02T00:00:00Z", phase="Failed", reason="NodeLost")
     quiet = pod("quiet", "2026-01-03T00:00:00Z", phase="Running")
     assert pod_cause([old, new, quiet], NOW) == "pod new: NodeLost"
-
-
-def test_a_first_version_is_called_late_only_after_its_deadline():
-    assert missed_deadline(None, 600, "why") == ""
-    assert missed_deadline(0.1, 600, "why") == ""
-    assert missed_deadline(0, 600, "pod a: ErrImagePull") == (
-        "not ready in 600 s: pod a: ErrImagePull; it is still watched"
-    )
-    assert "nothing says why" in missed_deadline(-5, 600, "")
 
 
 def test_a_container_that_still_compiles_is_told_from_one_that_fails():

@@ -1,6 +1,7 @@
 """The operator's part of the Deployment that spin-operator makes: applied in time and once."""
 
-from datetime import UTC, datetime
+import copy
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -129,14 +130,56 @@ def test_without_a_deployment_nothing_is_applied(world):
     assert wrote(world) == []
 
 
-def test_an_upgrade_rolls_only_so_many_apps_at_once(world):
-    for number in range(3):
-        rolling = {"spec": {"replicas": 1}, "status": {}, "metadata": {"generation": 1}}
-        world.cluster.put(kinds.DEPLOYMENT, rolling, f"other-{number}")
-    world.applier = Applier(Settings(max_rollouts=3), world.cluster, world.cache)
+def another_app(world, name):
+    """A second app whose SpinApp has a complete Deployment, as the first one's."""
+    for kind in (kinds.FTL_APP, kinds.SPIN_APP, kinds.DEPLOYMENT):
+        body = copy.deepcopy(world.cluster.objects[kind, "tools"])
+        body["metadata"] = {key: kept for key, kept in body["metadata"].items() if key not in ("name", "uid")}
+        if kind == kinds.SPIN_APP:
+            owner = world.cluster.objects[kinds.FTL_APP, name]["metadata"]["uid"]
+            body["metadata"]["ownerReferences"][0] |= {"name": name, "uid": owner}
+        if kind == kinds.DEPLOYMENT:
+            owner = world.cluster.objects[kinds.SPIN_APP, name]["metadata"]["uid"]
+            body["metadata"]["ownerReferences"] = [{"kind": "SpinApp", "uid": owner}]
+        world.cluster.put(kind, body, name)
+
+
+def upgrade(world, name, seconds=0):
+    """Whether the operator's part is applied to another app's Deployment, so many seconds later."""
+    snapshot = world.cache.snapshot(NamespacedName("ns", name), NOW + timedelta(seconds=seconds))
+    spin_app = world.cluster.objects[kinds.SPIN_APP, name]
+    written = world.applier.write(snapshot, FtlApp.parse(snapshot.document), Manifests((spin_app,)))
+    return f"Deployment/{name}" in written
+
+
+def test_an_upgrade_rolls_only_so_many_apps_at_once():
+    world = World(max_rollouts=2)
+    for name in ("a", "b", "c"):
+        another_app(world, name)
+    assert [upgrade(world, name) for name in ("a", "b", "c")] == [True, True, False]
+    assert [upgrade(world, name, 10) for name in ("a", "b", "c")] == [False, False, False]
+    complete = copy.deepcopy(world.cluster.objects[kinds.DEPLOYMENT, "a"])
+    complete["status"]["observedGeneration"] = complete["metadata"]["generation"]
+    world.cluster.put(kinds.DEPLOYMENT, complete, "a")
+    assert upgrade(world, "c", 20)
+
+
+def test_a_deployment_that_never_completes_holds_up_no_others_for_ever():
+    world = World(max_rollouts=1)
+    for name in ("a", "b"):
+        another_app(world, name)
+    assert upgrade(world, "a")
+    assert not upgrade(world, "b", 10)
+    assert upgrade(world, "b", 601)
+
+
+def test_what_a_person_changed_does_not_wait_for_an_upgrade():
+    world = World(max_rollouts=1)
+    another_app(world, "a")
+    assert upgrade(world, "a")
     assert wrote(world) == []
     world.write(SPEC | {"runtime": {"nodeSelector": {"disk": "ssd"}}})
-    assert wrote(world) == ["Deployment/tools"], "what a person changed does not wait"
+    assert wrote(world) == ["Deployment/tools"]
 
 
 def scaler(world, kind, name="tools"):
