@@ -81,11 +81,10 @@ class Console:
         if self.output == "json":
             click.echo(json.dumps(document, ensure_ascii=False))
         elif self.output == "yaml":
-            import yaml
+            from ftl_operator.yaml_writer import write_yaml
 
             documents = document if isinstance(document, list) else [document]
-            dumped = yaml.safe_dump_all(documents, sort_keys=False, allow_unicode=True, width=LINE_WIDTH)
-            click.echo(dumped, nl=False)
+            click.echo(write_yaml(documents, LINE_WIDTH), nl=False)
         else:
             click.echo(text())
         sys.stdout.flush()

@@ -14,6 +14,7 @@ from ftl_operator.api import crd
 from ftl_operator.api.app import FtlApp
 from ftl_operator.api.cel import RULES
 from ftl_operator.api.fields import Part
+from ftl_operator.yaml_writer import write_yaml
 from tests.support.specs import INVALID, ftlapp
 
 ROOT = Path(__file__).parents[2]
@@ -92,3 +93,15 @@ def test_the_editors_schema_takes_the_examples_and_marks_slips() -> None:
         FtlApp.parse(document)
     slip = ftlapp({"tools": [{"name": "a", "image": "r.io/a:1", "allowedOutboundHost": []}]})
     assert [list(error.path) for error in check.iter_errors(slip)] == [["spec", "tools", 0]]
+
+
+@pytest.mark.parametrize("file", ["crds/ftlapps.yaml", "charts/ftl-operator/files/ftlapps.yaml"])
+def test_generated_yaml_has_no_anchors(file):
+    events = yaml.parse((ROOT / file).read_text(encoding="utf-8"))
+    assert not [event for event in events if getattr(event, "anchor", None)]
+
+
+def test_yaml_is_written_in_order_with_blocks_and_without_anchors():
+    shared = {"b": 1, "a": "one\ntwo\n"}
+    written = write_yaml([{"first": shared, "second": shared}])
+    assert written == "first:\n  b: 1\n  a: |\n    one\n    two\nsecond:\n  b: 1\n  a: |\n    one\n    two\n"
