@@ -30,10 +30,11 @@ from ftl_operator.controller.telemetry import logs, metrics
 from ftl_operator.controller.workqueue import WorkQueue
 from ftl_operator.errors import ClusterError, FtlError, Reason
 from ftl_operator.host.limits import SandboxLimits
-from ftl_operator.host.sandbox.parent import inspect_component
+from ftl_operator.host.sandbox.memory import memory_limit, shortage
+from ftl_operator.host.sandbox.parent import check_policy, inspect_component
 from ftl_operator.hosts import HostPatterns
 from ftl_operator.issuer.fetch import IssuerSettings
-from ftl_operator.issuer.preflight import CheckPolicy, Preflight, gateway_policies
+from ftl_operator.issuer.preflight import CheckPolicy, Preflight
 from ftl_operator.oci.descriptor import WASM_LAYER, Descriptor, Layer
 from ftl_operator.oci.digest import sha256
 from ftl_operator.registry.client import Registry
@@ -66,6 +67,8 @@ def main(arguments: list[str] | None = None) -> int:
         if options.namespace:
             settings = settings.model_copy(update={"namespaces": tuple(options.namespace)})
         logs.start(settings.log_level, settings.log_format)
+        if text := shortage(memory_limit(), settings.inspectors, sandbox_limits(settings)):
+            _log.warning(text)
         operator = build(settings, options.kubeconfig)
     except FtlError as error:
         print(f"ftl-operator: {error}", file=sys.stderr)
@@ -127,13 +130,18 @@ def outside(settings: Settings, kube: Kube, inspections: InspectionPool) -> Depe
         )
     )
     layer = gateway_layer(settings.gateway_file or GATEWAY, settings.cache_folder)
+
+    def check(_: NamespacedName, request: bytes) -> bytes:
+        limits = sandbox_limits(settings)
+        return check_policy(layer.path or GATEWAY, request, limits, settings.compiled_folder)
+
     preflight = Preflight(
         IssuerSettings(
             allowed=HostPatterns.parse(settings.allowed_issuers),
             plain_http=HostPatterns.parse(settings.plain_http_issuers),
             ca_file=settings.ca_bundle,
         ),
-        policy_checks(gateway_policies(layer.path or GATEWAY, settings.compiled_folder), inspections),
+        policy_checks(check, inspections),
         cluster=lambda path: kube.request("GET", path, accept=ISSUER_DOCUMENTS),
         askers=max(1, settings.workers // 2),
     )
@@ -148,14 +156,18 @@ def outside(settings: Settings, kube: Kube, inspections: InspectionPool) -> Depe
     )
 
 
+def sandbox_limits(settings: Settings) -> SandboxLimits:
+    """Limits of each child that inspects a component or checks a policy."""
+    return SandboxLimits.of(settings.inspect_memory_bytes, settings.inspect_timeout_seconds)
+
+
 def inspector_of(settings: Settings, gateway: Path) -> Inspector:
     """Inspects components in the sandbox; the pool of inspections says how many at once."""
-    memory, seconds = settings.inspect_memory_bytes, settings.inspect_timeout_seconds
-    limits = SandboxLimits.of(memory, seconds)
+    limits = sandbox_limits(settings)
     return Inspector(
         settings.cache_folder,
         lambda wasm: inspect_component(wasm, gateway, limits, settings.compiled_folder),
-        version_of(gateway, memory, seconds),
+        version_of(gateway, limits.memory, limits.call_time),
     )
 
 

@@ -197,11 +197,11 @@ class Preflight:
         return decisions
 
 
-def gateway_policies(gateway: Path, cache: Path | None = None) -> CheckPolicy:
-    """Evaluate policies in this gateway component, run in the sandbox; `cache` is where its code is kept."""
+def gateway_policies(gateway: Path) -> CheckPolicy:
+    """Evaluate policies in this gateway component, run in the sandbox."""
     from ftl_operator.host.sandbox.parent import check_policy
 
-    return lambda _, request: check_policy(gateway, request, cache=cache)
+    return lambda _, request: check_policy(gateway, request)
 
 
 def _text(read: ReadKey, text: str | None, reference: KeyReference | None, where: str) -> str:
