@@ -2,7 +2,6 @@
 
 import errno
 import json
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from functools import wraps
@@ -14,6 +13,7 @@ import click
 
 from ftl_operator import __version__
 from ftl_operator.cli.console import EXIT_INTERRUPTED, EXIT_USAGE, Console
+from ftl_operator.cli.interrupt import interruptible
 from ftl_operator.errors import FtlError, Reason
 
 Command = Callable[..., None]
@@ -29,10 +29,10 @@ def _formats(*names: str) -> Callable[[Command], Command]:
         @wraps(command)
         def run(output: str, **options: object) -> None:
             console = Console(output)
-            # As Ctrl-C: what runs is ended in order, sandboxed children with it.
-            before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
             try:
-                command(console=console, **options)
+                # What runs is ended in order, sandboxed children with it.
+                with interruptible():
+                    command(console=console, **options)
             except FtlError as error:
                 console.fail(error)
             except KeyboardInterrupt:
@@ -42,8 +42,6 @@ def _formats(*names: str) -> Callable[[Command], Command]:
                     raise
                 where = f"{error.filename}: " if error.filename else ""
                 console.fail(FtlError(f"{where}{error.strerror or error}", reason=Reason.LOCAL_FAILURE))
-            finally:
-                signal.signal(signal.SIGTERM, before)
 
         return run
 
@@ -107,7 +105,8 @@ def main() -> None:
     An FtlApp lists tool components by OCI reference and says who may call them. These commands work with an
     FtlApp in a file and need no cluster; 'python -m ftl_operator' is the controller that runs in one.
 
-    Exit codes: 0 success, 2 wrong usage, 65 unusable input, 69 something outside does not answer, 130 Ctrl-C.
+    Exit codes: 0 success, 2 wrong usage, 65 unusable input, 69 something outside does not answer, 130 Ctrl-C
+    (but 0 for 'up', which ends so), 143 SIGTERM.
     """
 
 

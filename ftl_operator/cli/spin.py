@@ -1,11 +1,12 @@
 """`up --host spin`: publish an FtlApp to its own repository and have the `spin` on PATH run it from there."""
 
+import json
 import os
 import shutil
 import subprocess
 
 from ftl_operator.cli.console import Console
-from ftl_operator.cli.up import UpOptions, client_configuration
+from ftl_operator.cli.up import UpOptions, client_configuration, state_folder
 from ftl_operator.cli.workspace import local_edges, read_app_file, variables_of
 from ftl_operator.errors import SpecError
 from ftl_operator.pipeline.plan import Stages, plan, publish, repository_of
@@ -47,11 +48,14 @@ def up_in_spin(options: UpOptions, registry: Registry, console: Console, *, inse
         published = publish(planned, registry, target, Stages())
     url = f"http://{options.address}:{options.port}/mcp"
     configuration = client_configuration(app.metadata.name, url, options.headers(app))
-    console.result({"image": str(published.reference), "client": configuration}, lambda: str(configuration))
+    console.result(
+        {"image": str(published.reference), "client": configuration},
+        lambda: json.dumps(configuration, indent=2),
+    )
     command = [spin, "up", "--from", str(published.reference)]
     command += ["--listen", f"{options.address}:{options.port}"]
     if options.state_dir is not None:
-        command += ["--state-dir", str(options.state_dir)]
+        command += ["--state-dir", str(state_folder(options.state_dir, app, options.file))]
     if target.registry in insecure:
         command.append("--insecure")
     # In the environment and not among the arguments, which everybody on the machine can read.

@@ -1,12 +1,16 @@
 """`up`: compose an FtlApp, publish it to a local image layout, and serve that very publication."""
 
+import contextlib
+import errno
 import hashlib
 import json
+import re
+import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,12 +30,14 @@ from ftl_operator.cli.workspace import (
     variables_of,
 )
 from ftl_operator.errors import ComponentError, Reason, SpecError
-from ftl_operator.host import HostApp, Limits, Request, Response, Server, serve
+from ftl_operator.host import HostApp, Limits, Request, Response, Server, bind
 from ftl_operator.host.component import GuestError
 from ftl_operator.oci.layout import Layout
 from ftl_operator.oci.reference import Digest
 from ftl_operator.pipeline.plan import Plan, Stages, plan
 from ftl_operator.registry.client import Registry
+
+_PARAMETER = re.compile(r'(\w+)="([^"\\]*)"')
 
 WAIT_SECONDS = 0.5
 """How long Ctrl-C may take to be seen."""
@@ -76,15 +82,25 @@ class Composed:
 
 
 class Switch:
-    """Serves one application after another on the same port; no request is lost in between."""
+    """Serves one application after another on the same port; no request is lost in between.
 
-    def __init__(self, app: HostApp) -> None:
+    Args:
+        app: The first one.
+        console: Told of calls that are refused for want of a good token.
+    """
+
+    def __init__(self, app: HostApp, console: Console) -> None:
         self._app = app
+        self._console = console
         self._retired: set[HostApp] = set()
 
     def handle(self, request: Request) -> Response:
         """Serve a request with the application of this moment."""
-        return self._app.handle(request)
+        response = self._app.handle(request)
+        if response.status in (401, 403):
+            path = request.target.partition("?")[0]
+            self._console.note(f"refused {request.method} {path} with {response.status}{_why(response)}")
+        return response
 
     def replace(self, app: HostApp) -> None:
         """Serve the next requests with another application; those under way end with theirs."""
@@ -103,6 +119,16 @@ class Switch:
     def _release(self, app: HostApp) -> None:
         self._retired.discard(app)
         app.close()
+
+
+def _why(response: Response) -> str:
+    """What the answer's challenge (RFC 6750 §3) says is wrong with the token; it repeats nothing of it."""
+    challenge = dict(response.headers).get("www-authenticate", b"").decode("latin-1")
+    told = dict(_PARAMETER.findall(challenge))
+    words = [told[name] for name in ("error", "error_description") if name in told]
+    if not words and response.status == 401:
+        words = ["no token"]
+    return f": {', '.join(words)}" if words else ""
 
 
 def up(options: UpOptions, registry: Registry, console: Console, *, watch: bool) -> None:
@@ -125,14 +151,16 @@ def up(options: UpOptions, registry: Registry, console: Console, *, watch: bool)
             # What a tool has stored must outlive a change of the app, as it does where pods are replaced.
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ftl-operator-"))
             options = replace(options, state_dir=Path(folder))
+        # Before the work of minutes. Nobody can connect until the app serves.
+        bound = stack.enter_context(contextlib.closing(_bound(options)))
         # From before anything is read, so that a change while it is being read is seen.
         own = Stamps.of([Path(options.file)])
         workspace = read_app_file(options.file)
         seen = own | Stamps.of(local_files(workspace))
         composed = compose(workspace, options, registry, console)
-        switch = Switch(load(composed, options, console))
+        switch = Switch(load(composed, options, console), console)
         stack.callback(switch.close)
-        server = stack.enter_context(_listening(switch, options))
+        server = stack.enter_context(_serving(switch, bound, options))
 
         def announce(composed: Composed) -> None:
             _announce(composed, server, options, console)
@@ -147,12 +175,14 @@ def up(options: UpOptions, registry: Registry, console: Console, *, watch: bool)
             def again(workspace: AppFile) -> None:
                 nonlocal composed
                 fresh = compose(workspace, options, registry, console)
-                if not fresh.same_as(composed):
-                    switch.replace(load(fresh, options, console))
-                    composed = fresh
-                    console.note(f"now serving {fresh.planned.image.digest}")
-                    if console.output == "json":
-                        announce(fresh)
+                if fresh.same_as(composed):
+                    console.note(f"nothing changes: still serving {fresh.planned.image.digest}")
+                    return
+                switch.replace(load(fresh, options, console))
+                before, composed = composed, fresh
+                console.note(f"now serving {fresh.planned.image.digest}{_difference(before, fresh)}")
+                if console.output == "json":
+                    announce(fresh)
 
             follow(options.file, seen, again, console)
         except KeyboardInterrupt:
@@ -188,7 +218,7 @@ def load(composed: Composed, options: UpOptions, console: Console) -> HostApp:
         layout.application(image.digest),
         layout.blob,
         variables=composed.values,
-        state_dir=options.state_dir,
+        state_dir=None if options.state_dir is None else state_folder(options.state_dir, app, options.file),
         log=console.log,
     )
     try:
@@ -203,6 +233,13 @@ def load(composed: Composed, options: UpOptions, console: Console) -> HostApp:
     return host
 
 
+def _difference(before: Composed, after: Composed) -> str:
+    """Which tools came and went, as the end of a line."""
+    old, new = ({tool.full_name for tool in one.planned.locked.tools} for one in (before, after))
+    parts = [f"+{name}" for name in sorted(new - old)] + [f"-{name}" for name in sorted(old - new)]
+    return f" ({', '.join(parts)})" if parts else ""
+
+
 def client_configuration(name: str, url: str, headers: Mapping[str, str]) -> dict[str, Any]:
     """`mcp.json` as MCP clients take it."""
     server: dict[str, Any] = {"type": "http", "url": url}
@@ -211,18 +248,58 @@ def client_configuration(name: str, url: str, headers: Mapping[str, str]) -> dic
     return {"mcpServers": {name: server}}
 
 
-@contextmanager
-def _listening(switch: Switch, options: UpOptions) -> Iterator[Server]:
+def _bound(options: UpOptions) -> socket.socket:
+    """The address, taken. Raises SpecError if it is somebody else's."""
     try:
-        server = serve(switch, options.address, options.port)
+        return bind(options.address, options.port)
     except OSError as error:
-        where = f"{options.address}:{options.port}"
+        raise _taken(options, error) from error
+
+
+def _serving(switch: Switch, bound: socket.socket, options: UpOptions) -> Server:
+    try:
+        return Server(switch, bound)
+    except OSError as error:
+        raise _taken(options, error) from error
+
+
+def _taken(options: UpOptions, error: OSError) -> SpecError:
+    way_out = "--port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "--address"
+    return SpecError(
+        f"cannot listen on {options.address}:{options.port}: {error.strerror or error}; "
+        f"choose another with {way_out}",
+        reason=Reason.CONFLICT,
+    )
+
+
+def state_folder(state_dir: Path, app: FtlApp, file: str) -> Path:
+    """The folder below `--state-dir` with the stores and databases of one app.
+
+    Apps of different names never see each other's. Two files with an app of the same name do not either: the
+    folder belongs to the file that used it first, as long as that file exists.
+
+    Args:
+        state_dir: The folder that was given.
+        app: The app.
+        file: Its file, or `-`.
+
+    Raises:
+        SpecError: The folder belongs to another file.
+        OSError: It cannot be written.
+    """
+    folder = state_dir / app.metadata.namespace / app.metadata.name
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    own = str(Path(file).resolve()) if file != "-" else file
+    mark = folder / "file"
+    owner = mark.read_text(encoding="utf-8") if mark.exists() else own
+    if owner != own and Path(owner).exists():
         raise SpecError(
-            f"cannot listen on {where}: {error.strerror or error}; choose another with --port",
+            f"{folder} has the data of {owner}, which is another app of this name; "
+            "choose another --state-dir, or another metadata.name",
             reason=Reason.CONFLICT,
-        ) from error
-    with server:
-        yield server
+        )
+    mark.write_text(own, encoding="utf-8")
+    return folder
 
 
 def _announce(composed: Composed, server: Server, options: UpOptions, console: Console) -> None:

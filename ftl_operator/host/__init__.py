@@ -7,7 +7,7 @@ It serves three purposes with one implementation: asking a component for its too
 from ftl_operator.host.app import HostApp
 from ftl_operator.host.engine.engine import Code
 from ftl_operator.host.http.messages import Request, Response
-from ftl_operator.host.http.server import Server, serve
+from ftl_operator.host.http.server import Server, bind, serve
 from ftl_operator.host.limits import Limits, SandboxLimits
 
-__all__ = ["Code", "HostApp", "Limits", "Request", "Response", "SandboxLimits", "Server", "serve"]
+__all__ = ["Code", "HostApp", "Limits", "Request", "Response", "SandboxLimits", "Server", "bind", "serve"]

@@ -10,7 +10,6 @@ import socket
 import stat
 import subprocess
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
@@ -138,6 +137,15 @@ def test_sigterm_stops_it_too(tools: Shell) -> None:
         served.stop(signal.SIGTERM, 143)
 
 
+@pytest.mark.parametrize("numbers", [(signal.SIGTERM,) * 2, (signal.SIGINT, signal.SIGTERM, signal.SIGINT)])
+def test_signals_after_the_first_change_nothing(tools: Shell, numbers: tuple[signal.Signals, ...]) -> None:
+    tools.write("app.yaml", APP)
+    with tools.up("app.yaml") as served:
+        for number in numbers[:-1]:
+            os.kill(served.process.pid, number)
+        served.stop(numbers[-1], 143 if numbers[0] is signal.SIGTERM else 0)
+
+
 def test_ctrl_c_with_a_call_and_an_idle_connection_under_way(tools: Shell) -> None:
     tools.write("app.yaml", APP)
     with tools.up("app.yaml") as served:
@@ -151,8 +159,10 @@ def test_ctrl_c_with_a_call_and_an_idle_connection_under_way(tools: Shell) -> No
     half.close()
 
 
-def test_a_taken_port_is_told(tools: Shell) -> None:
+def test_a_taken_port_is_told_before_anything_is_composed(tools: Shell) -> None:
+    # The component is none, which composing would find out.
     tools.write("app.yaml", APP)
+    (tools.folder / "text.wasm").write_bytes(b"not wasm")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = tools.run("up", "app.yaml", "--port", port, "-o", "json")
@@ -327,6 +337,7 @@ def test_watch_takes_up_changes_without_losing_a_request(tools: Shell) -> None:
             # The FtlApp gains a tool.
             replace(app, (APP + '    - {name: units, image: "file:units.wasm"}\n').encode())
             second = served.next_announcement()
+            served.wait_for("(+units__convert, +units__list_units)")
             assert second["url"] == served.url
             assert second["image"] != first
             assert list_tools(served.url) == [*TOOLS, "units__convert", "units__list_units"]
@@ -382,7 +393,7 @@ def test_a_touch_is_no_change(tools: Shell) -> None:
     with tools.up("app.yaml", "--watch") as served:
         os.utime(app)
         replace(app, APP.encode() + b"# a comment\n")
-        time.sleep(1.5)  # nothing is said that could be waited for
+        served.wait_for("nothing changes: still serving sha256:")
         replace(app, APP.replace("metadata: {name: tools}", "metadata: {name: tools2}").encode())
         assert served.next_announcement()["client"]["mcpServers"].keys() == {"tools2"}
     assert sum("now serving" in line for line in served.said) == 1
@@ -398,6 +409,8 @@ def test_a_local_issuer_lets_in_who_has_its_token(tools: Shell) -> None:
         status, _ = post(served.url, message)
         assert status == 401
         assert post(served.url, message, {"Authorization": "Bearer x.y.z"})[0] == 401
+        served.wait_for("refused POST /mcp with 401: no token")
+        served.wait_for("refused POST /mcp with 401: invalid_token")
         printed = served.announcement["client"]["mcpServers"]["private"]["headers"]
         assert list_tools(served.url, printed) == TOOLS
         for arguments, expected in (
@@ -431,6 +444,26 @@ def test_state_lasts_where_it_is_told_to(tools: Shell, tmp_path: Path) -> None:
     with tools.up("app.yaml", "--state-dir", tmp_path / "kept") as served:
         assert list_tools(served.url) == TOOLS
     assert list((tmp_path / "kept").rglob("*.sqlite"))
+
+
+def test_apps_share_a_state_folder_and_not_their_state(tools: Shell, tmp_path: Path) -> None:
+    kept = tmp_path / "kept"
+    for name in ("one", "two"):
+        tools.write(f"{name}.yaml", APP.replace("name: tools", f"name: {name}"))
+        with tools.up(f"{name}.yaml", "--state-dir", kept) as served:
+            assert list_tools(served.url) == TOOLS
+    stores = {path.relative_to(kept).parts[:2] for path in kept.rglob("*.sqlite")}
+    assert stores == {("default", "one"), ("default", "two")}
+    other = tools.folder / "other"
+    other.mkdir()
+    (other / "text.wasm").write_bytes((tools.folder / "text.wasm").read_bytes())
+    tools.write("other/one.yaml", APP.replace("name: tools", "name: one"))
+    refused = tools.run("up", "other/one.yaml", "--state-dir", kept, "--port", "0", "-o", "json")
+    assert (refused.code, refused.error["reason"]) == (65, "Conflict")
+    assert "one.yaml, which is another app of this name" in refused.error["message"]
+    (tools.folder / "one.yaml").rename(tools.folder / "moved.yaml")
+    with tools.up("moved.yaml", "--state-dir", kept) as served:
+        assert list_tools(served.url) == TOOLS
 
 
 # -- `--host spin`, of which only what it is given is ours
@@ -467,7 +500,7 @@ def test_spin_gets_the_published_app_and_its_values(tools: Shell, registry: Live
     assert image.startswith(f"{registry.host}/acme/tools")
     assert "@sha256:" in image
     assert recorded["arguments"] == [
-        "up", "--from", image, "--listen", "127.0.0.1:3999", "--state-dir", "kept", "--insecure"
+        "up", "--from", image, "--listen", "127.0.0.1:3999", "--state-dir", "kept/default/local", "--insecure"
     ]  # fmt: skip
     assert recorded["variables"] == {"SPIN_VARIABLE_UNITS_UNITS": "imperial"}
     assert done.document["client"]["mcpServers"]["local"]["url"] == "http://127.0.0.1:3999/mcp"

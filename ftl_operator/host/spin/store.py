@@ -8,6 +8,8 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+CLOSE_SECONDS = 2.0
+
 
 class Store:
     """One key-value store, shared by all components that were granted its label.
@@ -85,6 +87,7 @@ class Store:
         return self._run(work)
 
     def close(self) -> None:
-        """Close the file."""
-        with self._lock:
+        """Close the file. A write under way that does not end is left to the end of the process."""
+        if self._lock.acquire(timeout=CLOSE_SECONDS):
             self._database.close()
+            self._lock.release()
