@@ -30,6 +30,8 @@ class Limits:
     """Requests that run at once; further ones wait a second and are then refused with 503."""
 
 
+BUSY = 0.8
+"""Who computes for this part of its time limit has used it up itself, on a machine however busy."""
 COMPILER_THREADS = 2
 """How many threads compile in a child: its memory and time do not depend on how many processors a node
 has."""

@@ -9,13 +9,14 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from builds import built_wasm
 from ftl_operator.errors import ComponentError, InspectionError, Reason
 from ftl_operator.host import SandboxLimits
-from ftl_operator.host.sandbox import parent
+from ftl_operator.host.sandbox import child, parent
 from ftl_operator.host.sandbox.parent import ask_tools, check_policy, inspect_component, run_command
 
 QUICK = SandboxLimits(time=30, call_time=1, memory=64 << 20, output=1 << 20)
@@ -152,6 +153,16 @@ def test_tools_of_the_published_sdks_are_inspected_and_leave_no_code(
     # The code of the gateway, whose engine judged the schemas, and no other.
     (entry,) = (path for path in tmp_path.rglob("*") if path.is_file())
     assert hashlib.sha256(GATEWAY.read_bytes()).hexdigest() in entry.name
+
+
+@pytest.mark.parametrize(("computed", "slow"), [(0.0, True), (7.9, True), (8.0, False), (20.0, False)])
+def test_who_computes_through_its_time_has_used_it_up_itself(
+    monkeypatch: pytest.MonkeyPatch, computed: float, slow: object
+) -> None:
+    wall, processor = iter((100.0, 110.0)), iter((5.0, 5.0 + computed))
+    clocks = SimpleNamespace(monotonic=lambda: next(wall), process_time=lambda: next(processor))
+    monkeypatch.setattr(child, "time", clocks)
+    assert child._Call(10.0).was_slow() is slow
 
 
 def test_a_machine_that_ends_the_child_is_told_apart_from_the_component(

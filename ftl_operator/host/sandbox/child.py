@@ -26,7 +26,7 @@ from ftl_operator.host.app import HostApp
 from ftl_operator.host.component import cause_of
 from ftl_operator.host.engine.engine import Code, Engine, digest_of, ticks
 from ftl_operator.host.http.messages import Request
-from ftl_operator.host.limits import COMPILER_THREADS, Limits, SandboxLimits, limit_store
+from ftl_operator.host.limits import BUSY, COMPILER_THREADS, Limits, SandboxLimits, limit_store
 from ftl_operator.host.streams.pipe import PipeError
 
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
@@ -42,7 +42,7 @@ class SandboxError(Exception):
     Args:
         text: For the component's author.
         reason: The documented reason.
-        slow: Whether the component used up its time, which may be the fault of a busy machine.
+        slow: Whether it ran out of time without computing for as long: a busy machine may be the cause.
     """
 
     def __init__(self, text: str, reason: Reason = Reason.COMPONENT_FAILED, *, slow: bool = False) -> None:
@@ -162,6 +162,23 @@ def _do(order: Mapping[str, Any], body: bytes, runner: Runner) -> bytes:
     return runner.http(wasm, request, order.get("variables", {}), own=order["own"])
 
 
+class _Call:
+    """One call of a component, timed.
+
+    Args:
+        seconds: What it may take.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._wall, self._computing = time.monotonic(), time.process_time()
+
+    def was_slow(self) -> bool:
+        """Whether its time is over and it did not compute for most of it."""
+        late = time.monotonic() - self._wall >= self._seconds
+        return late and time.process_time() - self._computing < BUSY * self._seconds
+
+
 def _answer(app: HostApp, request: Request, printed: "deque[str]", limits: SandboxLimits) -> bytes:
     try:
         app.prepare()
@@ -169,7 +186,7 @@ def _answer(app: HostApp, request: Request, printed: "deque[str]", limits: Sandb
         raise SandboxError(f"the component cannot be loaded: {error}") from None
     except Exception as error:  # noqa: BLE001 - told to the parent, which knows the component
         raise SandboxError(str(error)) from None
-    started = time.monotonic()
+    call = _Call(limits.call_time)
     response = app.handle(request)
     answer = bytearray()
     try:
@@ -178,13 +195,11 @@ def _answer(app: HostApp, request: Request, printed: "deque[str]", limits: Sandb
             if len(answer) > limits.output:
                 raise SandboxError(f"the component's answer is longer than {limits.output} bytes")
     except PipeError as error:
-        slow = time.monotonic() - started >= limits.call_time
         text = f"the component's answer is not whole: {error}"
-        raise SandboxError(_told(text, printed, limits), slow=slow) from None
+        raise SandboxError(_told(text, printed, limits), slow=call.was_slow()) from None
     if response.status != 200:
         if response.failure:
-            slow = time.monotonic() - started >= limits.call_time
-            raise SandboxError(_told(response.failure, printed, limits), slow=slow)
+            raise SandboxError(_told(response.failure, printed, limits), slow=call.was_slow())
         text = bytes(answer[:300]).decode(errors="replace")
         cause = f"the component answered with status {response.status}: {text}"
         raise SandboxError(_told(cause, printed, limits))
@@ -195,7 +210,7 @@ def _told(cause: str, printed: "deque[str]", limits: SandboxLimits) -> str:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
     text = "\n".join(line for line in printed if line != cause)[-_TOLD:]
     signs = ("memory allocation of", "MemoryError", "Cannot allocate memory", "resource limit exceeded")
-    if peak > limits.memory * 3 // 4 or any(sign in text + cause for sign in signs):
+    if peak > limits.process_memory * 3 // 4 or any(sign in text + cause for sign in signs):
         cause += f" (its memory limit is {limits.memory >> 20} MiB)"
     return f"{cause}; it printed:\n{text}" if text else cause
 
@@ -240,6 +255,7 @@ def _command(wasm: Path, stdin: bytes, limits: SandboxLimits, cache: Path) -> by
         store.set_epoch_deadline(ticks(limits.call_time))
         store.set_wasi(config)
         deadline = time.monotonic() + limits.call_time
+        call = _Call(limits.call_time)
         try:
             instance = linker.instantiate(store, component)
             succeeded = _run_export(instance, store, index)
@@ -249,7 +265,7 @@ def _command(wasm: Path, stdin: bytes, limits: SandboxLimits, cache: Path) -> by
             late = time.monotonic() >= deadline
             cause = "passed its time limit" if late else f"trapped: {cause_of(str(error))}"
             told = _told(f"the component {cause}", deque([errors.text]), limits)
-            raise SandboxError(told, slow=late) from None
+            raise SandboxError(told, slow=call.was_slow()) from None
     if output.full:
         raise SandboxError(f"the component's output is longer than {limits.output} bytes")
     if not succeeded:

@@ -18,7 +18,7 @@ from typing import IO, Any
 
 from ftl_operator.errors import ComponentError, InspectionError, Reason, SlowComponentError
 from ftl_operator.host.engine.engine import cache_directory
-from ftl_operator.host.limits import COMPILER_THREADS, SandboxLimits
+from ftl_operator.host.limits import BUSY, COMPILER_THREADS, SandboxLimits
 
 MAX_INSPECTION_BYTES = 12 << 20
 """The longest result of an inspection: metadata of 4 MiB, written anew, with schemas as the gateway enforces
@@ -154,7 +154,8 @@ def _exchange(
             left = deadline - time.monotonic()
             if left <= 0:
                 text = f"the component passed its time limit of {limits.time:g} s, compiling included"
-                raise SlowComponentError(text, reason=Reason.COMPONENT_FAILED)
+                busy = _seconds_computed(child.pid) >= BUSY * limits.time
+                raise (ComponentError if busy else SlowComponentError)(text, reason=Reason.COMPONENT_FAILED)
             for key, _ in selector.select(left):
                 if key.fileobj is child.stdin:
                     rest = _feed(child.stdin, rest)
@@ -166,6 +167,15 @@ def _exchange(
                 if done and key.fileobj is child.stdin:
                     child.stdin.close()
     return bytes(collected[child.stdout.fileno()]), bytes(collected[child.stderr.fileno()])
+
+
+def _seconds_computed(pid: int) -> float:
+    """How long a process has used processors, its threads together (proc(5), `stat`)."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _feed(pipe: IO[bytes], rest: memoryview) -> memoryview:
