@@ -114,9 +114,9 @@ class ToolSpec(Part):
     """AI models that the tools may run."""
     include: Annotated[tuple[Pattern, ...], Field(max_length=64)] = ()
     """Which of the component's tools are exposed, by their names in the component; `*` and `?` match as in
-    file names. Empty means all."""
+    file names, and `#2` is the second one of its list. Empty means all."""
     exclude: Annotated[tuple[Pattern, ...], Field(max_length=64)] = ()
-    """Which of them are not exposed; stronger than `include`."""
+    """Which of them are not exposed; stronger than `include`. What is not exposed is not judged."""
     rename: Annotated[tuple[Rename, ...], Field(max_length=64), Keyed("from", "from_")] = ()
     """Other names or descriptions for some of them."""
     prefix: Annotated[str | None, Field(max_length=32, pattern=r"^[A-Za-z0-9_.-]*$")] = None
