@@ -8,7 +8,9 @@ import pytest
 
 from builds import NotBuiltError, built, built_wasm
 from tests.support.command import Shell
+from tests.support.skips import pytest_runtest_makereport
 
+__all__ = ["pytest_runtest_makereport"]
 NEEDS_OF_FIXTURES = {
     "guests": "guests",
     "python_tool": "python-tool",

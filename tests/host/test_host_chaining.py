@@ -3,6 +3,7 @@
 import time
 
 from conftest import Start
+
 from ftl_operator.host import Code, Limits
 
 BACK = "http://back.spin.internal"

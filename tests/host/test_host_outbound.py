@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from conftest import Running, Start
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -16,7 +17,6 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import Running, Start
 from ftl_operator.errors import SpecError
 from ftl_operator.host.http.client import Client
 from ftl_operator.host.spin.allowed_hosts import AllowedHosts, HostRuleError, parse_rule, parse_target

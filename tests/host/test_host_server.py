@@ -9,8 +9,8 @@ import time
 from collections.abc import Iterator
 
 import pytest
-
 from conftest import Running, Start
+
 from ftl_operator.host import Server, serve
 from ftl_operator.host.http.parser import BadRequestError, read_body, read_head
 
