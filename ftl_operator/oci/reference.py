@@ -5,13 +5,13 @@ conveniences of Docker's are left out on purpose: no registry is guessed (`acme/
 `localhost/a/b` is a host) and no tag is guessed (a reference without tag or digest is refused).
 """
 
-import ipaddress
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NewType
 
 from ftl_operator.errors import Reason, SpecError
+from ftl_operator.hosts import HostError, parse_authority
 
 Digest = NewType("Digest", str)
 """`sha256:` and 64 lower-case hexadecimal digits."""
@@ -21,7 +21,6 @@ MAX_REFERENCE_LENGTH = 512
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
 _PATH = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*")
-_HOST_LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]*[A-Za-z0-9])?")
 
 
 def parse_digest(text: str, field: str = "") -> Digest:
@@ -130,30 +129,16 @@ def parse_source(text: str, directory: Path, field: str = "") -> Reference | Fil
 
 
 def _is_registry(text: str) -> bool:
-    if text.startswith("["):
-        address, bracket, port = text[1:].partition("]")
-        if (
-            not bracket
-            or (port and not _is_port(port.removeprefix(":")))
-            or (port and not port.startswith(":"))
-        ):
-            return False
-        try:
-            ipaddress.IPv6Address(address)
-        except ValueError:
-            return False
-        return True
-    host, colon, port = text.partition(":")
-    if colon and not _is_port(port):
+    try:
+        authority = parse_authority(text)
+    except HostError:
         return False
-    if not all(_HOST_LABEL.fullmatch(label) for label in host.split(".")):
+    # Names of references know no underscore and no dot at the end (Docker's grammar of references).
+    if "_" in authority.host or text.partition(":")[0].endswith("."):
         return False
     # Docker's rule tells a host from the first part of a path: it has a dot, a port, or is "localhost".
-    return "." in host or bool(colon) or host.lower() == "localhost"
-
-
-def _is_port(text: str) -> bool:
-    return text.isdecimal() and text.isascii() and 0 < int(text) < 65536
+    written_as_host = "." in authority.host or ":" in authority.host or authority.port is not None
+    return written_as_host or authority.host == "localhost"
 
 
 def _refuse(text: str, field: str, why: str) -> SpecError:

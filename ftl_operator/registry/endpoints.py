@@ -6,7 +6,7 @@ upload, manifest), tags, referrers, deletion.
 This is the only importer of oras. Its `Registry` knows the endpoints and follows pages; every request of it
 goes through its method `do_request`, which is replaced here, because oras' own has no time limit, reads
 bodies without bounds, sleeps up to 131 seconds between attempts, and sends one token to all repositories.
-Added is what must keep a manifest's exact bytes or stream a blob. `docs/adr/0012-oras.md` has the reasons.
+Added is what must keep a manifest's exact bytes or stream a blob. `docs/adr/0013-oras.md` has the reasons.
 """
 
 import contextlib
