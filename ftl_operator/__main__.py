@@ -18,6 +18,7 @@ from ftl_operator.cluster.leader_election import LeaderElection
 from ftl_operator.component.inspector import Inspector, version_of
 from ftl_operator.controller.applier import Applier
 from ftl_operator.controller.circuit_breaker import CircuitBreakers
+from ftl_operator.controller.gateway_secrets import GatewaySecrets
 from ftl_operator.controller.inspection_pool import InspectionPool, Job
 from ftl_operator.controller.observer import Observer
 from ftl_operator.controller.operator import Operator
@@ -96,7 +97,7 @@ def build(settings: Settings, kubeconfig: Path | None) -> Operator:
     inspections = InspectionPool(queue.add, settings.inspectors)
     breakers = CircuitBreakers(min(settings.registry_connections, max(1, settings.workers // 2)))
     steps = Steps(
-        ReleasePlanner(settings, cache, outside(settings, kube, inspections), inspections, breakers),
+        ReleasePlanner(settings, cache, outside(settings, kube, cache, inspections), inspections, breakers),
         Applier(settings, kube, cache),
         Observer(settings, kube, cache, Probe(settings.probe_timeout_seconds)),
         StatusWriter(kube, cache, settings.identity),
@@ -109,7 +110,7 @@ ISSUER_DOCUMENTS = "application/json, application/jwk-set+json"
 """What the API server calls its issuer's metadata and keys; it gives each under its own name only."""
 
 
-def outside(settings: Settings, kube: Kube, inspections: InspectionPool) -> Dependencies:
+def outside(settings: Settings, kube: Kube, cache: Cache, inspections: InspectionPool) -> Dependencies:
     """The edges of the pipeline."""
     registry = Registry(
         RegistrySettings(
@@ -153,6 +154,7 @@ def outside(settings: Settings, kube: Kube, inspections: InspectionPool) -> Depe
         fence=kube.fence,
         authorize=lambda app: preflight.authorize(app, config_reader(kube, app)),
         gateway=layer,
+        make_secret=GatewaySecrets(settings, kube, cache).ensure,
     )
 
 

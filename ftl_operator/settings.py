@@ -130,8 +130,9 @@ class Settings(BaseModel):
     """Issuers (host with port) that are spoken to without TLS. For loopback development."""
     ca_bundle: Path | None = None
     """A PEM file with certificate authorities to trust besides the system's."""
-    probe_key: str = Field(default="", repr=False)
-    """A secret of the operator's from which each app's word for the deep probe is derived."""
+    gateway_secrets: bool = False
+    """Whether to make a Secret with the gateway's own key and word for every app that names none. It takes
+    the right to create Secrets."""
     namespaces: Names = ()
     """Namespaces to serve; empty means the whole cluster."""
     operator_namespace: str = "default"

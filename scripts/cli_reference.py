@@ -22,8 +22,17 @@ def reference() -> str:
         ),
     ]
     for name, command in sorted(main.commands.items()):
-        parts += _command(name, command)
+        parts += _section(name, command)
     return "\n\n".join(parts) + "\n"
+
+
+def _section(name: str, command: click.Command) -> list[str]:
+    if not isinstance(command, click.Group):
+        return _command(name, command)
+    parts = [f"## {name}", *_paragraphs(command)]
+    for word, part in sorted(command.commands.items()):
+        parts += _command(f"{name} {word}", part)
+    return parts
 
 
 def _command(name: str, command: click.Command) -> list[str]:

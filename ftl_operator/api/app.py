@@ -110,6 +110,10 @@ class GatewaySpec(Part):
     """How long a call may take unless its tool says otherwise, in seconds."""
     image: Image | None = None
     """Another gateway than the operator's own: an OCI reference to its component."""
+    secret_ref: ObjectReference | None = None
+    """A Secret of this app alone with two random texts, under the keys `sealing-key` and `probe-word`. By the
+    first the gateway seals what it keeps in its key-value store; by the second the operator asks the running
+    app for each tool. Default: the Secret that the operator makes, where the chart lets it make some."""
 
 
 class PublishSpec(Part):
@@ -181,7 +185,7 @@ class FtlAppSpec(Part):
                 raise ValueError("access: public checks no token, so tools cannot ask for scopes")
         elif self.auth is None:
             raise _NoUsableRuleError("access other than public needs auth")
-        elif self.access is Access.PRIVATE and not self.auth.allowed_subjects and self.auth.policy is None:
+        elif self.access is Access.PRIVATE and not self.auth.names_callers:
             raise _NoUsableRuleError("access: private needs auth.allowedSubjects: nobody could call")
         elif self.access is Access.ORG and self.auth.organization is None:
             raise _NoUsableRuleError("access: org needs auth.organization: nobody could call")

@@ -12,6 +12,7 @@ from ftl_operator.api.fields import IssuerUrl, Keyed, KeyReference, Label, LongT
 
 Subject = Annotated[str, Field(min_length=1, max_length=256)]
 Audience = Annotated[str, Field(min_length=1, max_length=512)]
+TokenType = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9.+/-]+$")]
 
 
 class Access(StrEnum):
@@ -103,14 +104,27 @@ class PolicyTest(Part):
         return _json_object(value)
 
 
+class ApiKeys(Part):
+    """API keys that are accepted, as bearer token or in the header `X-API-Key`."""
+
+    secret_ref: KeyReference
+    """A key of a Secret with one API key a line: `NAME SHA256 [scopes=a,b] [expires=2027-01-31T00:00:00Z]`.
+    `ftl-operator key create` makes them. A caller's subject is the name."""
+
+
 class AuthSpec(Part):
-    """How tokens are checked and whom they let in."""
+    """How callers are known and which of them are let in."""
 
     issuer: IssuerUrl | None = None
     """The token issuer's URL, exactly as the `iss` claim has it. May be left out only if `jwksUri` or
-    `publicKey` says how to check signatures; then `iss` is not looked at."""
-    audiences: Annotated[tuple[Audience, ...], Field(min_length=1, max_length=16)]
-    """Accepted values of the `aud` claim; a token must have one. Usually the URL of the MCP endpoint."""
+    `publicKey` says how to check signatures, and then `iss` is not looked at; or with `apiKeys`, and then no
+    token is accepted."""
+    audiences: Annotated[tuple[Audience, ...], Field(max_length=16)] = ()
+    """Accepted values of the `aud` claim; a token must have one. Usually the URL of the MCP endpoint.
+    Required wherever tokens are accepted."""
+    api_keys: ApiKeys | None = None
+    """API keys, alone or beside an issuer. Where `allowedSubjects` is empty, every one of them is let in by
+    `access: private`."""
     jwks_uri: IssuerUrl | None = None
     """Where the issuer's keys are. Default: read from the issuer's metadata."""
     public_key: Annotated[str | None, Field(max_length=4096)] = None
@@ -129,6 +143,13 @@ class AuthSpec(Part):
     """The policy's `data`."""
     policy_tests: Annotated[tuple[PolicyTest, ...], Field(max_length=64), Keyed()] = ()
     """Cases that must hold before anything is deployed."""
+    advertised_scopes: Annotated[tuple[Scope, ...], Field(max_length=64)] = ()
+    """The scopes that clients are told to ask for, where they are called otherwise than in the token. One
+    that ends in `/` and a scope that is checked stands for it (`api://3fa8/mcp.read` for `mcp.read`); one
+    that stands for none is always asked for. Default: the scopes that are checked."""
+    token_types: Annotated[tuple[TokenType, ...], Field(max_length=8)] = ()
+    """Values of a token's header `typ` that are accepted, such as `at+jwt` alone (RFC 9068). Default:
+    `at+jwt`, `JWT`, or none. Whatever a claim marks as an ID token or another kind is refused in any case."""
     leeway_seconds: Annotated[int, Field(ge=0, le=300)] = 60
     """By how much clocks may differ when `exp`, `nbf` and `iat` are checked, in seconds."""
 
@@ -141,12 +162,27 @@ class AuthSpec(Part):
             raise ValueError("write it in PEM, starting with -----BEGIN PUBLIC KEY-----")
         return value
 
+    @property
+    def accepts_tokens(self) -> bool:
+        """Whether callers may come with a token of an issuer."""
+        return self.issuer is not None or self.jwks_uri is not None or self.public_key is not None
+
+    @property
+    def names_callers(self) -> bool:
+        """Whether `access: private` has callers: subjects, whom the policy allows, or API keys alone."""
+        keys_alone = self.api_keys is not None and not self.accepts_tokens
+        return bool(self.allowed_subjects) or self.policy is not None or keys_alone
+
     @model_validator(mode="after")
     def _keys_have_one_source(self) -> Self:
         if self.jwks_uri is not None and self.public_key is not None:
             raise ValueError("set at most one of jwksUri, publicKey")
-        if self.issuer is None and self.jwks_uri is None and self.public_key is None:
-            raise ValueError("set issuer, or say by jwksUri or publicKey how signatures are checked")
+        if not self.accepts_tokens and self.api_keys is None:
+            raise ValueError(
+                "set issuer, or say by jwksUri or publicKey how signatures are checked, or apiKeys"
+            )
+        if self.accepts_tokens and not self.audiences:
+            raise ValueError("set audiences: a token must be meant for this app")
         if self.policy is None and (self.policy_data is not None or self.policy_tests):
             raise ValueError("policyData and policyTests need a policy")
         return self
@@ -172,7 +208,7 @@ class GatewayAuth:
         audiences: Accepted audiences.
         jwks_uri: Where keys are fetched; or
         public_key: one key in PEM; or
-        jwks: a fixed key set. Exactly one of the three.
+        jwks: a fixed key set. Exactly one of the three, or none if only API keys are accepted.
         algorithms: Accepted signature algorithms.
         required_scopes: Scopes that every token must have.
         allowed_subjects: Subjects that may call.
@@ -182,6 +218,9 @@ class GatewayAuth:
         leeway_seconds: By how much clocks may differ.
         authorization_servers: What clients are told about where to get a token.
         server_metadata: URL of the issuer's RFC 8414 metadata, for clients of 2025-03-26.
+        api_keys: Whether API keys are accepted; the gateway is given them when it runs.
+        advertised_scopes: What clients are told to ask for; empty for the scopes that are checked.
+        token_types: Accepted header types of tokens; empty for the usual ones.
         warnings: What works now and may stop working; for the status, not for the gateway.
     """
 
@@ -200,14 +239,16 @@ class GatewayAuth:
     leeway_seconds: int = 60
     authorization_servers: tuple[str, ...] = ()
     server_metadata: str | None = None
+    api_keys: bool = False
+    advertised_scopes: tuple[str, ...] = ()
+    token_types: tuple[str, ...] = ()
     warnings: tuple[str, ...] = field(default=(), compare=False)
 
-    def document(self, scopes: Sequence[str], *, store_shared: bool) -> dict[str, Any]:
+    def document(self, scopes: Sequence[str]) -> dict[str, Any]:
         """The object `auth` of `gateway_config`.
 
         Args:
             scopes: Scopes that some tool needs.
-            store_shared: Whether a tool may open the gateway's store, whose entries must then be sealed.
         """
         return {
             "access": self.access.value,
@@ -228,5 +269,7 @@ class GatewayAuth:
                 *self.required_scopes,
                 *(scope for scope in scopes if scope not in self.required_scopes),
             ],
-            "storeShared": store_shared,
+            "apiKeys": self.api_keys,
+            "advertisedScopes": list(self.advertised_scopes),
+            "tokenTypes": list(self.token_types),
         }

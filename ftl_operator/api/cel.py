@@ -51,6 +51,8 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
             (
                 "self.access != 'private' || !has(self.auth) || has(self.auth.policy)"
                 " || (has(self.auth.allowedSubjects) && self.auth.allowedSubjects.size() > 0)"
+                " || (has(self.auth.apiKeys) && !has(self.auth.issuer) && !has(self.auth.jwksUri)"
+                " && !has(self.auth.publicKey))"
             ),
             "access: private needs auth.allowedSubjects: nobody could call",
         ),
@@ -123,8 +125,15 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
     "AuthSpec": (
         ("!has(self.jwksUri) || !has(self.publicKey)", "set at most one of jwksUri, publicKey"),
         (
-            "has(self.issuer) || has(self.jwksUri) || has(self.publicKey)",
-            "set issuer, or say by jwksUri or publicKey how signatures are checked",
+            "has(self.issuer) || has(self.jwksUri) || has(self.publicKey) || has(self.apiKeys)",
+            "set issuer, or say by jwksUri or publicKey how signatures are checked, or apiKeys",
+        ),
+        (
+            (
+                "(!has(self.issuer) && !has(self.jwksUri) && !has(self.publicKey))"
+                " || (has(self.audiences) && self.audiences.size() > 0)"
+            ),
+            "set audiences: a token must be meant for this app",
         ),
         (
             (

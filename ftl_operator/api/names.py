@@ -5,10 +5,6 @@ from typing import NamedTuple
 
 from ftl_operator.api.network import INTERCEPTOR_SUFFIX
 
-PROBE_TOKEN = "gateway_probe_token"  # noqa: S105 - a variable's name
-"""The application variable with the word that makes `/readyz` ask every tool."""
-
-
 DIGEST_ANNOTATION = "ftl.tools/applied"
 """The annotation with the digest of the manifest that was applied last."""
 
@@ -28,7 +24,26 @@ PROBE_HEADER = "x-ftl-probe"
 
 
 PROBE_ONCE_HEADER = "x-ftl-probe-once"
-"""The request header that asks the tools only until all of them have answered in this pod."""
+"""The request header that asks the tools only until all of them have answered in this pod. It takes no word,
+for a SpinApp has no way to take a probe's header from a Secret."""
+
+
+APP_UID = "gateway_app_uid"
+"""The application variable that tells an app of a cluster from every other: the FtlApp's uid."""
+SEALING_KEY = "gateway_sealing_key"
+"""The application variable with the key that seals what the gateway keeps in its key-value store."""
+PROBE_WORD = "gateway_probe_word"
+"""The application variable with the word that makes `/readyz` ask every tool."""
+API_KEYS = "gateway_api_keys"
+"""The application variable with the app's API keys, one a line."""
+
+
+GATEWAY_SECRET_SUFFIX = "-gateway"  # noqa: S105 - a name
+"""What follows the app's name in the name of the Secret that the operator makes for its gateway."""
+SEALING_KEY_KEY = "sealing-key"
+"""The key of that Secret with what seals the gateway's store."""
+PROBE_WORD_KEY = "probe-word"
+"""The key of that Secret with the word of the deep probe."""
 
 
 SUSPENDED_ANNOTATION = "ftl.tools/suspended"

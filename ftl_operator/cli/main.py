@@ -1,9 +1,10 @@
-"""The command line: `ftl-operator up | render | inspect | publish | crd | token`."""
+"""The command line: `ftl-operator up | render | inspect | publish | crd | token | key | gateway-secret`."""
 
 import errno
 import json
 import sys
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import wraps
 from itertools import pairwise
 from pathlib import Path
@@ -14,7 +15,7 @@ import click
 from ftl_operator import __version__
 from ftl_operator.cli.console import EXIT_INTERRUPTED, EXIT_USAGE, Console
 from ftl_operator.cli.interrupt import interruptible
-from ftl_operator.errors import FtlError, Reason
+from ftl_operator.errors import FtlError, Reason, SpecError
 
 Command = Callable[..., None]
 
@@ -89,6 +90,21 @@ class _Group(click.Group):
             document = {"error": {"reason": "Usage", "field": "", "message": error.format_message()}}
             click.echo(json.dumps(document, ensure_ascii=False), err=True)
             ctx.exit(EXIT_USAGE)
+
+
+def _moment(_: click.Context, __: click.Parameter, text: str | None) -> datetime | None:
+    """`90d` from now, or a moment of RFC 3339."""
+    if text is None:
+        return None
+    try:
+        if text.endswith("d"):
+            return datetime.now(UTC).replace(microsecond=0) + timedelta(days=int(text[:-1]))
+        moment = datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
+        moment = None
+    if moment is None or moment.tzinfo is None:
+        raise click.BadParameter("write a number of days as 90d, or a time as 2027-01-31T00:00:00Z")
+    return moment
 
 
 def _asks_for_json(args: Sequence[str]) -> bool:
@@ -296,3 +312,109 @@ def token(console: Console, file: str, **options: Any) -> None:  # noqa: ANN401 
         {**(grant.claims or {}), **options["claims"]},
     )
     console.result({"token": minted}, lambda: minted)
+
+
+@main.group()
+def key() -> None:
+    """Make, list and revoke the API keys of an app."""
+
+
+_KEY_FILE = click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+
+
+@key.command("create")
+@click.argument("name")
+@click.option("--scope", "scopes", multiple=True, help="A scope that its callers have; may be repeated.")
+@click.option(
+    "--expires",
+    callback=_moment,
+    metavar="WHEN",
+    help="When it stops to hold: 90d, or a time as 2027-01-31T00:00:00Z.",
+)
+@click.option(
+    "--file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Add its line to this manifest's Secret, or to this file of lines.",
+)
+@_formats("text", "json")
+def create_key(
+    console: Console, name: str, scopes: Sequence[str], expires: datetime | None, file: Path | None
+) -> None:
+    """Make an API key for NAME, which becomes its callers' subject.
+
+    The key is printed and kept nowhere; its line goes into the Secret that the app reads.
+    """
+    from ftl_operator.cli import api_keys, key_file
+
+    made = api_keys.new_key()
+    line = api_keys.key_line(made, name, scopes, expires)
+    if file is not None:
+        found = key_file.read_key_file(file)
+        found.write(api_keys.with_line(found.text, line))
+        console.note(f"its line is in {file}")
+    document = {"key": made, "line": str(line)}
+    console.result(document, lambda: made if file is not None else f"{made}\n{line}")
+
+
+@key.command("list")
+@_KEY_FILE
+@_formats("text", "json")
+def list_keys(console: Console, file: Path) -> None:
+    """List the API keys in FILE, a manifest with their Secret or a file of lines."""
+    from ftl_operator.cli import api_keys, key_file
+
+    lines = list(api_keys.read_lines(key_file.read_key_file(file).text))
+    now = datetime.now(UTC)
+    document = [
+        {
+            "name": line.name,
+            "scopes": list(line.scopes),
+            "expires": line.expires.isoformat() if line.expires else None,
+            "expired": line.expires is not None and line.expires <= now,
+        }
+        for line in lines
+    ]
+
+    def text() -> str:
+        return "\n".join(
+            "  ".join(
+                [
+                    line.name,
+                    ",".join(line.scopes) or "-",
+                    line.expires.isoformat() if line.expires else "never",
+                ]
+            )
+            for line in lines
+        )
+
+    console.result(document, text)
+
+
+@key.command("revoke")
+@click.argument("name")
+@_KEY_FILE
+@_formats("text", "json")
+def revoke_key(console: Console, name: str, file: Path) -> None:
+    """Take all keys of NAME out of FILE. Apply the file, and the app's pods are replaced."""
+    from ftl_operator.cli import api_keys, key_file
+
+    found = key_file.read_key_file(file)
+    lines = [line for line in api_keys.read_lines(found.text) if line.name == name]
+    if not lines:
+        raise SpecError(f"{file} has no key of {name!r}")
+    found.write(api_keys.without(found.text, name))
+    console.result({"revoked": len(lines)}, lambda: f"{len(lines)} revoked")
+
+
+@main.command("gateway-secret")
+@click.argument("name")
+@click.option("--namespace", "-n", default="default", show_default=True, help="The app's namespace.")
+@_formats("yaml", "json")
+def print_gateway_secret(console: Console, name: str, namespace: str) -> None:
+    """Print a Secret NAME with two new random texts, for `spec.gateway.secretRef`.
+
+    One seals what the gateway keeps in its key-value store, by the other the operator asks for each tool.
+    """
+    from ftl_operator.manifests.gateway_secret import new_gateway_secret
+
+    console.result(new_gateway_secret(namespace, name))

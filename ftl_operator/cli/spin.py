@@ -2,9 +2,11 @@
 
 import json
 import os
+import secrets
 import shutil
 import subprocess
 
+from ftl_operator.api.names import SEALING_KEY
 from ftl_operator.cli.console import Console
 from ftl_operator.cli.up import UpOptions, client_configuration, state_folder
 from ftl_operator.cli.workspace import local_edges, read_app_file, variables_of
@@ -44,6 +46,7 @@ def up_in_spin(options: UpOptions, registry: Registry, console: Console, *, inse
         edges = local_edges(workspace, registry, options.authorize, console.progress)
         planned = plan(app, edges, Stages(), workspace.directory)
     values = variables_of(planned.locked, workspace, options.variables)
+    values.setdefault(SEALING_KEY, secrets.token_hex(32))
     with console.step(f"publishing to {target}"):
         published = publish(planned, registry, target, Stages())
     url = f"http://{options.address}:{options.port}/mcp"

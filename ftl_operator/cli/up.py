@@ -5,6 +5,7 @@ import errno
 import hashlib
 import json
 import re
+import secrets
 import socket
 import tempfile
 import threading
@@ -18,6 +19,7 @@ from typing import Any
 import click
 
 from ftl_operator.api.app import FtlApp
+from ftl_operator.api.names import SEALING_KEY
 from ftl_operator.cli.console import Console
 from ftl_operator.cli.environment import cache_directory
 from ftl_operator.cli.workspace import (
@@ -153,6 +155,9 @@ def up(options: UpOptions, registry: Registry, console: Console, *, watch: bool)
             options = replace(options, state_dir=Path(folder))
         # Before the work of minutes. Nobody can connect until the app serves.
         bound = stack.enter_context(contextlib.closing(_bound(options)))
+        # Two apps may share a folder of stores, and tools may write where the gateway does.
+        sealing_key = {SEALING_KEY: secrets.token_hex(32)}
+        options = replace(options, variables={**sealing_key, **options.variables})
         # From before anything is read, so that a change while it is being read is seen.
         own = Stamps.of([Path(options.file)])
         workspace = read_app_file(options.file)

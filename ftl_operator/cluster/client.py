@@ -152,6 +152,17 @@ class Kube:
             content_type="application/apply-patch+yaml",
         )
 
+    def create(self, api: Api, manifest: Mapping[str, Any]) -> Json:
+        """Create an object.
+
+        Returns:
+            The object as the cluster has it now.
+
+        Raises:
+            ConflictError: One of its name exists.
+        """
+        return self._write("POST", api.path(manifest["metadata"]["namespace"]), body=manifest)
+
     def delete(self, api: Api, namespace: str, name: str, uid: str) -> None:
         """Delete exactly the object with this uid; what depends on it goes in the background."""
         body = {

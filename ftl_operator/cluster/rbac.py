@@ -17,8 +17,9 @@ class Permission:
         group: The API group; empty for the core group.
         resource: The plural, with `/subresource` where it is one.
         verbs: Sorted.
-        where: `apps` for every namespace that is served, `own` for the operator's own namespace, `cluster`
-            for what has no namespace and is only granted together with the whole cluster.
+        where: `apps` for every namespace that is served, `secrets` likewise if the operator makes the Secrets
+            of gateways, `own` for the operator's own namespace, `cluster` for what has no namespace and is
+            only granted together with the whole cluster.
     """
 
     group: str
@@ -39,6 +40,8 @@ PERMISSIONS: tuple[Permission, ...] = (
     Permission("apps", "deployments/scale", ("patch",)),
     Permission("", "pods", ("list",)),
     Permission("", "secrets", _WATCH),
+    # What it makes it does not read back, change or delete: the cluster does that with the app.
+    Permission("", "secrets", ("create",), where="secrets"),
     Permission("events.k8s.io", "events", ("create",)),
     Permission("coordination.k8s.io", "leases", ("create", "get", "update"), where="own"),
     # kopf notices by these that the API of an optional kind was installed after the operator was started.

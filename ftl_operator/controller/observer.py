@@ -8,17 +8,17 @@ from typing import Any
 
 from ftl_operator.api.app import FtlApp
 from ftl_operator.api.auth import Access
-from ftl_operator.api.conditions import ConditionState, ConditionType
+from ftl_operator.api.conditions import ConditionState, ConditionType, unknown
 from ftl_operator.api.names import POD_LABEL, SPEC_ANNOTATION
 from ftl_operator.cluster.cache import Cache, Snapshot
 from ftl_operator.cluster.client import Kube
 from ftl_operator.cluster.deployment import Rollout, pod_cause
 from ftl_operator.cluster.executor import SpinAppStatus
 from ftl_operator.controller.choice import Choice
+from ftl_operator.controller.gateway_secrets import GatewaySecrets
 from ftl_operator.controller.probe import Probe
-from ftl_operator.errors import COME_BACK, Reason, WaitingError
+from ftl_operator.errors import COME_BACK, ClusterError, Reason, WaitingError
 from ftl_operator.fair_share import FairShare
-from ftl_operator.manifests.spinapp import probe_token
 from ftl_operator.settings import Settings
 
 
@@ -75,6 +75,7 @@ class Observer:
         self._kube = kube
         self._cache = cache
         self._probe = probe
+        self._gateway_secrets = GatewaySecrets(settings, kube, cache)
         # An app that does not answer holds a worker until the timeout: half of them stay free for other work,
         # and apps that are known to be silent get few slots, so that others are asked meanwhile.
         self._slots = FairShare(max(1, settings.workers // 2))
@@ -140,9 +141,12 @@ class Observer:
             url = self._settings.service_url.format(
                 name=app.metadata.name, namespace=app.metadata.namespace
             ).rstrip("/")
-            token = probe_token(app.metadata.uid, self._settings.probe_key)
+            try:
+                word = self._gateway_secrets.probe_word(app)
+            except ClusterError as error:
+                return unknown(f"the word for the app's probe cannot be read: {error}", Reason.NOT_VERIFIED)
             is_public = app.spec.access is Access.PUBLIC
-            return self._probe.ask(url, token, expected=tools, is_public=is_public)
+            return self._probe.ask(url, word, expected=tools, is_public=is_public)
 
     @contextmanager
     def _slot(self, namespace: str, *, was_silent: bool) -> Iterator[None]:

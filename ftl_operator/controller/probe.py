@@ -1,7 +1,8 @@
 """EDGE: asks a running app, through its Service, whether it answers for every tool.
 
-The gateway's `/readyz` wakes every component when the header `x-ftl-probe` has the app's probe token, and
-names those that do not answer. A public app is asked for its list of tools too, as any client would ask.
+The gateway's `/readyz` wakes every component when the header `x-ftl-probe` has the app's own word, and
+names those that do not answer. An app without a word is asked as the kubelet asks: whether all have answered
+since this version runs. A public app is asked for its list of tools too, as any client would ask.
 
 A pod runs what its tenant wants: `gateway.image` may be anybody's program. So asking an app takes bounded
 time and memory, any answer becomes a condition, and what an answer says is cut and made printable before it
@@ -13,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ftl_operator.api.conditions import ConditionState, false, true, unknown
-from ftl_operator.api.names import PROBE_HEADER
+from ftl_operator.api.names import PROBE_HEADER, PROBE_ONCE_HEADER
 from ftl_operator.errors import Reason
 from ftl_operator.exchange import Answer, Deadline, ExchangeError, ExchangeSettings, HttpClient, Request
 from ftl_operator.hosts import HostError, HttpUrl, parse_url
@@ -51,12 +52,12 @@ class Probe:
             )
         )
 
-    def ask(self, url: str, token: str, *, expected: Sequence[str], is_public: bool) -> ConditionState:
+    def ask(self, url: str, word: str, *, expected: Sequence[str], is_public: bool) -> ConditionState:
         """Ask one app.
 
         Args:
             url: The app's Service, without a slash at the end.
-            token: The app's probe token.
+            word: The app's own word for the deep probe; empty if it has none.
             expected: The names of tools that clients must see.
             is_public: Whether the list of tools can be had without a token.
 
@@ -66,15 +67,16 @@ class Probe:
         deadline = Deadline.after(self._seconds)
         try:
             service = parse_url(url)
-            found = self._ready(service, token, deadline)
+            found = self._ready(service, word, deadline)
             if found is None and is_public:
                 found = self._listed(service, expected, deadline)
         except (HostError, ExchangeError) as error:
             return unknown(f"the app could not be asked at {url}: {error}", Reason.NOT_VERIFIED)
         return found or true(f"the running app answers for {_tools(expected)}", Reason.TOOLS_VERIFIED)
 
-    def _ready(self, service: HttpUrl, token: str, deadline: Deadline) -> ConditionState | None:
-        answer = self._fetch(Request("GET", _below(service, "/readyz"), {PROBE_HEADER: token}), deadline)
+    def _ready(self, service: HttpUrl, word: str, deadline: Deadline) -> ConditionState | None:
+        header = {PROBE_HEADER: word} if word else {PROBE_ONCE_HEADER: "true"}
+        answer = self._fetch(Request("GET", _below(service, "/readyz"), header), deadline)
         if answer.status < 400:
             return None
         said = _object(answer.body)

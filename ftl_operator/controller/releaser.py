@@ -119,6 +119,7 @@ class Dependencies:
         authorize: Checks `spec.auth`.
         gateway: The operator's own gateway component.
         fence: What every publication passes.
+        make_secret: Makes the Secret of an app's gateway, if the operator is to make it and it is not there.
     """
 
     read: ReadObject
@@ -128,6 +129,7 @@ class Dependencies:
     authorize: Authorize
     gateway: Layer
     fence: WriteGate = field(default_factory=WriteGate)
+    make_secret: Callable[[FtlApp], None] = lambda _: None
 
 
 class ReleasePlanner:
@@ -181,6 +183,7 @@ class ReleasePlanner:
                 return Planned(app, _suspended(snapshot.spin_app, self._settings))
             try:
                 known = self._known(snapshot)
+                self._outside.make_secret(app)
                 pods = self.pods_digest(app)
                 if known is not None and known.pods == pods and self._clock() < known.until:
                     return Planned(app, known.result)
@@ -258,7 +261,7 @@ class ReleasePlanner:
             ClusterError: One of them, or a key of it, does not exist.
         """
         digests = set()
-        for source in pod_sources(app):
+        for source in pod_sources(app, self._settings):
             seen = self._cache.source(source.kind, app.metadata.namespace, source.name)
             if seen is None or (source.key and source.key not in seen.keys):
                 key = f" with the key {source.key!r}" if seen is not None else ""

@@ -127,10 +127,15 @@ class Preflight:
             leeway_seconds=auth.leeway_seconds,
             authorization_servers=(auth.issuer,) if auth.issuer else (),
             server_metadata=issuer.metadata if issuer else None,
+            api_keys=auth.api_keys is not None,
+            advertised_scopes=auth.advertised_scopes,
+            token_types=auth.token_types,
             warnings=issuer.warnings if issuer else (),
         )
 
     def _issuer(self, tenant: str, auth: AuthSpec) -> Issuer | None:
+        if not auth.accepts_tokens:
+            return None
         algorithms = tuple(name.value for name in auth.algorithms)
         if auth.public_key is not None:
             check_public_key(auth.public_key, algorithms)
@@ -223,7 +228,7 @@ def _has_rule(access: Access, auth: AuthSpec) -> bool:
     # The model says the same; a deployment must not depend on where a spec was parsed.
     match access:
         case Access.PRIVATE:
-            return bool(auth.allowed_subjects) or auth.policy is not None
+            return auth.names_callers
         case Access.ORG:
             return auth.organization is not None
         case Access.CUSTOM:

@@ -28,10 +28,16 @@ def manifest(
     metadata: dict[str, Any] = {
         "name": f"{owner.name}{suffix}",
         "namespace": owner.namespace,
-        "labels": owner.labels,
     }
     if annotations:
         metadata["annotations"] = dict(annotations)
+    made = {"apiVersion": api.api_version, "kind": api.kind, "metadata": metadata, **body}
+    return owned(made, owner)
+
+
+def owned(made: dict[str, Any], owner: Owner) -> dict[str, Any]:
+    """An object with the app's labels and, in a cluster, the owner reference that deletes it with the app."""
+    metadata = {**made["metadata"], "labels": owner.labels}
     if owner.uid:
         metadata["ownerReferences"] = [
             {
@@ -43,4 +49,4 @@ def manifest(
                 "blockOwnerDeletion": False,
             }
         ]
-    return {"apiVersion": api.api_version, "kind": api.kind, "metadata": metadata, **body}
+    return {**made, "metadata": metadata}

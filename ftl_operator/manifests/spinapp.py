@@ -5,7 +5,6 @@ SpinKube's rules (its webhooks, v0.6): the executor is always set; replicas are 
 """
 
 import hashlib
-import hmac
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,10 +14,15 @@ from ftl_operator.api import kinds
 from ftl_operator.api.app import FtlApp
 from ftl_operator.api.fields import Part, ValueSource
 from ftl_operator.api.names import (
+    API_KEYS,
+    APP_UID,
+    GATEWAY_SECRET_SUFFIX,
     INPUTS_ANNOTATION,
-    PROBE_HEADER,
     PROBE_ONCE_HEADER,
-    PROBE_TOKEN,
+    PROBE_WORD,
+    PROBE_WORD_KEY,
+    SEALING_KEY,
+    SEALING_KEY_KEY,
     SOURCES_ANNOTATION,
     SPEC_ANNOTATION,
     SUSPENDED_ANNOTATION,
@@ -52,24 +56,18 @@ class Release:
 def spin_app(app: FtlApp, release: Release, settings: Settings) -> Manifest:
     """The SpinApp: spin-operator makes the Deployment and the Service of it."""
     owner, runtime = owner_of_app(app), app.spec.runtime
-    word = probe_token(app.metadata.uid, settings.probe_key)
     spec: dict[str, Any] = {
         "executor": runtime.executor,
         "image": str(settings.as_pulled(release.image)),
         "checks": {
             # It is asked often, for the first question may come while the node still compiles the app.
-            # With the app's own word the gateway asks every tool, so a version with a tool that cannot
-            # answer never takes the place of one that can; once they all have, one that falls silent
-            # does not take the others out of service.
-            "readiness": _check(
-                "/readyz",
-                runtime.checks.readiness,
-                {PROBE_HEADER: word, PROBE_ONCE_HEADER: "true"},
-                (1, 5),
-            ),
+            # The gateway asks every tool, so a version with a tool that cannot answer never takes the
+            # place of one that can; once they all have, one that falls silent does not take the others
+            # out of service.
+            "readiness": _check("/readyz", runtime.checks.readiness, {PROBE_ONCE_HEADER: "true"}, (1, 5)),
             "liveness": _check("/healthz", runtime.checks.liveness, {}, (10, 10)),
         },
-        "variables": _variables(app, word),
+        "variables": _variables(app, settings),
     }
     if app.spec.suspend or runtime.autoscaling is not None:
         spec["enableAutoscaling"] = True
@@ -116,8 +114,16 @@ class PodSource:
     field: str
 
 
-def pod_sources(app: FtlApp) -> Iterator[PodSource]:
+def pod_sources(app: FtlApp, settings: Settings) -> Iterator[PodSource]:
     """What pods read when they start, so that a change needs new pods. Volumes change by themselves."""
+    secret = gateway_secret(app, settings)
+    if secret is not None:
+        for key in (SEALING_KEY_KEY, PROBE_WORD_KEY):
+            yield PodSource("Secret", secret, key, "spec.gateway.secretRef")
+    auth = app.spec.auth
+    if auth is not None and auth.api_keys is not None:
+        reference = auth.api_keys.secret_ref
+        yield PodSource("Secret", reference.name, reference.key, "spec.auth.apiKeys.secretRef")
     for index, tool in enumerate(app.spec.tools):
         for position, variable in enumerate(tool.variables):
             field = f"spec.tools[{index}].variables[{position}].valueFrom"
@@ -148,16 +154,11 @@ def owner_of_app(app: FtlApp) -> Owner:
     return Owner(app.metadata.namespace, app.metadata.name, app.metadata.uid)
 
 
-def probe_token(uid: str, key: str) -> str:
-    """The app's own word: with it the operator asks a running app for its tools.
-
-    It is derived and not kept, so that every replica of the operator knows it after a restart.
-
-    Args:
-        uid: The FtlApp's uid.
-        key: The operator's own secret, which keeps the word from whoever can read the uid.
-    """
-    return hmac.digest(key.encode() or b"ftl.tools", f"probe {uid}".encode(), hashlib.sha256).hex()[:32]
+def gateway_secret(app: FtlApp, settings: Settings) -> str | None:
+    """The name of the Secret with the gateway's own key and word; None if the app has none."""
+    if app.spec.gateway.secret_ref is not None:
+        return app.spec.gateway.secret_ref.name
+    return f"{app.metadata.name}{GATEWAY_SECRET_SUFFIX}" if settings.gateway_secrets else None
 
 
 def application_variable(tool: str, variable: str) -> str:
@@ -169,14 +170,28 @@ def _digest(spec: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _variables(app: FtlApp, word: str) -> list[dict[str, Any]]:
+def _variables(app: FtlApp, settings: Settings) -> list[dict[str, Any]]:
     variables: list[dict[str, Any]] = []
     for tool in app.spec.tools:
         for variable in tool.variables:
             if variable.value_from is not None:
                 name = application_variable(tool.name, variable.name)
                 variables.append({"name": name, "valueFrom": _plain(variable.value_from)})
-    return [*variables, {"name": PROBE_TOKEN, "value": word}]
+    if app.metadata.uid:
+        variables.append({"name": APP_UID, "value": app.metadata.uid})
+    secret = gateway_secret(app, settings)
+    if secret is not None:
+        variables += [_from_secret(SEALING_KEY, secret, SEALING_KEY_KEY)]
+        variables += [_from_secret(PROBE_WORD, secret, PROBE_WORD_KEY)]
+    auth = app.spec.auth
+    if auth is not None and auth.api_keys is not None:
+        reference = auth.api_keys.secret_ref
+        variables.append(_from_secret(API_KEYS, reference.name, reference.key))
+    return variables
+
+
+def _from_secret(variable: str, name: str, key: str) -> dict[str, Any]:
+    return {"name": variable, "valueFrom": {"secretKeyRef": {"name": name, "key": key}}}
 
 
 def _pull_secrets(app: FtlApp, settings: Settings) -> list[dict[str, str]]:

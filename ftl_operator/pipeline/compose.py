@@ -15,9 +15,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ftl_operator.api.app import FtlApp
-from ftl_operator.api.auth import Access, GatewayAuth
+from ftl_operator.api.auth import Access, AuthSpec, GatewayAuth
 from ftl_operator.api.fields import ValueSource
-from ftl_operator.api.names import PROBE_TOKEN
+from ftl_operator.api.names import API_KEYS, APP_UID, PROBE_WORD, SEALING_KEY
 from ftl_operator.api.tools import GATEWAY, ToolSpec
 from ftl_operator.component.tool import Component
 from ftl_operator.errors import Reason, SpecError
@@ -28,7 +28,7 @@ from ftl_operator.pipeline.gateway.catalog import ExposedTool, select_tools, var
 from ftl_operator.pipeline.gateway.config import DEFAULT_STORE, gateway_config
 from ftl_operator.pipeline.resolve import ResolvedApp, ResolvedTool, layer_of
 
-__all__ = ["Binding", "ComposeSettings", "LockedApp", "compose"]
+__all__ = ["Binding", "ComposeSettings", "GatewayAuth", "LockedApp", "compose"]
 
 CHAINING_DOMAIN = "spin.internal"
 LOCK_VERSION = 1
@@ -125,7 +125,7 @@ def compose(
         baked |= {"policy": canonical(auth.policy), "policy_data": auth.policy_data}
     digests = [gateway.descriptor.digest, *(tool.digest for tool in resolved.tools)]
     baked["gateway_config"] = gateway_config(resolved.app, listings, auth, (baked, digests))
-    values, bindings = _variables(spec.tools)
+    values, bindings = _variables(spec.tools, spec.auth)
     document = {
         "spin_lock_version": LOCK_VERSION,
         "must_understand": ["component_host_requirements"],
@@ -182,7 +182,13 @@ def _gateway(
         "id": GATEWAY,
         "metadata": {"allowed_outbound_hosts": hosts, "key_value_stores": [DEFAULT_STORE]},
         "source": _source(layer.descriptor.digest),
-        "config": {**config, "probe_token": _template(PROBE_TOKEN)},
+        "config": {
+            **config,
+            # One variable, since every call reads it.
+            "store_seal": f"{_template(APP_UID)}:{_template(SEALING_KEY)}",
+            "probe_word": _template(PROBE_WORD),
+            **({"api_keys": _template(API_KEYS)} if auth is not None and auth.api_keys else {}),
+        },
         "host_requirements": {"local_service_chaining": "required"},
     }
 
@@ -223,11 +229,17 @@ def _chained(spec: ToolSpec, index: int, tools: Sequence[ToolSpec]) -> Iterator[
         yield host
 
 
-def _variables(tools: Sequence[ToolSpec]) -> tuple[dict[str, dict[str, Any]], tuple[Binding, ...]]:
+def _variables(
+    tools: Sequence[ToolSpec], auth: AuthSpec | None
+) -> tuple[dict[str, dict[str, Any]], tuple[Binding, ...]]:
     """The application's variables, and those of them without a value."""
-    values: dict[str, dict[str, Any]] = {PROBE_TOKEN: {"default": ""}}
-    owners = dict.fromkeys(values, "the gateway")
+    values: dict[str, dict[str, Any]] = {name: {"default": ""} for name in (APP_UID, SEALING_KEY, PROBE_WORD)}
     bindings = []
+    if auth is not None and auth.api_keys is not None:
+        values[API_KEYS] = {"secret": True}
+        source = ValueSource(secret_key_ref=auth.api_keys.secret_ref)
+        bindings.append(Binding(API_KEYS, GATEWAY, "api_keys", source))
+    owners = dict.fromkeys(values, "the gateway")
     for index, tool in enumerate(tools):
         for position, variable in enumerate(tool.variables):
             name, owner = _tool_variable(tool.name, variable.name), f"{variable.name!r} of {tool.name!r}"

@@ -251,7 +251,7 @@ def inputs_of(
         "name": app.metadata.name,
         "spec": spec,
         "digests": {str(reference): digest for reference, digest in digests.items()},
-        "auth": None if auth is None else auth.document((), store_shared=False),
+        "auth": None if auth is None else auth.document(()),
         "policy": policy,
     }
     return sha256(canonical(known).encode())

@@ -76,7 +76,7 @@ def test_what_was_checked_is_what_the_gateway_gets(
         app(requiredScopes=["mcp:tools"], leewaySeconds=5), no_config_map
     )
     assert found is not None
-    document = found.document(["mail:send"], store_shared=True)
+    document = found.document(["mail:send"])
     assert document == {
         "access": "private",
         "issuer": issuer.url,
@@ -93,7 +93,9 @@ def test_what_was_checked_is_what_the_gateway_gets(
         "authorizationServers": [issuer.url],
         "authorizationServerMetadata": f"{issuer.url}/.well-known/openid-configuration",
         "scopesSupported": ["mcp:tools", "mail:send"],
-        "storeShared": True,
+        "apiKeys": False,
+        "advertisedScopes": [],
+        "tokenTypes": [],
     }
 
 

@@ -225,7 +225,7 @@ def test_values_become_settings(home):
     assert settings.interceptor_scaler_address == "scaler.scaling.svc.k8s.example.com:9191"
     assert settings.cluster_domain == "k8s.example.com"
     assert settings.history_limit == 10
-    assert found["FTL_PROBE_KEY"] == {"secretKeyRef": {"name": "probe", "key": "word"}}
+    assert settings.gateway_secrets
     assert found["NO_PROXY"].startswith(".example.com,.svc,")
     assert str(settings.docker_config) == "/etc/ftl/docker/config.json"
     assert str(settings.ca_bundle) == "/etc/ftl/ca/ca.crt"
@@ -364,7 +364,6 @@ LISTED = {
     "allowedRegistries": ["ghcr.io"],
     "allowedIssuers": ["login.acme.dev"],
     "routeHosts": {"agents": ["tools.acme.dev"], "team-*": ["*.{namespace}.acme.dev"]},
-    "probeKey": {"secretName": "probe"},
     "quotas": {"namespaces": ["agents", "billing"]},
 }
 
@@ -383,7 +382,6 @@ def test_in_a_shared_cluster_every_default_changes_at_once(home):
     assert settings.allowed_registries == ("ghcr.io",)
     assert settings.allowed_issuers == ("login.acme.dev",)
     assert found["FTL_ROUTE_HOSTS"] == "agents=tools.acme.dev,team-*=*.{namespace}.acme.dev"
-    assert found["FTL_PROBE_KEY"]["secretKeyRef"]["name"] == "probe"
     quotas = {
         item["metadata"]["namespace"]: item["spec"]["hard"]
         for item in objects
@@ -401,7 +399,6 @@ def test_in_a_shared_cluster_every_default_changes_at_once(home):
         ({"allowedIssuers": ["*"]}, "allowedIssuers"),
         ({"routeHosts": {}}, "routeHosts"),
         ({"routeHosts": {"agents": ["a.dev"], "*": ["*"]}}, "routeHosts"),
-        ({"probeKey": {"secretName": ""}}, "probeKey.secretName"),
         ({"quotas": {"namespaces": []}}, "quotas.namespaces"),
     ],
 )

@@ -36,7 +36,8 @@ class Versions(ReleasePlanner):
     """A planner whose releases the test decides: it says what to run, or raises."""
 
     def __init__(self, settings, cache):
-        super().__init__(settings, cache, SimpleNamespace(read=None, operator=None), None, None)
+        outside = SimpleNamespace(read=None, operator=None, make_secret=lambda _: None)
+        super().__init__(settings, cache, outside, None, None)
         self.number = 1
         self.error = None
         self.pods = "p1"

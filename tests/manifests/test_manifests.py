@@ -10,7 +10,7 @@ from ftl_operator.api import kinds
 from ftl_operator.api.app import FtlApp
 from ftl_operator.errors import Reason
 from ftl_operator.manifests.all import endpoint, manifests
-from ftl_operator.manifests.spinapp import Release, pod_sources, probe_token
+from ftl_operator.manifests.spinapp import Release, pod_sources, spin_app
 from ftl_operator.oci.reference import parse_reference
 from ftl_operator.settings import Settings
 
@@ -130,19 +130,48 @@ def test_the_newer_api_counts_and_scales_by_one_name():
     assert "HTTPScaledObject" not in found
 
 
-def test_every_app_and_every_operator_has_its_own_probe_token():
-    assert (
-        len({probe_token("a", "k"), probe_token("b", "k"), probe_token("a", "l"), probe_token("a", "")}) == 4
-    )
+def variables_of(app, settings=SETTINGS):
+    spec = spin_app(app, Release(IMAGE), settings)["spec"]
+    return {variable["name"]: variable for variable in spec["variables"]}
+
+
+def test_no_secret_stands_in_a_spin_app():
+    app = read("smallest", gateway={"secretRef": {"name": "hello-door"}})
+    for settings, secret in (
+        (SETTINGS, "hello-door"),
+        (SETTINGS.model_copy(update={"gateway_secrets": True}), "hello-door"),
+    ):
+        variables = variables_of(app, settings)
+        assert variables["gateway_sealing_key"]["valueFrom"] == {
+            "secretKeyRef": {"name": secret, "key": "sealing-key"}
+        }
+        assert variables["gateway_probe_word"]["valueFrom"] == {
+            "secretKeyRef": {"name": secret, "key": "probe-word"}
+        }
+    spec = spin_app(app, Release(IMAGE), SETTINGS)["spec"]
+    headers = spec["checks"]["readiness"]["httpGet"]["httpHeaders"]
+    assert headers == [{"name": "x-ftl-probe-once", "value": "true"}]
+    # All that is written out is the app's uid, which is no secret.
+    written = {variable["name"] for variable in spec["variables"] if "value" in variable}
+    assert written <= {"gateway_app_uid"}
+
+
+def test_an_app_that_names_no_secret_has_the_operators_where_it_makes_some():
+    app = read("smallest")
+    assert not {"gateway_sealing_key", "gateway_probe_word"} & set(variables_of(app))
+    variables = variables_of(app, SETTINGS.model_copy(update={"gateway_secrets": True}))
+    assert variables["gateway_sealing_key"]["valueFrom"]["secretKeyRef"]["name"] == "hello-gateway"
 
 
 def test_what_pods_read_at_their_start_is_known_by_key_and_field():
-    assert [(source.kind, source.name, source.key) for source in pod_sources(read("everything"))] == [
+    assert [
+        (source.kind, source.name, source.key) for source in pod_sources(read("everything"), SETTINGS)
+    ] == [
         ("Secret", "weather", "api-key"),
         ("ConfigMap", "desk", "board"),
         ("Secret", "cache", "password"),
     ]
-    assert next(pod_sources(read("everything"))).field == "spec.tools[0].variables[1].valueFrom"
+    assert next(pod_sources(read("everything"), SETTINGS)).field == "spec.tools[0].variables[1].valueFrom"
 
 
 def test_the_endpoint_is_the_routes_or_the_services():

@@ -156,10 +156,17 @@ def test_no_application_variable_but_what_a_pod_must_be_told(count: int) -> None
     app = public(WEATHER, other) if count > 500 else public(WEATHER)
     locked = compose_with(app, many)
     assert len(locked.tools) == count
-    assert locked.document["variables"] == {"gateway_probe_token": {"default": ""}}
+    assert locked.document["variables"] == {name: {"default": ""} for name in TOLD}
     config = locked.document["components"][0]["config"]
     templates = {name: text for name, text in config.items() if "{{" in text}
-    assert templates == {"probe_token": "{{ gateway_probe_token }}"}
+    assert templates == TEMPLATES
+
+
+TOLD = ("gateway_app_uid", "gateway_sealing_key", "gateway_probe_word")
+TEMPLATES = {
+    "store_seal": "{{ gateway_app_uid }}:{{ gateway_sealing_key }}",
+    "probe_word": "{{ gateway_probe_word }}",
+}
 
 
 def test_a_long_list_is_baked_in_pages() -> None:
@@ -180,9 +187,7 @@ def test_a_long_list_is_baked_in_pages() -> None:
 
 def test_variables_of_tools_are_the_only_others() -> None:
     variables = golden("everything").document["variables"]
-    assert {name for name in variables if not name.startswith(("weather_eu_", "notes_"))} == {
-        "gateway_probe_token"
-    }
+    assert {name for name in variables if not name.startswith(("weather_eu_", "notes_"))} == set(TOLD)
 
 
 def test_braces_in_texts_are_no_templates() -> None:
@@ -191,7 +196,8 @@ def test_braces_in_texts_are_no_templates() -> None:
     braces["inputSchema"] = {"type": "object", "properties": {text: {"const": text}}}
     locked = compose_with(public(WEATHER, description=text), {WEATHER["image"]: [braces]})
     literals = dict(locked.document["components"][0]["config"])
-    assert literals.pop("probe_token") == "{{ gateway_probe_token }}"
+    for name, template in TEMPLATES.items():
+        assert literals.pop(name) == template
     assert not [name for name, value in literals.items() if "{{" in value]
     assert baked(locked, "tools_list")[0]["description"] == text
     assert baked(locked, "gateway_config")["description"] == text
@@ -331,9 +337,17 @@ def private(**fields: Any) -> FtlApp:
 
 
 def test_a_store_that_a_tool_shares_is_said_to_be_shared() -> None:
-    assert config(compose_with(private(), TOOLS, auth()))["auth"]["storeShared"] is False
-    shared = private(tools=[{**WEATHER, "keyValueStores": ["default"]}])
-    assert config(compose_with(shared, TOOLS, auth()))["auth"]["storeShared"] is True
+    assert config(compose_with(private(), TOOLS, auth()))["storeShared"] is False
+    redis = {"type": "redis", "options": [{"name": "url", "value": "redis://cache:6379"}]}
+    for fields in (
+        {"tools": [{**WEATHER, "keyValueStores": ["default"]}]},
+        {"runtime": {"runtimeConfig": {"keyValueStores": [{"name": "default", **redis}]}}},
+        {"runtime": {"runtimeConfig": {"keyValueStores": [{"name": "cache", **redis}]}}},
+        {"runtime": {"runtimeConfig": {"loadFromSecret": "stores"}}},
+    ):
+        assert config(compose_with(private(**fields), TOOLS, auth()))["storeShared"] is True, fields
+    other = private(tools=[{**WEATHER, "keyValueStores": ["cache"]}])
+    assert config(compose_with(other, TOOLS, auth()))["storeShared"] is False
 
 
 @pytest.mark.parametrize(

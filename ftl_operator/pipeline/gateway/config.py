@@ -36,7 +36,6 @@ def gateway_config(
     """
     spec, gateway = app.spec, app.spec.gateway
     scopes = {scope for listing in listings for entry in listing.spec.scopes for scope in entry.require}
-    shared = any(DEFAULT_STORE in tool.key_value_stores for tool in spec.tools)
     hosts = gateway.allowed_hosts
     if hosts:
         hosts = tuple(dict.fromkeys((*hosts, *_own_hosts(app))))
@@ -56,7 +55,8 @@ def gateway_config(
             if listing.tools is None
         ],
         "resource": endpoint(spec.route) or _own_audience(auth),
-        "auth": None if auth is None else auth.document(sorted(scopes), store_shared=shared),
+        "storeShared": _others_may_write(app),
+        "auth": None if auth is None else auth.document(sorted(scopes)),
     }
     optional = {
         "title": gateway.title,
@@ -69,6 +69,17 @@ def gateway_config(
     }
     config |= {key: value for key, value in optional.items() if value}
     return canonical({**config, "app": sha256(canonical([config, *composed]).encode())})
+
+
+def _others_may_write(app: FtlApp) -> bool:
+    """Whether anybody but the gateway may write into its store, so that entries count only if sealed.
+
+    A runtime configuration may give the store, or one of a tool's under another name, a backend that others
+    reach: another app, a tool by an outbound connection, or a SQLite database at the store's own path.
+    """
+    config = app.spec.runtime.runtime_config
+    elsewhere = config.key_value_stores or config.sqlite_databases or config.load_from_secret
+    return bool(elsewhere) or any(DEFAULT_STORE in tool.key_value_stores for tool in app.spec.tools)
 
 
 def _own_hosts(app: FtlApp) -> Iterator[str]:

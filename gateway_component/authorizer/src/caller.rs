@@ -8,14 +8,16 @@ use crate::config::Config;
 use crate::discovery::{challenge, Challenge};
 use crate::encoding::header_value;
 use crate::policy::Policy;
+use crate::refusal::{Reason, Refusal};
 use crate::response::Code;
 use crate::token::step_up;
-use crate::{Env, RequestView, Response};
+use crate::{Env, RequestView};
 use serde_json::{json, Map, Value};
 
 const MAX_HEADER: usize = 8 * 1024;
 /// What no policy needs to see: credentials.
-const SECRET_HEADERS: [&str; 4] = ["authorization", "proxy-authorization", "cookie", "x-ftl-probe"];
+const SECRET_HEADERS: [&str; 5] =
+    ["authorization", "proxy-authorization", "cookie", "x-api-key", "x-ftl-probe"];
 
 /// A tool as policies and scopes know it.
 #[derive(Clone, Copy)]
@@ -110,7 +112,7 @@ impl Caller {
         request: &RequestView,
         call: &ToolCall,
         env: &mut dyn Env,
-    ) -> Result<(), Response> {
+    ) -> Result<(), Refusal> {
         if !self.holds(call.tool.scopes) {
             return Err(step_up(config, request, &self.identity, call.tool.scopes));
         }
@@ -128,7 +130,7 @@ impl Caller {
         component: Option<&str>,
         tools: &[ToolIdentity],
         env: &mut dyn Env,
-    ) -> Result<Vec<bool>, Response> {
+    ) -> Result<Vec<bool>, Refusal> {
         let whole = self.allows("tools/list", component, env);
         let mut granted: Vec<(&str, bool)> = Vec::new();
         let mut visible = Vec::with_capacity(tools.len());
@@ -163,7 +165,7 @@ impl Caller {
         method: &str,
         tools: &mut dyn FnMut() -> Vec<ToolIdentity<'t>>,
         env: &mut dyn Env,
-    ) -> Result<(), Response> {
+    ) -> Result<(), Refusal> {
         let component = request.component;
         if self.allows(method, component, env) || self.allows("tools/list", component, env) {
             return Ok(());
@@ -251,7 +253,8 @@ impl Caller {
     }
 }
 
-fn forbidden(config: &Config, request: &RequestView) -> Response {
-    let reason = "the policy does not allow this";
-    challenge(config, request, &Challenge::new(403, Some(Code::AccessDenied), reason))
+fn forbidden(config: &Config, request: &RequestView) -> Refusal {
+    let description = "the policy does not allow this";
+    let response = challenge(config, request, &Challenge::new(403, Some(Code::AccessDenied), description));
+    Refusal { response, reason: Reason::Policy }
 }

@@ -2,9 +2,9 @@
 //! that would let more callers in.
 
 use crate::algorithm::Algorithm;
-use crate::encoding::is_loopback;
-use crate::memory::Seal;
+use crate::encoding::{hex, is_loopback};
 use crate::object::{object, Object};
+use crate::store::StoreSeal;
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -18,7 +18,11 @@ pub struct Config {
     pub(crate) access: Access,
     pub(crate) issuer: Option<String>,
     pub(crate) audiences: Vec<String>,
-    pub(crate) keys: KeySource,
+    /// By what tokens are judged; `None` if no token is accepted, only API keys.
+    pub(crate) keys: Option<KeySource>,
+    pub(crate) api_keys: bool,
+    /// The header types of tokens that are accepted, in small letters; empty for the usual ones.
+    pub(crate) token_types: Vec<String>,
     pub(crate) algorithms: Vec<Algorithm>,
     pub(crate) required_scopes: Vec<String>,
     pub(crate) allowed_subjects: Vec<String>,
@@ -28,11 +32,12 @@ pub struct Config {
     pub(crate) authorization_servers: Vec<String>,
     pub(crate) server_metadata: Option<String>,
     pub(crate) scopes_supported: Option<Vec<String>>,
+    /// What clients are told to ask for, where that is not what the token has.
+    pub(crate) advertised_scopes: Vec<String>,
     pub(crate) resource: Option<Resource>,
     pub(crate) name: String,
-    /// Differs wherever anything above does: what is remembered under one configuration is unknown to every other.
-    pub(crate) digest: Vec<u8>,
-    pub(crate) seal: Seal,
+    /// Bound to all of the configuration: what is kept under one is unknown to every other.
+    pub(crate) seal: StoreSeal,
 }
 
 /// FTL's access modes, `public` aside.
@@ -99,6 +104,8 @@ struct Root {
     title: Option<String>,
     name: Option<String>,
     app: Option<String>,
+    #[serde(rename = "storeShared")]
+    store_shared: Option<bool>,
 }
 
 /// `gateway_config.auth`. Absent and null are the same.
@@ -120,7 +127,9 @@ struct Auth {
     authorization_servers: Option<Vec<String>>,
     authorization_server_metadata: Option<String>,
     scopes_supported: Option<Vec<String>>,
-    store_shared: Option<bool>,
+    advertised_scopes: Option<Vec<String>>,
+    api_keys: Option<bool>,
+    token_types: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -137,9 +146,8 @@ fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(given: D) -> Result<O
 impl Config {
     /// Read `gateway_config`: `Ok(None)` only when `auth` is there and `null`, which is what `access: public` writes.
     ///
-    /// `secret` is a value that only the gateway of this app knows (the variable `probe_token`; empty if there is
-    /// none). It seals what the crate keeps in the key-value store, since a tool may have been granted the same store.
-    pub fn parse(gateway_config: &str, secret: &[u8]) -> Result<Option<Config>, ConfigError> {
+    /// `store_seal` is the variable of that name, by which [`StoreSeal`] protects what is kept.
+    pub fn parse(gateway_config: &str, store_seal: &str) -> Result<Option<Config>, ConfigError> {
         let root: Root = object(gateway_config).ok_or(ConfigError("it cannot be read"))?;
         let Some(auth) = root.auth.ok_or(ConfigError("auth is missing"))? else { return Ok(None) };
         let auth = auth.0;
@@ -152,6 +160,8 @@ impl Config {
             issuer: text(auth.issuer),
             audiences: texts(auth.audiences)?,
             keys: key_source(text(auth.jwks_uri), auth.jwks, text(auth.public_key))?,
+            api_keys: auth.api_keys.unwrap_or(false),
+            token_types: texts(auth.token_types)?.iter().map(|name| media_type(name)).collect(),
             algorithms: texts(auth.algorithms)?
                 .iter()
                 .map(|name| Algorithm::parse(name).ok_or(ConfigError("algorithm is not supported")))
@@ -166,14 +176,15 @@ impl Config {
             authorization_servers: texts(auth.authorization_servers)?,
             server_metadata: text(auth.authorization_server_metadata),
             scopes_supported: auth.scopes_supported.map(|scopes| texts(Some(scopes))).transpose()?,
+            advertised_scopes: texts(auth.advertised_scopes)?,
             resource,
             name: text(root.title).or(text(root.name)).unwrap_or_default(),
-            // The digest that the whole app was composed under, which the operator wrote.
-            digest: match root.app {
-                Some(app) => app.into_bytes(),
-                None => Sha256::digest(gateway_config).to_vec(),
-            },
-            seal: Seal::new(secret, auth.store_shared.unwrap_or(false)),
+            seal: StoreSeal::new(
+                store_seal,
+                // The digest that the whole app was composed under, which the operator wrote.
+                &root.app.unwrap_or_else(|| hex(&Sha256::digest(gateway_config))),
+                root.store_shared.unwrap_or(true),
+            ),
         };
         config.demand_a_rule()?;
         Ok(Some(config))
@@ -181,14 +192,18 @@ impl Config {
 
     /// Fail closed: a token must be bound to this app, and something must say whose token it may be.
     fn demand_a_rule(&self) -> Result<(), ConfigError> {
-        if self.audiences.is_empty() {
+        if self.keys.is_none() && !self.api_keys {
+            return Err(ConfigError("no source of keys"));
+        }
+        if self.keys.is_some() && self.audiences.is_empty() {
             return Err(ConfigError("no audience"));
         }
-        if self.algorithms.is_empty() {
+        if self.keys.is_some() && self.algorithms.is_empty() {
             return Err(ConfigError("no algorithm"));
         }
         let usable = match self.access {
-            Access::Private => !self.allowed_subjects.is_empty() || self.has_policy,
+            // Whoever has an API key was given it for this app.
+            Access::Private => !self.allowed_subjects.is_empty() || self.has_policy || self.api_keys,
             Access::Org => self.organization.is_some(),
             Access::Custom => self.has_policy,
         };
@@ -200,14 +215,15 @@ fn key_source(
     url: Option<String>,
     set: Option<Value>,
     pem: Option<String>,
-) -> Result<KeySource, ConfigError> {
+) -> Result<Option<KeySource>, ConfigError> {
     match (url, set, pem) {
-        (Some(url), None, None) if is_secure(&url) => Ok(KeySource::Url(url)),
+        (None, None, None) => Ok(None),
+        (Some(url), None, None) if is_secure(&url) => Ok(Some(KeySource::Url(url))),
         (Some(_), None, None) => Err(ConfigError("jwksUri is not HTTPS")),
-        (None, Some(set), None) if set.is_object() => Ok(KeySource::Set(set)),
+        (None, Some(set), None) if set.is_object() => Ok(Some(KeySource::Set(set))),
         (None, Some(_), None) => Err(ConfigError("jwks is not an object")),
-        (None, None, Some(pem)) => Ok(KeySource::Pem(pem)),
-        _ => Err(ConfigError("not exactly one source of keys")),
+        (None, None, Some(pem)) => Ok(Some(KeySource::Pem(pem))),
+        _ => Err(ConfigError("more than one source of keys")),
     }
 }
 
@@ -226,6 +242,12 @@ fn organization(rule: OrganizationRule) -> Result<Organization, ConfigError> {
         value: text(rule.value).ok_or(missing)?,
         members: texts(rule.members)?,
     })
+}
+
+/// A header type as it is compared: `application/` may be left out (RFC 7515 §4.1.9).
+pub(crate) fn media_type(name: &str) -> String {
+    let name = name.to_ascii_lowercase();
+    name.strip_prefix("application/").map(str::to_string).unwrap_or(name)
 }
 
 /// An empty text is none.

@@ -57,6 +57,8 @@ fn below<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
 }
 
 fn protected_resource(config: &Config, request: &RequestView, inserted: &str) -> Option<Response> {
+    // Nobody can log in where only API keys are accepted.
+    config.keys.as_ref()?;
     let resource = resource(config, request)?;
     let suffix = match inserted {
         "" => "",
@@ -66,7 +68,10 @@ fn protected_resource(config: &Config, request: &RequestView, inserted: &str) ->
     metadata.insert("resource".into(), format!("{}{}{suffix}", resource.origin, resource.path).into());
     metadata.insert("authorization_servers".into(), json!(config.authorization_servers));
     metadata.insert("bearer_methods_supported".into(), json!(["header"]));
-    let scopes = config.scopes_supported.as_ref().unwrap_or(&config.required_scopes);
+    let scopes = match config.advertised_scopes.as_slice() {
+        [] => config.scopes_supported.as_ref().unwrap_or(&config.required_scopes),
+        advertised => advertised,
+    };
     if !scopes.is_empty() {
         metadata.insert("scopes_supported".into(), json!(scopes));
     }
@@ -125,6 +130,24 @@ impl Challenge {
     }
 }
 
+/// What a client must ask for to get `wanted`, the scopes that are checked. An advertised scope stands for the one that
+/// it is equal to or ends in after a slash (Entra ID: `api://3fa8/mcp.read` gives `mcp.read`). One that stands for no
+/// scope of the app (`api://3fa8/.default`, `offline_access`) is always asked for.
+fn advertised(config: &Config, wanted: Vec<String>) -> Vec<String> {
+    if config.advertised_scopes.is_empty() {
+        return wanted;
+    }
+    let stands_for = |entry: &str, scope: &str| {
+        entry.strip_suffix(scope).is_some_and(|before| before.is_empty() || before.ends_with('/'))
+    };
+    let known = config.scopes_supported.as_ref().unwrap_or(&config.required_scopes);
+    let asked = |entry: &&String| {
+        wanted.iter().any(|scope| stands_for(entry, scope))
+            || !known.iter().any(|scope| stands_for(entry, scope))
+    };
+    config.advertised_scopes.iter().filter(asked).cloned().collect()
+}
+
 /// A refusal with its `WWW-Authenticate` (RFC 6750 §3, RFC 9728 §5.1).
 pub(crate) fn challenge(config: &Config, request: &RequestView, reason: &Challenge) -> Response {
     let mut parts = Vec::new();
@@ -133,6 +156,7 @@ pub(crate) fn challenge(config: &Config, request: &RequestView, reason: &Challen
         parts.push(format!("error_description=\"{}\"", reason.description));
     }
     let mut scopes = reason.scopes.clone().unwrap_or_else(|| config.required_scopes.clone());
+    scopes = advertised(config, scopes);
     scopes.retain(|scope| is_scope(scope));
     let mut seen = Vec::new();
     scopes.retain(|scope| {
@@ -140,10 +164,12 @@ pub(crate) fn challenge(config: &Config, request: &RequestView, reason: &Challen
         seen.push(scope.clone());
         new
     });
-    if !scopes.is_empty() {
+    if config.keys.is_none() {
+        parts.push("realm=\"API key\"".into());
+    } else if !scopes.is_empty() {
         parts.push(format!("scope=\"{}\"", scopes.join(" ")));
     }
-    if let Some(resource) = resource(config, request) {
+    if let Some(resource) = resource(config, request).filter(|_| config.keys.is_some()) {
         let suffix = request.path.strip_prefix(ENDPOINT).and_then(route).unwrap_or_default();
         parts.push(format!("resource_metadata=\"{}{METADATA}{}{suffix}\"", resource.origin, resource.path));
     }

@@ -15,6 +15,20 @@ pub(crate) fn from_base64url(text: &str) -> Option<Vec<u8>> {
     Base64UrlUnpadded::decode_vec(text).ok()
 }
 
+/// base64url of a member of a JWK. Some issuers pad it, which RFC 7515 forbids and which changes nothing; the alphabet of
+/// plain base64 is refused, as by every reader of the RFC.
+pub(crate) fn from_padded_base64url(text: &str) -> Option<Vec<u8>> {
+    let bare = text.trim_end_matches('=');
+    if text.len() - bare.len() > 2 {
+        return None;
+    }
+    from_base64url(bare)
+}
+
+pub(crate) fn base64url(bytes: &[u8]) -> String {
+    Base64UrlUnpadded::encode_string(bytes)
+}
+
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -8,9 +8,9 @@
 
 use crate::encoding::hex;
 use crate::keys::Key;
-use crate::memory::{get, set, Seal};
+use crate::store::{Purpose, StoreSeal};
 use crate::{strict_json, Env};
-use serde_json::Value;
+use serde_json::{json, Value};
 use sha2::{Digest, Sha256};
 
 /// Seconds for which a fetched set is used without another look.
@@ -35,11 +35,29 @@ pub(crate) struct KeySet {
     pub(crate) just_fetched: bool,
 }
 
-/// A set in its JSON form; `None` unless it has at least one usable key.
-pub(crate) fn parse(set: &Value) -> Option<Vec<Key>> {
-    let keys: Vec<Key> =
-        set.get("keys")?.as_array()?.iter().take(MAX_KEYS).filter_map(Key::from_jwk).collect();
-    (!keys.is_empty()).then_some(keys)
+/// A set in its JSON form. The error says why it has no usable key; a key that is not usable spoils no other.
+pub(crate) fn parse(set: &Value) -> Result<Vec<Key>, String> {
+    let members = set.get("keys").and_then(Value::as_array).ok_or("it is no object with a list of keys")?;
+    let mut keys = Vec::new();
+    let mut first = None;
+    for member in members.iter().take(MAX_KEYS) {
+        match Key::from_jwk(member) {
+            Ok(key) => keys.push(key),
+            Err(problem) => first = first.or(Some(problem)),
+        }
+    }
+    match (keys.is_empty(), first) {
+        (false, _) => Ok(keys),
+        (true, None) => Err("it has no key".into()),
+        (true, Some(problem)) => {
+            Err(format!("none of its {} keys is usable; the first: {problem}", members.len()))
+        }
+    }
+}
+
+/// Tell the operator of the app why nobody can call.
+pub(crate) fn log_unusable(env: &mut dyn Env, url: &str, problem: &str) {
+    env.log(json!({"event": "issuer_keys", "from": url, "error": problem}).to_string());
 }
 
 /// What requests that come during a fetch are to do.
@@ -52,20 +70,13 @@ enum Others {
 /// The store's keys of one URL's set: the set with the moment it was fetched, and the moment of the last try.
 pub(crate) struct Cache<'a> {
     url: &'a str,
-    seal: &'a Seal,
-    set_key: String,
-    tried_key: String,
+    seal: &'a StoreSeal,
+    name: String,
 }
 
 impl<'a> Cache<'a> {
-    pub(crate) fn new(url: &'a str, seal: &'a Seal) -> Cache<'a> {
-        let name = hex(&Sha256::digest(url.as_bytes())[..12]);
-        Cache {
-            url,
-            seal,
-            set_key: format!("ftl-auth-jwks-{name}"),
-            tried_key: format!("ftl-auth-jwks-tried-{name}"),
-        }
+    pub(crate) fn new(url: &'a str, seal: &'a StoreSeal) -> Cache<'a> {
+        Cache { url, seal, name: hex(&Sha256::digest(url.as_bytes())[..12]) }
     }
 
     /// The keys to verify with now (`now` in seconds); `None` if there are none to trust.
@@ -91,35 +102,51 @@ impl<'a> Cache<'a> {
     }
 
     fn kept(&self, env: &mut dyn Env, now: u64) -> Option<(u64, Vec<Key>)> {
-        let entry = get(self.seal, env, &self.set_key)?;
+        let entry = self.seal.get(env, Purpose::KeySet, &self.name)?;
         let (fetched, set) = entry.split_first_chunk::<8>()?;
         let fetched = u64::from_be_bytes(*fetched);
         // A moment in the future was written under another clock.
         if fetched > now || now - fetched >= STALE_SECONDS {
             return None;
         }
-        Some((fetched, parse(&strict_json::parse(set, MAX_DEPTH)?)?))
+        Some((fetched, parse(&strict_json::parse(set, MAX_DEPTH)?).ok()?))
     }
 
     fn fetch(&self, env: &mut dyn Env, now: u64, pause: u64, others: Others) -> Option<KeySet> {
-        let tried = get(self.seal, env, &self.tried_key)
+        let tried = self
+            .seal
+            .get(env, Purpose::FetchAttempt, &self.name)
             .and_then(|entry| entry.try_into().ok())
             .map(u64::from_be_bytes);
         if tried.is_some_and(|tried| tried <= now && now - tried < pause) {
             return None;
         }
         if let Others::UseTheKept = others {
-            set(self.seal, env, &self.tried_key, &now.to_be_bytes());
+            self.seal.set(env, Purpose::FetchAttempt, &self.name, &now.to_be_bytes());
         }
-        let fetched = env
+        let fetched = self.download(env);
+        if let Others::FetchToo = others {
+            self.seal.set(env, Purpose::FetchAttempt, &self.name, &now.to_be_bytes());
+        }
+        match fetched {
+            Ok((keys, body)) => {
+                let entry = [&now.to_be_bytes(), body.as_slice()].concat();
+                self.seal.set(env, Purpose::KeySet, &self.name, &entry);
+                Some(KeySet { keys, until: now + FRESH_SECONDS, just_fetched: true })
+            }
+            Err(problem) => {
+                log_unusable(env, self.url, &problem);
+                None
+            }
+        }
+    }
+
+    fn download(&self, env: &mut dyn Env) -> Result<(Vec<Key>, Vec<u8>), String> {
+        let body = env
             .fetch(self.url, MAX_SET_BYTES)
             .filter(|body| body.len() <= MAX_SET_BYTES)
-            .and_then(|body| Some((parse(&strict_json::parse(&body, MAX_DEPTH)?)?, body)));
-        if let Others::FetchToo = others {
-            set(self.seal, env, &self.tried_key, &now.to_be_bytes());
-        }
-        let (keys, body) = fetched?;
-        set(self.seal, env, &self.set_key, &[&now.to_be_bytes(), body.as_slice()].concat());
-        Some(KeySet { keys, until: now + FRESH_SECONDS, just_fetched: true })
+            .ok_or("there was no answer of HTTP 200 in time, or a longer one than 256 KiB")?;
+        let set = strict_json::parse(&body, MAX_DEPTH).ok_or("it is no JSON without duplicate members")?;
+        Ok((parse(&set)?, body))
     }
 }

@@ -1,7 +1,7 @@
 //! Public keys, from JWK (RFC 7517, 7518 §6, 8037) or PEM, and what each may verify.
 
 use crate::algorithm::Algorithm;
-use crate::encoding::from_base64url;
+use crate::encoding::from_padded_base64url;
 use base64ct::{Base64, Encoding};
 use ed25519_dalek::pkcs8::DecodePublicKey;
 use rsa::pkcs1::DecodeRsaPublicKey;
@@ -30,26 +30,37 @@ enum Material {
 }
 
 impl Key {
-    /// Read one member of a JWK set; `None` for a key that is not for verifying signatures, is too weak, is not
-    /// understood, or brings its private half with it.
-    pub(crate) fn from_jwk(jwk: &Value) -> Option<Key> {
-        let jwk = jwk.as_object()?;
-        let for_signatures = match jwk.get("use") {
+    /// Read one member of a JWK set. The error says why it is not usable: it is not for verifying signatures, is too
+    /// weak, is not understood, or brings its private half with it. A member that is null is absent, as some
+    /// serializers write it; one of another type than RFC 7517's makes the key unusable.
+    pub(crate) fn from_jwk(jwk: &Value) -> Result<Key, &'static str> {
+        let jwk = jwk.as_object().ok_or("it is no object")?;
+        let member = |name: &str| jwk.get(name).filter(|value| !value.is_null());
+        let for_signatures = member("use").is_none_or(|usage| usage == "sig");
+        let for_verifying = match member("key_ops") {
             None => true,
-            Some(usage) => usage == "sig",
-        };
-        let for_verifying = match jwk.get("key_ops") {
-            None => true,
+            // Nothing is said: .NET's serializer writes an empty list where there is none.
+            Some(Value::Array(operations)) if operations.is_empty() => true,
             Some(Value::Array(operations)) => operations.iter().any(|operation| operation == "verify"),
-            Some(_) => false,
+            Some(_) => return Err("key_ops is no list"),
         };
-        if !for_signatures || !for_verifying || jwk.contains_key("d") || jwk.contains_key("k") {
-            return None;
+        if !for_signatures || !for_verifying {
+            return Err("it is not for verifying signatures");
         }
-        Some(Key {
-            id: optional_text(jwk, "kid")?,
-            algorithm: optional_text(jwk, "alg")?,
-            material: Material::from_jwk(jwk)?,
+        if member("d").is_some() || member("k").is_some() {
+            return Err("it is private");
+        }
+        let text = |name: &str, problem| match member(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(_) => Err(problem),
+        };
+        Ok(Key {
+            id: text("kid", "kid is no text")?,
+            algorithm: text("alg", "alg is no text")?,
+            material: Material::from_jwk(jwk).ok_or(
+                "its kind or curve is not supported, or its numbers are not base64url of the right size",
+            )?,
         })
     }
 
@@ -116,9 +127,12 @@ impl Key {
 
 impl Material {
     fn from_jwk(jwk: &Map<String, Value>) -> Option<Material> {
-        let bytes = |name: &str| from_base64url(jwk.get(name)?.as_str()?);
+        let bytes = |name: &str| from_padded_base64url(jwk.get(name)?.as_str()?);
         let kind = jwk.get("kty")?.as_str()?;
-        let curve = jwk.get("crv").and_then(Value::as_str);
+        let curve = match jwk.get("crv") {
+            None | Some(Value::Null) => None,
+            Some(curve) => Some(curve.as_str()?),
+        };
         match (kind, curve) {
             ("RSA", None) => {
                 let (modulus, exponent) = (bytes("n")?, bytes("e")?);
@@ -180,13 +194,4 @@ where
     rsa::pss::Signature::try_from(signature).is_ok_and(|signature| {
         rsa::pss::VerifyingKey::<D>::new(key.clone()).verify(message, &signature).is_ok()
     })
-}
-
-/// `Some(None)` if absent, `None` if it is not a text.
-fn optional_text(jwk: &Map<String, Value>, name: &str) -> Option<Option<String>> {
-    match jwk.get(name) {
-        None => Some(None),
-        Some(Value::String(text)) => Some(Some(text.clone())),
-        Some(_) => None,
-    }
 }

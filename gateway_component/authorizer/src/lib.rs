@@ -1,4 +1,4 @@
-//! Who may call which tool: bearer tokens, keys, policy and discovery of an MCP resource server.
+//! Who may call which tool: bearer tokens, API keys, policy and discovery of an MCP resource server.
 //!
 //! The crate does no I/O. The component calls, in this order, for every request that is not a health probe:
 //!
@@ -13,7 +13,9 @@
 //! Whatever is missing, unreadable or in error denies. Texts that go to a client are constants: none of them
 //! repeats a byte of the request or of the issuer.
 
+mod access_token;
 mod algorithm;
+mod api_keys;
 mod caller;
 mod claims;
 mod config;
@@ -21,12 +23,14 @@ mod discovery;
 mod encoding;
 mod jwks;
 mod keys;
-mod memory;
 pub mod object;
 mod policy;
+mod refusal;
 mod response;
 mod rules;
+mod store;
 mod strict_json;
+mod time;
 mod token;
 
 pub use caller::{Caller, ToolCall, ToolIdentity};
@@ -34,7 +38,9 @@ pub use config::{Config, ConfigError};
 pub use discovery::well_known;
 pub use encoding::is_reserved_header;
 pub use policy::policy_check;
+pub use refusal::{Reason, Refusal};
 pub use response::{unavailable, Response};
+pub use store::{Purpose, StoreSeal};
 pub use token::check;
 
 /// What the crate needs from the world, given by the component (and by tests).
@@ -56,6 +62,12 @@ pub trait Env {
 
     /// The variables `policy` and `policy_data`; `None` if one of them cannot be read.
     fn policy(&mut self) -> Option<(String, String)>;
+
+    /// The variable `api_keys`: the app's API keys, one a line; `None` if it cannot be read.
+    fn api_keys(&mut self) -> Option<String>;
+
+    /// One line for the log, which only the operator of the app reads.
+    fn log(&mut self, line: String);
 }
 
 /// The request as the gateway routes it.
@@ -73,8 +85,8 @@ pub struct RequestView<'a> {
 
 /// What [`check`] found out about a request.
 pub enum Verdict {
-    /// The token is good and its subject may use this app; each message is still to be authorized.
+    /// The credential is good and its subject may use this app; each message is still to be authorized.
     Allow(Box<Caller>),
     /// Answer this; do nothing else.
-    Deny(Response),
+    Deny(Refusal),
 }

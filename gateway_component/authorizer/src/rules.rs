@@ -4,10 +4,14 @@ use crate::claims::Identity;
 use crate::config::{Access, Config, Organization};
 use serde_json::Value;
 
-/// Every rule that is configured must hold; [`Config::parse`] made sure that one is.
+/// Every rule that is configured must hold. Where none names subjects, `access: private` is for those with an API key
+/// and for those whom the policy, which decides later, lets in.
 pub(crate) fn subject_may_use(config: &Config, identity: &Identity) -> bool {
-    let subject = config.allowed_subjects.is_empty()
-        || config.allowed_subjects.iter().any(|allowed| allowed == &identity.subject);
+    let subject = if config.allowed_subjects.is_empty() {
+        config.access != Access::Private || config.has_policy || identity.by_api_key
+    } else {
+        config.allowed_subjects.contains(&identity.subject)
+    };
     let organization = match (&config.organization, config.access) {
         (Some(organization), Access::Org) => belongs(organization, identity),
         (None, Access::Org) => false,
@@ -21,8 +25,28 @@ pub(crate) fn subject_may_use(config: &Config, identity: &Identity) -> bool {
 fn belongs(organization: &Organization, identity: &Identity) -> bool {
     match identity.claims.get(&organization.claim) {
         None => organization.members.contains(&identity.subject),
-        Some(Value::String(value)) => value == &organization.value,
-        Some(Value::Array(values)) => values.iter().any(|value| value == organization.value.as_str()),
-        Some(_) => false,
+        Some(Value::Array(values)) => values.iter().any(|value| names(value, &organization.value)),
+        Some(Value::Object(members)) => {
+            // Keycloak: {"acme": {"id": "42"}}. What is false or null under its name is denied.
+            members.get(&organization.value).is_some_and(|about| about.is_object() || about.is_array())
+                || names(&Value::Object(members.clone()), &organization.value)
+        }
+        Some(value) => names(value, &organization.value),
+    }
+}
+
+/// Members by which issuers name an organization that they describe by an object.
+const NAMES: [&str; 4] = ["id", "name", "alias", "slug"];
+
+/// Whether a claim's value names this organization: itself, as a number, or as an object that describes it.
+fn names(value: &Value, wanted: &str) -> bool {
+    match value {
+        Value::String(text) => text == wanted,
+        Value::Number(number) => number.is_u64() && number.to_string() == wanted,
+        Value::Object(about) => NAMES.iter().any(|name| match about.get(*name) {
+            Some(value @ (Value::String(_) | Value::Number(_))) => names(value, wanted),
+            _ => false,
+        }),
+        _ => false,
     }
 }

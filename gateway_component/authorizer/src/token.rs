@@ -1,17 +1,19 @@
-//! From the `Authorization` header to a verified identity (RFC 6750 §2.1, RFC 7515 §5.2, RFC 8725).
+//! From a request's credential to a verified identity (RFC 6750 §2.1, RFC 7515 §5.2, RFC 8725).
 
 use crate::algorithm::Algorithm;
+use crate::api_keys;
 use crate::caller::Caller;
 use crate::claims::{self, Identity};
-use crate::config::{Config, KeySource};
+use crate::config::{media_type, Config, KeySource};
 use crate::discovery::{challenge, own_resource, Challenge};
 use crate::encoding::from_base64url;
 use crate::jwks::{self, Cache, KeySet};
 use crate::keys::Key;
-use crate::memory::Remembered;
+use crate::refusal::{Reason, Refusal};
 use crate::response::{unavailable, Code};
 use crate::rules::subject_may_use;
-use crate::{strict_json, Env, RequestView, Response, Verdict};
+use crate::store::VerifiedToken;
+use crate::{access_token, strict_json, Env, RequestView, Verdict};
 use serde_json::{Map, Value};
 
 const MAX_TOKEN_LENGTH: usize = 16 * 1024;
@@ -19,38 +21,55 @@ const MAX_DEPTH: usize = 8;
 const MAX_KEY_ID: usize = 256;
 /// How many keys without a `kid` are tried for a token without one.
 const MAX_TRIES: usize = 4;
-/// Explicit types of an access token: RFC 9068's, the plain one, and their full media types (RFC 7515 §4.1.9).
-const TYPES: [&str; 4] = ["at+jwt", "application/at+jwt", "jwt", "application/jwt"];
+/// The header type of an access token (RFC 9068 §2.1).
+const TYPED: &str = "at+jwt";
+/// The header types that are accepted where the app names none: RFC 9068's and the plain one.
+const TYPES: [&str; 2] = [TYPED, "jwt"];
 
-/// Why there is no identity.
-enum Refusal {
-    /// There is no bearer token: a challenge without an error (RFC 6750 §3).
-    Absent,
-    /// The request carries more than one credential.
-    Ambiguous,
-    /// The token is not good.
-    Invalid,
-    /// There are no keys to judge it by.
-    NoKeys,
+/// What a request brings to say who calls.
+enum Credential<'a> {
+    Token(&'a str),
+    ApiKey(&'a str),
 }
 
-/// Judge a request: is there one good token, may its subject use this app, has it the scopes that every use needs?
+/// Judge a request: is there one good credential, may its subject use this app, has it the scopes that every use needs?
 pub fn check(config: &Config, request: &RequestView, env: &mut dyn Env) -> Verdict {
-    let deny = |status, code, description| {
-        Verdict::Deny(challenge(config, request, &Challenge::new(status, code, description)))
+    let deny = |reason, status, code, description| {
+        let response = challenge(config, request, &Challenge::new(status, code, description));
+        Verdict::Deny(Refusal { response, reason })
     };
     let identity = match identify(config, request, env) {
         Ok(identity) => identity,
-        Err(Refusal::Absent) => return deny(401, None, "a bearer token is required"),
-        Err(Refusal::Ambiguous) => return deny(400, Some(Code::InvalidRequest), "more than one credential"),
-        Err(Refusal::Invalid) => return deny(401, Some(Code::InvalidToken), "the token is not valid here"),
-        Err(Refusal::NoKeys) => return Verdict::Deny(unavailable()),
+        Err(reason @ Reason::Absent) => {
+            let description = match (&config.keys, config.api_keys) {
+                (Some(_), false) => "a bearer token is required",
+                (Some(_), true) => "a bearer token or an API key is required",
+                (None, _) => {
+                    "an API key is required, as bearer token or in the header X-API-Key; there is no login"
+                }
+            };
+            return deny(reason, 401, None, description);
+        }
+        Err(reason @ Reason::Ambiguous) => {
+            return deny(reason, 400, Some(Code::InvalidRequest), "more than one credential")
+        }
+        Err(reason @ Reason::Unavailable) => {
+            return Verdict::Deny(Refusal { response: unavailable(), reason })
+        }
+        Err(reason) => {
+            let description = match config.keys {
+                Some(_) => "the token is not valid here",
+                None => "the API key is not valid here",
+            };
+            return deny(reason, 401, Some(Code::InvalidToken), description);
+        }
     };
     if !config.required_scopes.iter().all(|scope| identity.scopes.contains(scope)) {
         return Verdict::Deny(step_up(config, request, &identity, &[]));
     }
     if !subject_may_use(config, &identity) {
-        return deny(403, Some(Code::AccessDenied), "the caller may not use this application");
+        let description = "the caller may not use this application";
+        return deny(Reason::Subject, 403, Some(Code::AccessDenied), description);
     }
     Verdict::Allow(Box::new(Caller::new(config, request, identity)))
 }
@@ -62,7 +81,7 @@ pub(crate) fn step_up(
     request: &RequestView,
     identity: &Identity,
     needed: &[String],
-) -> Response {
+) -> Refusal {
     let mut scopes = config.required_scopes.clone();
     scopes.extend_from_slice(needed);
     if let Some(supported) = &config.scopes_supported {
@@ -71,44 +90,101 @@ pub(crate) fn step_up(
     let mut reason =
         Challenge::new(403, Some(Code::InsufficientScope), "the token lacks a scope that this needs");
     reason.scopes = Some(scopes);
-    challenge(config, request, &reason)
+    Refusal { response: challenge(config, request, &reason), reason: Reason::Scope }
 }
 
-fn identify(config: &Config, request: &RequestView, env: &mut dyn Env) -> Result<Identity, Refusal> {
-    let token = bearer(request)?;
+fn identify(config: &Config, request: &RequestView, env: &mut dyn Env) -> Result<Identity, Reason> {
+    match credential(config, request)? {
+        Credential::Token(token) => identify_by_token(config, request, token, env),
+        Credential::ApiKey(given) => {
+            let lines = env.api_keys().ok_or(Reason::Unavailable)?;
+            let key = api_keys::find(&lines, given, env.now_ns() / 1_000_000_000)?;
+            let (claims, payload) = key.claims();
+            Ok(Identity {
+                subject: key.name,
+                issuer: api_keys::ISSUER.into(),
+                client: None,
+                scopes: key.scopes,
+                claims,
+                payload,
+                by_api_key: true,
+            })
+        }
+    }
+}
+
+fn identify_by_token(
+    config: &Config,
+    request: &RequestView,
+    token: &str,
+    env: &mut dyn Env,
+) -> Result<Identity, Reason> {
+    let Some(source) = &config.keys else { return Err(Reason::Malformed) };
     let now_ns = env.now_ns();
-    let (parsed, claims) = Token::parse(token).ok_or(Refusal::Invalid)?;
+    let (parsed, claims) = Token::parse(token, &config.token_types)?;
     if !config.algorithms.contains(&parsed.algorithm) {
-        return Err(Refusal::Invalid);
+        return Err(Reason::Algorithm);
     }
     // Claims first: they cost least, and a token that they refuse must not provoke a fetch of keys.
+    access_token::check(&claims, parsed.is_typed)?;
     let own = own_resource(config, request);
-    let mut identity =
-        claims::check(config, own.as_deref(), claims, now_ns as f64 / 1e9).ok_or(Refusal::Invalid)?;
-    verify(config, &parsed, token, env, now_ns / 1_000_000_000)?;
+    let mut identity = claims::check(config, own.as_deref(), claims, now_ns as f64 / 1e9)?;
+    verify(config, source, &parsed, token, env, now_ns / 1_000_000_000)?;
     identity.payload = parsed.payload.to_string();
     Ok(identity)
 }
 
-/// The token of exactly one `Authorization: Bearer` header. A token in the query is none (MCP forbids it).
-fn bearer<'a>(request: &RequestView<'a>) -> Result<&'a str, Refusal> {
-    let mut values = request
-        .headers
-        .iter()
-        .filter(|(name, _)| name.eq_ignore_ascii_case("authorization"))
-        .map(|(_, value)| value);
-    let value = values.next().ok_or(Refusal::Absent)?;
-    if values.next().is_some() {
-        return Err(Refusal::Ambiguous);
+/// The one credential of a request. A token in the query is none (MCP forbids it).
+fn credential<'a>(config: &Config, request: &RequestView<'a>) -> Result<Credential<'a>, Reason> {
+    let values = |wanted: &'static str| {
+        request
+            .headers
+            .iter()
+            .filter(move |(name, _)| name.eq_ignore_ascii_case(wanted))
+            .map(|(_, value)| value.as_slice())
+    };
+    let mut authorization = values("authorization");
+    let first = authorization.next();
+    if authorization.next().is_some() {
+        return Err(Reason::Ambiguous);
     }
-    let value = std::str::from_utf8(value).map_err(|_| Refusal::Invalid)?;
+    let mut own = values("x-api-key").filter(|_| config.api_keys);
+    let api_key = own.next();
+    if own.next().is_some() {
+        return Err(Reason::Ambiguous);
+    }
+    let bearer = match first.map(bearer) {
+        Some(Ok(token)) => Some(token),
+        // Credentials of another scheme are for somebody in front of the gateway.
+        None | Some(Err(Reason::Absent)) => None,
+        Some(Err(reason)) => return Err(reason),
+    };
+    match (bearer, api_key) {
+        (None, None) => Err(Reason::Absent),
+        (Some(_), Some(_)) => Err(Reason::Ambiguous),
+        (Some(token), None) if config.api_keys && token.starts_with(api_keys::PREFIX) => {
+            Ok(Credential::ApiKey(token))
+        }
+        (Some(token), None) => Ok(Credential::Token(token)),
+        (None, Some(key)) => {
+            std::str::from_utf8(key).map(|key| Credential::ApiKey(key.trim())).map_err(|_| Reason::Malformed)
+        }
+    }
+}
+
+/// The token of an `Authorization` header.
+fn bearer(value: &[u8]) -> Result<&str, Reason> {
+    let value = std::str::from_utf8(value).map_err(|_| Reason::Malformed)?;
     let (scheme, rest) = value.split_once(' ').unwrap_or((value, ""));
+    if scheme.eq_ignore_ascii_case("dpop") {
+        return Err(Reason::Binding);
+    }
     if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(Refusal::Absent);
+        return Err(Reason::Absent);
     }
     let token = rest.trim_matches(' ');
     if token.is_empty() || token.len() > MAX_TOKEN_LENGTH {
-        return Err(Refusal::Invalid);
+        return Err(Reason::Malformed);
     }
     Ok(token)
 }
@@ -116,6 +192,8 @@ fn bearer<'a>(request: &RequestView<'a>) -> Result<&'a str, Refusal> {
 /// A compact JWS, taken apart and not yet believed.
 struct Token<'a> {
     algorithm: Algorithm,
+    /// Whether its header says that it is an access token (RFC 9068).
+    is_typed: bool,
     key_id: Option<String>,
     payload: &'a str,
     signed: &'a [u8],
@@ -124,86 +202,122 @@ struct Token<'a> {
 }
 
 impl<'a> Token<'a> {
-    fn parse(token: &'a str) -> Option<(Token<'a>, Map<String, Value>)> {
-        let (signed, signature) = token.rsplit_once('.')?;
-        let (header, payload) = signed.split_once('.')?;
+    /// `types`: the header types that are accepted; empty for the usual ones, of which a token may have none.
+    fn parse(token: &'a str, types: &[String]) -> Result<(Token<'a>, Map<String, Value>), Reason> {
+        const MALFORMED: Reason = Reason::Malformed;
+        let (signed, signature) = token.rsplit_once('.').ok_or(MALFORMED)?;
+        let (header, payload) = signed.split_once('.').ok_or(MALFORMED)?;
         if payload.contains('.') {
-            return None;
+            return Err(MALFORMED);
         }
-        let Value::Object(header) = strict_json::parse(&from_base64url(header)?, MAX_DEPTH)? else {
-            return None;
-        };
+        let header = json_object(header).ok_or(MALFORMED)?;
         // An extension that must be understood is not (RFC 7515 §4.1.11). Of `jwk`, `jku`, `x5u` and `x5c` nothing is
         // ever read: keys come from the configuration alone.
         if header.contains_key("crit") || header.contains_key("enc") || header.contains_key("b64") {
-            return None;
+            return Err(MALFORMED);
         }
-        match header.get("typ") {
-            None => {}
-            Some(Value::String(kind)) if TYPES.contains(&kind.to_ascii_lowercase().as_str()) => {}
-            Some(_) => return None,
+        let kind = match header.get("typ") {
+            None => None,
+            Some(Value::String(kind)) => Some(media_type(kind)),
+            Some(_) => return Err(Reason::Type),
+        };
+        let is_accepted = match &kind {
+            None => types.is_empty(),
+            Some(kind) if types.is_empty() => TYPES.contains(&kind.as_str()),
+            Some(kind) => types.contains(kind),
+        };
+        if !is_accepted {
+            return Err(Reason::Type);
         }
         let key_id = match header.get("kid") {
             None => None,
             Some(Value::String(id)) if id.len() <= MAX_KEY_ID => Some(id.clone()),
-            Some(_) => return None,
+            Some(_) => return Err(MALFORMED),
         };
-        let Value::Object(claims) = strict_json::parse(&from_base64url(payload)?, MAX_DEPTH)? else {
-            return None;
-        };
-        let algorithm = Algorithm::parse(header.get("alg")?.as_str()?)?;
-        Some((Token { algorithm, key_id, payload, signed: signed.as_bytes(), signature }, claims))
+        let claims = json_object(payload).ok_or(MALFORMED)?;
+        let algorithm = header.get("alg").and_then(Value::as_str).ok_or(MALFORMED)?;
+        let algorithm = Algorithm::parse(algorithm).ok_or(Reason::Algorithm)?;
+        let is_typed = kind.as_deref() == Some(TYPED);
+        Ok((Token { algorithm, is_typed, key_id, payload, signed: signed.as_bytes(), signature }, claims))
     }
 
-    /// Whether one of the keys that are meant for this token verifies its decoded signature.
-    fn verified_by(&self, signature: &[u8], keys: &[Key], any_id: bool) -> bool {
+    /// The keys that are meant for this token.
+    fn candidates<'k>(&'k self, keys: &'k [Key], any_id: bool) -> impl Iterator<Item = &'k Key> {
         keys.iter()
-            .filter(|key| match &self.key_id {
+            .filter(move |key| match &self.key_id {
                 Some(id) if !any_id => key.id.as_ref() == Some(id),
                 _ => true,
             })
             .filter(|key| key.fits(self.algorithm))
             .take(MAX_TRIES)
-            .any(|key| key.verify(self.algorithm, self.signed, signature))
+    }
+
+    /// Whether one of the keys that are meant for this token verifies its decoded signature.
+    fn verified_by(&self, signature: &[u8], keys: &[Key], any_id: bool) -> Result<(), Reason> {
+        if self.candidates(keys, any_id).next().is_none() {
+            return Err(Reason::Key);
+        }
+        let verified = |key: &Key| key.verify(self.algorithm, self.signed, signature);
+        if self.candidates(keys, any_id).any(verified) {
+            Ok(())
+        } else {
+            Err(Reason::Signature)
+        }
     }
 }
 
-fn verify(config: &Config, parsed: &Token, token: &str, env: &mut dyn Env, now: u64) -> Result<(), Refusal> {
-    let remembered = Remembered::new(&config.digest, &config.seal, token);
-    if remembered.holds(&config.seal, env, now) {
+fn json_object(part: &str) -> Option<Map<String, Value>> {
+    match strict_json::parse(&from_base64url(part)?, MAX_DEPTH)? {
+        Value::Object(members) => Some(members),
+        _ => None,
+    }
+}
+
+fn verify(
+    config: &Config,
+    source: &KeySource,
+    parsed: &Token,
+    token: &str,
+    env: &mut dyn Env,
+    now: u64,
+) -> Result<(), Reason> {
+    let known = VerifiedToken::new(&config.seal, token);
+    if known.is_known(env, now) {
         return Ok(());
     }
-    let signature = from_base64url(parsed.signature).ok_or(Refusal::Invalid)?;
-    let verified = |keys: &[Key], any_id| parsed.verified_by(&signature, keys, any_id);
-    let set = match &config.keys {
+    let signature = from_base64url(parsed.signature).ok_or(Reason::Malformed)?;
+    let verify = |keys: &[Key], any_id| parsed.verified_by(&signature, keys, any_id);
+    let set = match source {
         KeySource::Url(url) => {
             let cache = Cache::new(url, &config.seal);
-            let mut set = cache.current(env, now).ok_or(Refusal::NoKeys)?;
-            if !verified(&set.keys, false) {
+            let mut set = cache.current(env, now).ok_or(Reason::Unavailable)?;
+            if let Err(reason) = verify(&set.keys, false) {
                 // A new key, or a new key under an old `kid`: the kept set may be behind the issuer.
                 if set.just_fetched {
-                    return Err(Refusal::Invalid);
+                    return Err(reason);
                 }
-                set = cache.provoked(env, now).ok_or(Refusal::Invalid)?;
-                if !verified(&set.keys, false) {
-                    return Err(Refusal::Invalid);
-                }
+                set = cache.provoked(env, now).ok_or(reason)?;
+                verify(&set.keys, false)?;
             }
             set
         }
-        KeySource::Set(set) => fixed(jwks::parse(set), |keys| verified(keys, false), now)?,
+        KeySource::Set(set) => {
+            let keys = jwks::parse(set).map_err(|problem| {
+                jwks::log_unusable(env, "the app's own", &problem);
+                Reason::Unavailable
+            })?;
+            fixed(keys, |keys| verify(keys, false), now)?
+        }
         KeySource::Pem(pem) => {
-            fixed(Key::from_pem(pem).map(|key| vec![key]), |keys| verified(keys, true), now)?
+            let key = Key::from_pem(pem).ok_or(Reason::Unavailable)?;
+            fixed(vec![key], |keys| verify(keys, true), now)?
         }
     };
-    remembered.keep(&config.seal, env, set.until);
+    known.remember(env, set.until);
     Ok(())
 }
 
-fn fixed(keys: Option<Vec<Key>>, verified: impl Fn(&[Key]) -> bool, now: u64) -> Result<KeySet, Refusal> {
-    let keys = keys.ok_or(Refusal::NoKeys)?;
-    if !verified(&keys) {
-        return Err(Refusal::Invalid);
-    }
+fn fixed(keys: Vec<Key>, verify: impl Fn(&[Key]) -> Result<(), Reason>, now: u64) -> Result<KeySet, Reason> {
+    verify(&keys)?;
     Ok(KeySet { keys, until: now + jwks::FRESH_SECONDS, just_fetched: true })
 }

@@ -72,6 +72,14 @@ impl Env for World {
         let policy = mcp::string_of(&variables::get("policy").ok()?)?;
         Some((policy, variables::get("policy_data").ok()?))
     }
+
+    fn api_keys(&mut self) -> Option<String> {
+        variables::get("api_keys").ok()
+    }
+
+    fn log(&mut self, line: String) {
+        self.log.push(line);
+    }
 }
 
 impl Host for World {
@@ -108,9 +116,5 @@ impl Host for World {
 
     fn random(&mut self) -> u64 {
         wasip2::random::random::get_random_u64()
-    }
-
-    fn log(&mut self, line: String) {
-        self.log.push(line);
     }
 }

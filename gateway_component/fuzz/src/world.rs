@@ -45,7 +45,8 @@ impl World {
         let mut variables = BTreeMap::new();
         let private = dice.once_in(12);
         variables.insert("gateway_config".to_string(), config(private, dice.once_in(3)).to_string());
-        variables.insert("probe_token".into(), "probe".into());
+        variables.insert("probe_word".into(), "probe".into());
+        variables.insert("store_seal".into(), "uid:0123456789abcdef0123456789abcdef".into());
         let mut list = Vec::new();
         let mut index = Vec::new();
         for tool in tools() {
@@ -116,12 +117,13 @@ fn config(private: bool, audit: bool) -> Value {
         "jwksUri": "https://issuer.example/keys", "publicKey": null, "jwks": null, "algorithms": ["RS256", "ES256"],
         "requiredScopes": ["mcp:tools"], "allowedSubjects": ["ann"], "organization": null, "hasPolicy": false,
         "leewaySeconds": 60, "authorizationServers": ["https://issuer.example"], "authorizationServerMetadata": null,
-        "scopesSupported": ["mcp:tools"], "storeShared": false,
+        "scopesSupported": ["mcp:tools"], "apiKeys": true,
     });
     json!({
         "name": "fuzz", "version": "1.0.0", "title": "Fuzz", "instructions": "é \"quoted\"", "app": "sha256:0123456789abcdef",
         "validate": true, "audit": audit, "timeoutMs": 1000, "maxResponseBytes": 1 << 20, "listTtlMs": 1000,
         "allowedOrigins": ["https://app.example"], "allowedHosts": [], "dynamic": [{"id": "late", "timeoutMs": 1000}], "resource": null,
+        "storeShared": false,
         "auth": if private { auth } else { Value::Null },
     })
 }
@@ -191,6 +193,12 @@ impl authorizer::Env for World {
     fn policy(&mut self) -> Option<(String, String)> {
         Some((String::new(), String::new()))
     }
+
+    fn api_keys(&mut self) -> Option<String> {
+        Some(String::new())
+    }
+
+    fn log(&mut self, _line: String) {}
 }
 
 impl mcp::Host for World {
@@ -239,6 +247,4 @@ impl mcp::Host for World {
     fn random(&mut self) -> u64 {
         self.dice.bits()
     }
-
-    fn log(&mut self, _line: String) {}
 }

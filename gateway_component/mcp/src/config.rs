@@ -1,5 +1,7 @@
 //! `gateway_config`: the small variable that every request reads.
 
+use crate::Host;
+use authorizer::StoreSeal;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -43,6 +45,9 @@ pub struct Config<'a> {
     pub dynamic: Vec<Dynamic>,
     #[serde(default)]
     pub resource: Option<String>,
+    /// Whether anybody else may write to the key-value store.
+    #[serde(default = "yes")]
+    pub store_shared: bool,
     /// `null` is `access: public`; its absence is an error, never public.
     #[serde(borrow)]
     auth: &'a RawValue,
@@ -65,6 +70,12 @@ impl<'a> Config<'a> {
     /// Whether everyone may call.
     pub fn is_public(&self) -> bool {
         self.auth.get() == "null"
+    }
+
+    /// The seal of what this app keeps in the key-value store.
+    pub fn store_seal(&self, host: &mut dyn Host) -> StoreSeal {
+        let variable = host.variable("store_seal").unwrap_or_default();
+        StoreSeal::new(&variable, &self.app, self.store_shared)
     }
 
     /// The `Implementation` object of this server.

@@ -3,13 +3,14 @@
 
 use crate::Host;
 use crate::catalog::{Listed, Record, SEPARATOR};
-use crate::config::Dynamic;
+use crate::config::{Config, Dynamic};
 use crate::context::Context;
 use crate::jsonrpc::quote;
 use crate::message::{Failure, ToolRequest, ToolResponse};
 use crate::onward::path_of;
+use authorizer::{Purpose, StoreSeal};
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
+
 use std::borrow::Cow;
 
 const TIMEOUT_MS: u64 = 10_000;
@@ -68,10 +69,11 @@ fn is_read_only(tool: &Map<String, Value>) -> bool {
 }
 
 fn discover(context: &mut Context, components: Vec<String>) -> Vec<(String, Tools)> {
+    let seal = context.config.store_seal(context.host);
     let mut found: Vec<(String, Option<Tools>)> = components
         .into_iter()
         .map(|component| {
-            let known = remembered(context.host, &key(context.config.app.as_ref(), &component));
+            let known = remembered(context.config, &seal, &component, context.host);
             (component, known.map(Ok))
         })
         .collect();
@@ -86,7 +88,7 @@ fn discover(context: &mut Context, components: Vec<String>) -> Vec<(String, Tool
             let (component, tools) = &mut found[at];
             let answer = metadata(answer);
             if let Ok((_, bytes)) = &answer {
-                remember(context.host, &key(context.config.app.as_ref(), component), bytes);
+                remember(context.config, &seal, component, bytes, context.host);
             }
             if let Err(reason) = &answer {
                 context.host.log(format!(
@@ -183,26 +185,18 @@ fn malformed(tool: &Map<String, Value>) -> Option<&'static str> {
         .map(|(name, _)| name)
 }
 
-/// A tool may have been granted the gateway's store. Where the application has a secret, only what was sealed with it
-/// is believed, so that no component describes another one's tools.
-fn seal(host: &mut dyn Host, key: &str, value: &[u8]) -> [u8; 32] {
-    let secret = Sha256::digest(host.variable("probe_token").unwrap_or_default());
-    let inner =
-        Sha256::new().chain_update(secret).chain_update(key).chain_update([0]).chain_update(value).finalize();
-    Sha256::new().chain_update(secret).chain_update(inner).finalize().into()
+/// What the component said before. Another component may write to the store, so only what this gateway sealed is
+/// believed: no component describes another one's tools.
+fn remembered(
+    config: &Config,
+    seal: &StoreSeal,
+    component: &str,
+    host: &mut dyn Host,
+) -> Option<Vec<Map<String, Value>>> {
+    let text = seal.get(host, Purpose::ToolList, &format!("{}/{component}", config.app))?;
+    parse(&text).ok()
 }
 
-fn remembered(host: &mut dyn Host, key: &str) -> Option<Vec<Map<String, Value>>> {
-    let entry = host.kv_get(key)?;
-    let (value, tag) = entry.split_at_checked(entry.len().checked_sub(32)?)?;
-    (seal(host, key, value) == *tag).then(|| parse(value).ok()).flatten()
-}
-
-fn remember(host: &mut dyn Host, key: &str, value: &[u8]) {
-    let tag = seal(host, key, value);
-    host.kv_set(key, &[value, &tag].concat());
-}
-
-fn key(app: &str, component: &str) -> String {
-    format!("tools/{app}/{component}")
+fn remember(config: &Config, seal: &StoreSeal, component: &str, text: &[u8], host: &mut dyn Host) {
+    seal.set(host, Purpose::ToolList, &format!("{}/{component}", config.app), text);
 }

@@ -45,7 +45,7 @@ pub(crate) fn answer<'a>(
     host: &mut dyn Host,
 ) -> Response {
     let Passed { endpoint, rules, origin } = passed;
-    let gate = match rules.map(|rules| Gate::open(rules, gate::view(request, Some(endpoint)), host)) {
+    let gate = match rules.map(|rules| Gate::open(rules, config, gate::view(request, Some(endpoint)), host)) {
         None => None,
         Some(Ok(gate)) => Some(gate),
         Some(Err(response)) => return response,

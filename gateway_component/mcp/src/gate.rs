@@ -3,12 +3,14 @@
 use crate::catalog::Listed;
 use crate::config::Config;
 use crate::message::{Request, Response};
+use crate::metrics;
 use crate::{Host, route::Endpoint};
-use authorizer::{Caller, RequestView, ToolCall, ToolIdentity, Verdict};
+use authorizer::{Caller, Reason, Refusal, RequestView, ToolCall, ToolIdentity, Verdict};
 
 /// The rules of an app that is not public, and its caller.
 pub(crate) struct Gate<'a> {
     rules: &'a authorizer::Config,
+    config: &'a Config<'a>,
     caller: Box<Caller>,
     view: RequestView<'a>,
 }
@@ -22,8 +24,24 @@ pub(crate) fn rules(
     if config.is_public() {
         return Ok(None);
     }
-    let secret = host.variable("probe_token").unwrap_or_default();
-    authorizer::Config::parse(text, secret.as_bytes()).map_err(|_| authorizer::unavailable().into())
+    let store_seal = host.variable("store_seal").unwrap_or_default();
+    authorizer::Config::parse(text, &store_seal).map_err(|problem| {
+        host.log(format!("gateway_config.auth cannot be used: {}", problem.0));
+        refuse(Refusal { response: authorizer::unavailable(), reason: Reason::Unavailable }, config, host)
+    })
+}
+
+/// The answer to a request that is refused. Why is told in the log and counted: for the app's operator, not for clients.
+fn refuse(refusal: Refusal, config: &Config, host: &mut dyn Host) -> Response {
+    let Refusal { response, reason } = refusal;
+    host.log(format!(
+        "{{\"event\":\"refused\",\"app\":{},\"reason\":\"{}\",\"status\":{}}}",
+        config.name.get(),
+        reason.word(),
+        response.status
+    ));
+    metrics::count_refusal(reason, config, host);
+    response.into()
 }
 
 pub(crate) fn view<'a>(request: &Request<'a>, endpoint: Option<Endpoint<'a>>) -> RequestView<'a> {
@@ -39,12 +57,13 @@ impl<'a> Gate<'a> {
     /// Check the token. The answer to a bad one is the answer to the request.
     pub fn open(
         rules: &'a authorizer::Config,
+        config: &'a Config<'a>,
         view: RequestView<'a>,
         host: &mut dyn Host,
     ) -> Result<Gate<'a>, Response> {
         match authorizer::check(rules, &view, host) {
-            Verdict::Allow(caller) => Ok(Gate { rules, caller, view }),
-            Verdict::Deny(response) => Err(response.into()),
+            Verdict::Allow(caller) => Ok(Gate { rules, config, caller, view }),
+            Verdict::Deny(refusal) => Err(refuse(refusal, config, host)),
         }
     }
 
@@ -67,7 +86,9 @@ impl<'a> Gate<'a> {
     }
 
     pub fn may_call(&mut self, call: &ToolCall, host: &mut dyn Host) -> Result<(), Response> {
-        self.caller.authorize_call(self.rules, &self.view, call, host).map_err(Response::from)
+        self.caller
+            .authorize_call(self.rules, &self.view, call, host)
+            .map_err(|refusal| refuse(refusal, self.config, host))
     }
 
     /// Which of `tools` the caller may see.
@@ -75,7 +96,7 @@ impl<'a> Gate<'a> {
         let identities: Vec<ToolIdentity> = tools.iter().map(Listed::identity).collect();
         self.caller
             .authorize_list(self.rules, &self.view, self.view.component, &identities, host)
-            .map_err(Response::from)
+            .map_err(|refusal| refuse(refusal, self.config, host))
     }
 
     /// Whether a message that names no tool may be answered. `tools` is asked for only when nothing else decides.
@@ -92,10 +113,12 @@ impl<'a> Gate<'a> {
         };
         let verdict = self.caller.authorize_other(self.rules, &self.view, method, &mut first, host);
         if !needed {
-            return verdict.map_err(Response::from);
+            return verdict.map_err(|refusal| refuse(refusal, self.config, host));
         }
         let tools = tools(host);
         let mut again = || tools.iter().map(Listed::identity).collect();
-        self.caller.authorize_other(self.rules, &self.view, method, &mut again, host).map_err(Response::from)
+        self.caller
+            .authorize_other(self.rules, &self.view, method, &mut again, host)
+            .map_err(|refusal| refuse(refusal, self.config, host))
     }
 }

@@ -5,26 +5,36 @@ use crate::config::Config;
 use crate::dynamic::{metadata, metadata_request};
 use crate::message::{Request, Response};
 use crate::{Host, jsonrpc::quote};
+use authorizer::{Purpose, StoreSeal};
 use serde_json::Value;
+
+const READY: &str = "{\"status\":\"ready\"}";
 
 /// That this component runs, which its answer is the proof of.
 pub(crate) fn alive(request: &Request) -> Response {
     cheap(request, "{\"status\":\"ok\"}")
 }
 
-/// That the application can serve. A caller with the application's own probe token makes it ask every tool.
+/// That the application can serve.
 ///
-/// The kubelet, which asks again and again, adds the header `x-ftl-probe-once`: until every tool has answered in
-/// this pod it is not ready, so a broken version takes no request; from then on a tool that falls silent is told
-/// to the operator and is no reason to take the other tools out of service.
+/// | request | what is asked |
+/// |---|---|
+/// | with the app's probe word in `x-ftl-probe` | every tool, each time; the answer names those that are silent |
+/// | with `x-ftl-probe-once` | every tool, until all have answered once; the answer names none |
+/// | neither | nothing |
+///
+/// The kubelet asks by the second, which takes no secret: until every tool has answered in this pod it is not ready, so
+/// a broken version takes no request. From then on a tool that falls silent is told to the operator and is no reason to
+/// take the other tools out of service.
 pub(crate) fn ready(request: &Request, config: &Config, host: &mut dyn Host) -> Response {
-    let given = request.header("x-ftl-probe").unwrap_or_default();
-    if given.is_empty() || request.method != "GET" || !is_token(&given, host) {
-        return cheap(request, "{\"status\":\"ready\"}");
+    let knows_the_word = request.method == "GET" && has_word(request, host);
+    let once = request.method == "GET" && request.header("x-ftl-probe-once").is_some();
+    if !knows_the_word && !once {
+        return cheap(request, READY);
     }
-    let once = request.header("x-ftl-probe-once").map(|_| format!("ready/{}", config.app));
-    if once.as_ref().is_some_and(|key| host.kv_get(key).is_some()) {
-        return cheap(request, "{\"status\":\"ready\"}");
+    let mark = (!knows_the_word).then(|| Mark::of(config, host));
+    if mark.as_ref().is_some_and(|mark| mark.is_set(host)) {
+        return cheap(request, READY);
     }
     let Some(components) = catalog::components(host) else {
         return Response::json(
@@ -57,12 +67,40 @@ pub(crate) fn ready(request: &Request, config: &Config, host: &mut dyn Host) -> 
             ));
         }
     }
-    if let (true, Some(key)) = (silent.is_empty(), once) {
-        host.kv_set(&key, b"1");
+    if let Some(mark) = mark {
+        if !silent.is_empty() {
+            return Response::json(503, "{\"status\":\"degraded\"}".into()).with("cache-control", "no-store");
+        }
+        mark.set(host);
+        return cheap(request, READY);
     }
     let (status, word) = if silent.is_empty() { (200, "ready") } else { (503, "degraded") };
     let body = format!("{{\"status\":\"{word}\",\"components\":{},\"silent\":[{silent}]}}", components.len());
     Response::json(status, body).with("cache-control", "no-store")
+}
+
+/// The entry of the store which says that all tools have answered once.
+///
+/// Where the store is shared and no key seals it, the mark is kept all the same: a tool that forges it makes its own
+/// app ready too early, and nothing else. Without any mark each look of the kubelet would wake every tool.
+struct Mark {
+    seal: StoreSeal,
+    name: String,
+}
+
+impl Mark {
+    fn of(config: &Config, host: &mut dyn Host) -> Mark {
+        let variable = host.variable("store_seal").unwrap_or_default();
+        Mark { seal: StoreSeal::new(&variable, &config.app, false), name: config.app.to_string() }
+    }
+
+    fn is_set(&self, host: &mut dyn Host) -> bool {
+        self.seal.get(host, Purpose::Readiness, &self.name).is_some()
+    }
+
+    fn set(&self, host: &mut dyn Host) {
+        self.seal.set(host, Purpose::Readiness, &self.name, b"1");
+    }
 }
 
 /// The exposed tools that the component does not have under its own names for them.
@@ -91,9 +129,23 @@ fn cheap(request: &Request, body: &'static str) -> Response {
     }
 }
 
-/// Whether a text is the probe token, in a time that tells nothing about where they differ.
-fn is_token(given: &str, host: &mut dyn Host) -> bool {
-    let token = host.variable("probe_token").unwrap_or_default();
-    let differs = token.bytes().zip(given.bytes()).fold(0, |differs, (one, other)| differs | (one ^ other));
-    !token.is_empty() && token.len() == given.len() && std::hint::black_box(differs) == 0
+/// Whether a request brings the app's probe word, in a time that tells nothing about where they differ. An app without
+/// one is not asked by it.
+pub(crate) fn has_word(request: &Request, host: &mut dyn Host) -> bool {
+    let bearer = || {
+        // Prometheus has a field for a bearer token and none for a header of one's own.
+        request.header("authorization").and_then(|value| value.strip_prefix("Bearer ").map(str::to_string))
+    };
+    let given = request.header("x-ftl-probe").map(String::from).or_else(bearer).unwrap_or_default();
+    if given.is_empty() {
+        return false;
+    }
+    let word = probe_word(host);
+    let differs = word.bytes().zip(given.bytes()).fold(0, |differs, (one, other)| differs | (one ^ other));
+    !word.is_empty() && word.len() == given.len() && std::hint::black_box(differs) == 0
+}
+
+/// The word by which the app's operator is known; empty if there is none.
+pub(crate) fn probe_word(host: &mut dyn Host) -> String {
+    host.variable("probe_word").unwrap_or_default().trim().to_string()
 }

@@ -74,9 +74,6 @@ pub trait Host: authorizer::Env {
 
     /// Random bits for a request's id; not a secret.
     fn random(&mut self) -> u64;
-
-    /// One line for the log.
-    fn log(&mut self, line: String);
 }
 
 /// Answer a request.

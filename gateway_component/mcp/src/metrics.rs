@@ -1,13 +1,16 @@
 //! `/metrics`: what this pod serves, in Prometheus' text format 0.0.4.
 //!
-//! That it answers is the best of it: Prometheus' own `up` then tells of every pod. A stateless gateway counts nothing;
-//! calls and their durations are in the audit log and in the host's telemetry. Whoever reaches the app may read this,
-//! so it names neither tools nor components.
+//! That it answers is the best of it: Prometheus' own `up` then tells of every pod. Calls and their durations are in
+//! the audit log and in the host's telemetry; an instance that lives for one request counts only refusals, in the
+//! key-value store. Whoever reaches the app may read this, so it names neither tools nor components; and where the app
+//! has a probe word, refusals are shown to whom knows it.
 
 use crate::Host;
 use crate::catalog;
 use crate::config::Config;
+use crate::health;
 use crate::message::{Request, Response};
+use authorizer::{Purpose, Reason};
 
 pub(crate) fn show(request: &Request, config: &Config, host: &mut dyn Host) -> Response {
     match request.method {
@@ -40,5 +43,42 @@ pub(crate) fn show(request: &Request, config: &Config, host: &mut dyn Host) -> R
         dynamic,
     );
     gauge("ftl_app_tools", "", "Exposed tools, without those of dynamic components.", tools);
+    if health::probe_word(host).is_empty() || health::has_word(request, host) {
+        text.push_str(&refusals(config, host));
+    }
     Response::text(200, "text/plain; version=0.0.4; charset=utf-8", text).with("cache-control", "no-store")
+}
+
+/// Count a refused request. Two at the same moment may count as one: the store has no better operation.
+pub(crate) fn count_refusal(reason: Reason, config: &Config, host: &mut dyn Host) {
+    let seal = config.store_seal(host);
+    let before = seal.get(host, Purpose::RefusalCount, reason.word()).and_then(number).unwrap_or(0);
+    let now = before.saturating_add(1).to_be_bytes();
+    seal.set(host, Purpose::RefusalCount, reason.word(), &now);
+}
+
+fn refusals(config: &Config, host: &mut dyn Host) -> String {
+    if config.is_public() {
+        return String::new();
+    }
+    let seal = config.store_seal(host);
+    let mut text = String::new();
+    for reason in Reason::ALL {
+        let word = reason.word();
+        if let Some(count) = seal.get(host, Purpose::RefusalCount, word).and_then(number) {
+            text.push_str(&format!("ftl_app_refused_total{{reason=\"{word}\"}} {count}\n"));
+        }
+    }
+    if !text.is_empty() {
+        let about = "Requests that were refused, by reason; those at the same moment may count once.";
+        text.insert_str(
+            0,
+            &format!("# HELP ftl_app_refused_total {about}\n# TYPE ftl_app_refused_total counter\n"),
+        );
+    }
+    text
+}
+
+fn number(value: Vec<u8>) -> Option<u64> {
+    value.try_into().ok().map(u64::from_be_bytes)
 }

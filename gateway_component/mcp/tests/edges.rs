@@ -67,7 +67,7 @@ fn only_the_probe_asks_the_tools() {
     for headers in [vec![], vec![("x-ftl-probe", "")], vec![("x-ftl-probe", "secret")]] {
         assert_eq!(app.request("GET", "/readyz", &headers, b"").status, 200);
     }
-    app.variables.insert("probe_token".into(), "secret".into());
+    app.variables.insert("probe_word".into(), "secret".into());
     for wrong in ["secre", "secret2", "Secret", ""] {
         assert_eq!(app.request("GET", "/readyz", &[("x-ftl-probe", wrong)], b"").status, 200);
     }
@@ -90,6 +90,112 @@ fn only_the_probe_asks_the_tools() {
     app.tool = |_, _| raw(500, "", b"");
     let response = app.request("GET", "/readyz", &probe, b"");
     assert_eq!(body(&response)["silent"][1], json!({"component": "notes", "error": "it answered HTTP 500"}));
+}
+
+#[test]
+fn the_kubelet_asks_without_a_secret_until_all_have_answered() {
+    let once = [("x-ftl-probe-once", "true")];
+    let mut app = App::new();
+    app.tool = |_, _| raw(500, "", b"");
+    let response = app.request("GET", "/readyz", &once, b"");
+    assert_eq!(
+        (response.status, body(&response)),
+        (503, json!({"status": "degraded"})),
+        "no component is named"
+    );
+    assert_eq!(app.sent.len(), 2);
+    app.tool = |_, _| ok(json!([tool("forecast", true), tool("report", false), tool("add", false)]));
+    let ready = app.request("GET", "/readyz", &once, b"");
+    assert_eq!((ready.status, body(&ready)), (200, json!({"status": "ready"})));
+    assert_eq!(app.sent.len(), 4);
+    app.tool = |_, _| raw(500, "", b"");
+    assert_eq!(app.request("GET", "/readyz", &once, b"").status, 200, "it has been ready");
+    assert_eq!(app.sent.len(), 4);
+    // Another version in the same store has not been.
+    app.configure(json!({"app": "sha256:fedcba9876543210"}));
+    assert_eq!(app.request("GET", "/readyz", &once, b"").status, 503);
+}
+
+#[test]
+fn a_mark_of_readiness_is_sealed_where_there_is_a_key() {
+    let once = [("x-ftl-probe-once", "true")];
+    let mut app = App::new();
+    app.tool = |_, _| ok(json!([tool("forecast", true), tool("report", false), tool("add", false)]));
+    assert_eq!(app.request("GET", "/readyz", &once, b"").status, 200);
+    assert_eq!(app.store.len(), 1);
+    let name = app.store.keys().next().unwrap().replace("ftl//", "ftl/uid/");
+    app.store = [(name, b"1".to_vec())].into();
+    app.variables.insert("store_seal".into(), "uid:0123456789abcdef0123456789abcdef".into());
+    app.tool = |_, _| raw(500, "", b"");
+    assert_eq!(app.request("GET", "/readyz", &once, b"").status, 503, "a tool wrote it");
+}
+
+fn private() -> Value {
+    json!({"resource": "https://tools.acme.dev/mcp", "auth": {
+        "access": "private", "issuer": "https://login.acme.dev", "audiences": ["https://tools.acme.dev/mcp"],
+        "jwksUri": "https://login.acme.dev/keys", "algorithms": ["RS256"], "allowedSubjects": ["alice"],
+    }})
+}
+
+#[test]
+fn a_refused_call_says_why_to_the_operator_alone() {
+    let mut app = App::new();
+    app.configure(private());
+    for (header, word) in [("Bearer x", "malformed"), ("Bearer y", "malformed"), ("Basic eDp5", "absent")] {
+        app.log.clear();
+        let response = app.post("/mcp", &[("authorization", header)], ping());
+        assert_eq!(response.status, 401);
+        assert!(!String::from_utf8_lossy(&response.body).contains(word));
+        assert_eq!(
+            app.log,
+            [format!("{{\"event\":\"refused\",\"app\":\"demo\",\"reason\":\"{word}\",\"status\":401}}")]
+        );
+    }
+    let shown = |app: &mut App, headers: &[(&str, &str)]| {
+        let text = app.request("GET", "/metrics", headers, b"").body;
+        let text = String::from_utf8(text).unwrap();
+        text.lines()
+            .filter(|line| line.starts_with("ftl_app_refused"))
+            .map(str::to_string)
+            .collect::<Vec<_>>()
+    };
+    let counted =
+        ["ftl_app_refused_total{reason=\"absent\"} 1", "ftl_app_refused_total{reason=\"malformed\"} 2"];
+    assert_eq!(shown(&mut app, &[]), counted);
+    app.variables.insert("probe_word".into(), "secret".into());
+    assert_eq!(shown(&mut app, &[]), [""; 0], "who does not know the word learns nothing by trying");
+    assert_eq!(shown(&mut app, &[("x-ftl-probe", "secret")]), counted);
+    // A store in which a tool may write counts nothing without a key.
+    let mut shared = private();
+    shared["storeShared"] = json!(true);
+    app.configure(shared);
+    app.store.clear();
+    app.post("/mcp", &[], ping());
+    assert!(app.store.is_empty());
+}
+
+#[test]
+fn an_api_key_is_the_caller() {
+    const KEY: &str = "ftl_000000000000000000000000000000000000000000121Jhd7";
+    const HASH: &str = "43dfedf0b1b4c4d409ae97a220cb8724e27aa9488ba5ce2695bb7d344364f19c";
+    let mut app = App::new();
+    app.configure(json!({"auth": {"access": "private", "apiKeys": true}}));
+    app.variables.insert("api_keys".into(), format!("ci {HASH}\n"));
+    let call =
+        json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "weather__forecast"}});
+    let bearer = format!("Bearer {KEY}");
+    for headers in [[("authorization", bearer.as_str())], [("x-api-key", KEY)]] {
+        let response = app.post("/mcp", &headers, call.clone());
+        assert_eq!(response.status, 200);
+        let sent = app.sent.last().unwrap();
+        assert_eq!(sent.header("x-auth-subject"), Some("ci"));
+        assert!(sent.headers.iter().all(|(_, value)| !value.contains("ftl_")), "no tool sees the key");
+        assert!(app.log.iter().all(|line| !line.contains("ftl_")), "nor does the log");
+    }
+    assert_eq!(app.post("/mcp", &[], call.clone()).status, 401);
+    app.variables.insert("api_keys".into(), String::new());
+    assert_eq!(app.post("/mcp", &[("x-api-key", KEY)], call).status, 401);
+    assert!(app.store.keys().all(|name| name.contains("/refused/")), "{:?}", app.store.keys());
 }
 
 #[test]

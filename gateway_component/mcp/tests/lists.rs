@@ -191,7 +191,7 @@ fn dynamic_components_are_asked_once() {
     assert_eq!(app.sent.last().unwrap().timeout_ms, 5000, "the entry's own, and not the app's");
     assert!(app.call("late-one__now", json!({"city": 5})).1, "its schema holds, too");
     assert_eq!(app.legacy("tools/call", json!({"name": "late-one__gone"}))["error"]["code"], -32602);
-    app.variables.insert("probe_token".into(), "secret".into());
+    app.variables.insert("store_seal".into(), "uid:0123456789abcdef0123456789abcdef".into());
     list(&mut app, "/mcp", &[]);
     assert_eq!(app.sent.last().unwrap().url, "mute/", "what another key sealed is not believed");
 }

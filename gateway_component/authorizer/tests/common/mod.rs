@@ -3,7 +3,9 @@
 
 pub mod issuer;
 
-use authorizer::{check, Caller, Config, Env, RequestView, Response, ToolCall, ToolIdentity, Verdict};
+use authorizer::{
+    check, Caller, Config, Env, Refusal, RequestView, Response, ToolCall, ToolIdentity, Verdict,
+};
 use issuer::{jwks, sign, Signer};
 use serde_json::{json, Value};
 use std::collections::HashMap;
@@ -22,6 +24,8 @@ pub struct World {
     pub store: HashMap<String, Vec<u8>>,
     pub store_is_down: bool,
     pub policy: Option<(String, String)>,
+    pub api_keys: Option<String>,
+    pub log: Vec<String>,
 }
 
 impl World {
@@ -33,6 +37,8 @@ impl World {
             store: HashMap::new(),
             store_is_down: false,
             policy: None,
+            api_keys: None,
+            log: Vec::new(),
         }
     }
 
@@ -68,13 +74,22 @@ impl Env for World {
     fn policy(&mut self) -> Option<(String, String)> {
         self.policy.clone()
     }
+
+    fn api_keys(&mut self) -> Option<String> {
+        self.api_keys.clone()
+    }
+
+    fn log(&mut self, line: String) {
+        self.log.push(line);
+    }
 }
 
 /// One request with everything that decides about it. [`Case::new`] is legitimate; a test changes a part.
 pub struct Case {
     pub world: World,
     pub config: Value,
-    pub secret: Vec<u8>,
+    /// The variable `store_seal`: uid, colon, sealing key.
+    pub store_seal: String,
     pub header: Value,
     pub claims: Value,
     pub signer: Signer,
@@ -110,6 +125,7 @@ impl Case {
             config: json!({
                 "name": "assistant-tools",
                 "resource": RESOURCE,
+                "storeShared": false,
                 "auth": {
                     "access": "private",
                     "issuer": ISSUER,
@@ -125,7 +141,7 @@ impl Case {
                     "authorizationServers": [ISSUER],
                 },
             }),
-            secret: Vec::new(),
+            store_seal: String::new(),
             header: json!({"alg": "ES256", "kid": "p256", "typ": "at+jwt"}),
             claims: json!({
                 "iss": ISSUER,
@@ -181,15 +197,25 @@ impl Case {
     }
 
     pub fn config(&self) -> Config {
-        match Config::parse(&self.config.to_string(), &self.secret) {
+        match Config::parse(&self.config.to_string(), &self.store_seal) {
             Ok(Some(config)) => config,
             Ok(None) => panic!("the configuration is a public one"),
             Err(error) => panic!("{}", error.0),
         }
     }
 
-    /// The decision about the request, and about the call if there is one.
+    /// The decision about the request, and about the call if there is one, as the client gets it.
     pub fn run(&mut self) -> Result<Box<Caller>, Response> {
+        self.judge().map_err(|refusal| refusal.response)
+    }
+
+    /// The word that the log has for a refusal.
+    pub fn reason(&mut self) -> &'static str {
+        self.judge().err().map_or("allowed", |refusal| refusal.reason.word())
+    }
+
+    /// The decision with its reason.
+    pub fn judge(&mut self) -> Result<Box<Caller>, Refusal> {
         let headers = self.all_headers();
         let config = self.config();
         let path = self.path.clone();
@@ -198,7 +224,7 @@ impl Case {
             RequestView { method: "POST", path: &path, component: component.as_deref(), headers: &headers };
         let mut caller = match check(&config, &request, &mut self.world) {
             Verdict::Allow(caller) => caller,
-            Verdict::Deny(response) => return Err(response),
+            Verdict::Deny(refusal) => return Err(refusal),
         };
         if let Some(call) = &self.call {
             let tool = ToolIdentity { component: &call.component, tool: &call.tool, scopes: &call.scopes };
@@ -217,7 +243,9 @@ impl Case {
         let request = RequestView { method: "POST", path: &path, component, headers: &headers };
         let tools: Vec<ToolIdentity> =
             tools.iter().map(|(component, tool)| ToolIdentity { component, tool, scopes: &[] }).collect();
-        caller.authorize_list(&config, &request, component, &tools, &mut self.world)
+        caller
+            .authorize_list(&config, &request, component, &tools, &mut self.world)
+            .map_err(|refusal| refusal.response)
     }
 
     /// Whether another method than a call or a list is granted.
@@ -229,7 +257,9 @@ impl Case {
             RequestView { method: "POST", path: &path, component: component.as_deref(), headers: &headers };
         let mut tools =
             || tools.iter().map(|(component, tool)| ToolIdentity { component, tool, scopes: &[] }).collect();
-        caller.authorize_other(&config, &request, method, &mut tools, &mut self.world)
+        caller
+            .authorize_other(&config, &request, method, &mut tools, &mut self.world)
+            .map_err(|refusal| refusal.response)
     }
 }
 

@@ -292,4 +292,186 @@ pub const ROWS: &[Row] = &[
         attack: |c| set(c, "scope", json!("openid,mcp:tools")),
         twin: |c| set(c, "scope", json!("  mcp:tools  openid")),
     },
+    Row {
+        name: "a token bound to a DPoP key",
+        refusal: INVALID,
+        attack: |c| set(c, "cnf", json!({"jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"})),
+        twin: |c| set(c, "cnf", json!(null)),
+    },
+    Row {
+        name: "a token bound to a client's certificate",
+        refusal: INVALID,
+        attack: |c| set(c, "cnf", json!({"x5t#S256": "bwcK0esc3ACC3DB2Y5_lESsXE8o9ltc05O89jdN-dg2"})),
+        twin: |c| set(c, "cnf", json!(null)),
+    },
+    Row {
+        name: "a token bound to a key in itself",
+        refusal: INVALID,
+        attack: |c| set(c, "cnf", json!({"jwk": {"kty": "EC"}})),
+        twin: |c| set(c, "jkt", json!("not a confirmation")),
+    },
+    Row {
+        name: "a token bound to what is not known",
+        refusal: INVALID,
+        attack: |c| set(c, "cnf", json!({})),
+        twin: |c| set(c, "cnf", json!(null)),
+    },
+    Row {
+        name: "a binding that is no object",
+        refusal: INVALID,
+        attack: |c| set(c, "cnf", json!("thumbprint")),
+        twin: |c| set(c, "cnf", json!(null)),
+    },
+    Row {
+        name: "Keycloak's DPoP token",
+        refusal: INVALID,
+        attack: |c| {
+            c.header["typ"] = json!("JWT");
+            set(c, "typ", json!("DPoP"))
+        },
+        twin: |c| {
+            c.header["typ"] = json!("JWT");
+            set(c, "typ", json!("Bearer"))
+        },
+    },
+    Row {
+        name: "Keycloak's ID token",
+        refusal: INVALID,
+        attack: |c| {
+            c.header["typ"] = json!("JWT");
+            set(c, "typ", json!("ID"))
+        },
+        twin: |c| {
+            c.header["typ"] = json!("JWT");
+            set(c, "typ", json!("Bearer"));
+            set(c, "nonce", json!("n"))
+        },
+    },
+    Row {
+        name: "Keycloak's refresh token",
+        refusal: INVALID,
+        attack: |c| {
+            c.header["typ"] = json!("JWT");
+            set(c, "typ", json!("Refresh"))
+        },
+        twin: |c| {
+            c.header["typ"] = json!("JWT");
+            set(c, "typ", json!("Bearer"))
+        },
+    },
+    Row {
+        name: "Keycloak's offline token",
+        refusal: INVALID,
+        attack: |c| set(c, "typ", json!("Offline")),
+        twin: |c| set(c, "typ", json!("Bearer")),
+    },
+    Row {
+        name: "Cognito's ID token",
+        refusal: INVALID,
+        attack: |c| set(c, "token_use", json!("id")),
+        twin: |c| set(c, "token_use", json!("access")),
+    },
+    Row {
+        name: "ForgeRock's ID token",
+        refusal: INVALID,
+        attack: |c| set(c, "tokenName", json!("id_token")),
+        twin: |c| {
+            c.header["typ"] = json!("JWT");
+            set(c, "tokenName", json!("access_token"));
+            set(c, "nonce", json!("n"))
+        },
+    },
+    Row {
+        name: "a refresh token",
+        refusal: INVALID,
+        attack: |c| set(c, "token_type", json!("refresh")),
+        twin: |c| set(c, "token_type", json!("Bearer")),
+    },
+    Row {
+        name: "an ID token with a nonce",
+        refusal: INVALID,
+        attack: |c| {
+            c.header["typ"] = json!("JWT");
+            set(c, "nonce", json!("n-0S6_WzA2Mj"))
+        },
+        twin: |c| {
+            c.header["typ"] = json!("JWT");
+            set(c, "nonce", json!(null))
+        },
+    },
+    Row {
+        name: "an ID token without a header type",
+        refusal: INVALID,
+        attack: |c| {
+            c.header.as_object_mut().unwrap().remove("typ");
+            set(c, "nonce", json!("n"))
+        },
+        twin: |c| c.header.as_object_mut().unwrap().remove("typ").map(|_| ()).unwrap(),
+    },
+    Row {
+        name: "an ID token with the hash of its access token",
+        refusal: INVALID,
+        attack: |c| set(c, "at_hash", json!("MTIzNDU2Nzg5MDEyMzQ1Ng")),
+        twin: |c| {
+            c.header["typ"] = json!("JWT");
+            set(c, "acr", json!("1"))
+        },
+    },
+    Row {
+        name: "an ID token with the hash of its code",
+        refusal: INVALID,
+        attack: |c| {
+            c.header["typ"] = json!("JWT");
+            set(c, "c_hash", json!("LDktKdoQak3Pk0cnXxCltA"))
+        },
+        twin: |c| {
+            c.header["typ"] = json!("JWT");
+            set(c, "auth_time", json!(1))
+        },
+    },
+    Row {
+        name: "a logout token by its events",
+        refusal: INVALID,
+        attack: |c| {
+            c.header["typ"] = json!("JWT");
+            set(c, "events", json!({"http://schemas.openid.net/event/backchannel-logout": {}}))
+        },
+        twin: |c| {
+            c.header["typ"] = json!("JWT");
+            set(c, "sid", json!("08a5019c"))
+        },
+    },
+    Row {
+        name: "a plain type where RFC 9068's is demanded",
+        refusal: INVALID,
+        attack: |c| {
+            c.auth("tokenTypes", json!(["at+jwt"]));
+            c.header["typ"] = json!("JWT");
+        },
+        twin: |c| {
+            c.auth("tokenTypes", json!(["application/at+jwt"]));
+            c.header["typ"] = json!("at+JWT");
+        },
+    },
+    Row {
+        name: "no type where one is demanded",
+        refusal: INVALID,
+        attack: |c| {
+            c.auth("tokenTypes", json!(["at+jwt", "JWT"]));
+            c.header.as_object_mut().unwrap().remove("typ");
+        },
+        twin: |c| {
+            c.auth("tokenTypes", json!(["at+jwt", "JWT"]));
+            c.header["typ"] = json!("jwt");
+        },
+    },
+    Row {
+        name: "a type of one's own that is not named",
+        refusal: INVALID,
+        attack: |c| c.header["typ"] = json!("acme+jwt"),
+        twin: |c| {
+            c.auth("tokenTypes", json!(["acme+jwt"]));
+            c.header["typ"] = json!("acme+jwt");
+        },
+    },
 ];

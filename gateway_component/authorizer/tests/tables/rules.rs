@@ -145,6 +145,54 @@ pub const ROWS: &[Row] = &[
         twin: |c| organization(c, "alice", Some(json!(["org_42"]))),
     },
     Row {
+        name: "another organization as Keycloak describes it",
+        refusal: DENIED,
+        attack: |c| organization(c, "machine", Some(json!({"org_41": {"id": "org_42"}}))),
+        twin: |c| organization(c, "machine", Some(json!({"org_42": {"id": "41"}}))),
+    },
+    Row {
+        name: "Keycloak's organizations without ours",
+        refusal: DENIED,
+        attack: |c| organization(c, "machine", Some(json!({"org_4": {}, "org_421": {}}))),
+        twin: |c| organization(c, "machine", Some(json!({"org_41": {}, "org_42": {}}))),
+    },
+    Row {
+        name: "an organization that is denied by name",
+        refusal: DENIED,
+        attack: |c| organization(c, "machine", Some(json!({"org_42": false}))),
+        twin: |c| organization(c, "machine", Some(json!({"org_42": {}}))),
+    },
+    Row {
+        name: "an organization whose key is null",
+        refusal: DENIED,
+        attack: |c| organization(c, "machine", Some(json!({"org_42": null}))),
+        twin: |c| organization(c, "machine", Some(json!({"org_42": ["member"]}))),
+    },
+    Row {
+        name: "objects of other organizations",
+        refusal: DENIED,
+        attack: |c| organization(c, "machine", Some(json!([{"id": "org_41"}, {"name": "org_43"}]))),
+        twin: |c| organization(c, "machine", Some(json!([{"id": "org_41"}, {"name": "org_42"}]))),
+    },
+    Row {
+        name: "an object with ours as another member",
+        refusal: DENIED,
+        attack: |c| organization(c, "machine", Some(json!([{"id": "org_41", "parent": "org_42"}]))),
+        twin: |c| organization(c, "machine", Some(json!([{"id": "41", "alias": "org_42"}]))),
+    },
+    Row {
+        name: "an object in which ours is deeper",
+        refusal: DENIED,
+        attack: |c| organization(c, "machine", Some(json!({"id": {"id": "org_42"}}))),
+        twin: |c| organization(c, "machine", Some(json!({"id": "org_42"}))),
+    },
+    Row {
+        name: "a list in a list",
+        refusal: DENIED,
+        attack: |c| organization(c, "machine", Some(json!([["org_42"]]))),
+        twin: |c| organization(c, "machine", Some(json!(["org_42"]))),
+    },
+    Row {
         name: "subjects and an organization, of which one fails",
         refusal: DENIED,
         attack: |c| {

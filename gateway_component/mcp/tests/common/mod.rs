@@ -105,7 +105,7 @@ impl App {
             "name": "demo", "version": "1.2.3", "title": "Demo", "instructions": "Ask for the weather.",
             "app": "sha256:0123456789abcdef", "validate": true, "audit": true, "timeoutMs": 1000,
             "maxResponseBytes": 1 << 20, "allowedOrigins": [], "allowedHosts": [], "listTtlMs": 60000,
-            "dynamic": [], "resource": null, "auth": null,
+            "dynamic": [], "resource": null, "storeShared": false, "auth": null,
         });
         for (key, value) in changes.as_object().unwrap() {
             config[key] = value.clone();
@@ -242,6 +242,14 @@ impl Env for App {
     fn policy(&mut self) -> Option<(String, String)> {
         Some((self.variables.get("policy")?.clone(), self.variables.get("policy_data")?.clone()))
     }
+
+    fn api_keys(&mut self) -> Option<String> {
+        self.variables.get("api_keys").cloned()
+    }
+
+    fn log(&mut self, line: String) {
+        self.log.push(line);
+    }
 }
 
 impl Host for App {
@@ -297,9 +305,5 @@ impl Host for App {
 
     fn random(&mut self) -> u64 {
         0xabcdef
-    }
-
-    fn log(&mut self, line: String) {
-        self.log.push(line);
     }
 }
