@@ -5,9 +5,10 @@ classes and their docstrings (`crd.py`, `scripts/generate.py`). Rules that the A
 repeated there in CEL; a test holds the two together.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
@@ -290,8 +291,37 @@ def _words(problem: ErrorDetails) -> str:
         case "missing":
             return "this is required"
         case "extra_forbidden":
-            return "there is no such field"
+            return "there is no such field" + _suggestion(problem["loc"])
         case "string_pattern_mismatch":
             pattern = problem["ctx"]["pattern"]
             return f"write {IN_WORDS[pattern]}" if pattern in IN_WORDS else f"this does not match {pattern}"
-    return problem["msg"].removeprefix("Value error, ").replace("Tuple", "List").replace("tuple", "list")
+        case "enum" | "literal_error":
+            return f"write {problem['ctx']['expected']}"
+    words = problem["msg"].removeprefix("Value error, ").replace("Tuple", "List").replace("tuple", "list")
+    return words.replace("Input should be", "this must be").replace("Input should", "this must")
+
+
+def _suggestion(location: tuple[int | str, ...]) -> str:
+    """The field that was probably meant, as the end of a message; empty if none is like it."""
+    *outer, name = location
+    found = get_close_matches(str(name), _names_at(FtlApp, outer), 1, 0.7)
+    return f"; did you mean {found[0]}?" if found else ""
+
+
+def _names_at(model: type[BaseModel], path: Sequence[int | str]) -> list[str]:
+    """The names of the fields of the object at a path, as they are written outside."""
+    for part in path:
+        if isinstance(part, int):
+            continue
+        inner = [field for name, field in model.model_fields.items() if part in (name, field.alias)]
+        models = _models_in(inner[0].annotation) if inner else []
+        if len(models) != 1:
+            return []
+        model = models[0]
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _models_in(annotation: object) -> list[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for argument in get_args(annotation) for model in _models_in(argument)]

@@ -103,6 +103,20 @@ IN_WORDS = {
     ORIGIN: "an origin such as https://app.acme.dev or https://*.acme.dev",
     ISSUER_URL: "an ASCII URL with https:// and no query (a name of other letters in its xn-- form)",
     HOST_PORT: "a host with an optional port",
+    r"^[-._a-zA-Z0-9]+$": "letters, digits, '-', '_' and '.'",
+    r"^[A-Za-z0-9_.-]+$": "letters, digits, '-', '_' and '.'",
+    r"^[A-Za-z0-9_.-]*$": "letters, digits, '-', '_' and '.', or nothing",
+    r"^[A-Za-z_][A-Za-z0-9_]*$": "letters, digits and '_', the first no digit",
+    r"^[a-z]([-a-z0-9]*[a-z0-9])?$": "lower-case letters, digits and inner hyphens, the first a letter",
+    r"^[a-z0-9-]+$": "lower-case letters, digits and hyphens",
+    r"^[^\s]+$": "something without spaces",
+    r"^[!#-\[\]-~]+$": "a scope: printable ASCII without spaces, quotes and backslashes",
+    r"^/[^:]+$": "a path that begins with '/' and has no ':'",
+    r"^[0-9A-Fa-f.:]+/[0-9]{1,3}$": "a range of addresses such as 10.0.0.0/8",
+    r"^(https|data):\S+$": "a URL that begins with https: or data:",
+    r"^([0-9]+x[0-9]+|any)$": "a size such as 48x48, or any",
+    "^(light|dark)$": "light or dark",
+    "^(Memory)?$": "Memory, or nothing",
 }
 """Patterns as people say them, for messages."""
 

@@ -7,11 +7,14 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from ftl_operator.errors import ClusterError, FtlError, IssuerError, RegistryError
+
+if TYPE_CHECKING:
+    import yaml
 
 EXIT_USAGE = 2
 """The command was not written as its help says (click's own code)."""
@@ -32,6 +35,11 @@ _UNAVAILABLE = (RegistryError, IssuerError, ClusterError)
 def printable(text: str) -> str:
     """Text from outside without what a terminal would obey: control characters, directional overrides."""
     return _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def _represent_text(dumper: "yaml.SafeDumper", text: str) -> "yaml.ScalarNode":
+    style = "|" if "\n" in text.rstrip("\n") else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 class Console:

@@ -105,7 +105,9 @@ def inspect(
 
 
 def _columns(names: tuple[str, ...]) -> str:
-    return f"\n{' ' * 11}".join(names) or "none"
+    # A name without a package is the component's own, as componentize-py's "exports" is.
+    shown = [name if ":" in name else f"{name!r} (a name of the component's own)" for name in names]
+    return f"\n{' ' * 11}".join(shown) or "none"
 
 
 def _shown(tool: Tool) -> dict[str, Any]:

@@ -194,7 +194,7 @@ def up(console: Console, file: str, **options: Any) -> None:  # noqa: ANN401 - c
         serving.up(chosen, registry, console, watch=options["watch"])
 
 
-@main.command()
+@main.command(short_help="Print the objects that the controller would apply.")
 @click.argument("file")
 @click.option("--repository", help="Where the app is published, if the spec does not say it.")
 @_registry_options
@@ -214,7 +214,7 @@ def render(
     console.result(objects)
 
 
-@main.command()
+@main.command(short_help="Say what a component is: its imports and its tools.")
 @click.argument("reference")
 @click.option("--component", help="Which component of the artifact: an id, a layer's title or its digest.")
 @_registry_options
@@ -239,7 +239,7 @@ def inspect(
     console.result(found.document(), found.text)
 
 
-@main.command()
+@main.command(short_help="Compose an FtlApp, push it, print its reference.")
 @click.argument("file")
 @click.option("--repository", help="Where to push, if the spec does not say it.")
 @_registry_options

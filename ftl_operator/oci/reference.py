@@ -125,6 +125,8 @@ def parse_source(text: str, directory: Path, field: str = "") -> Reference | Fil
     """Parse what `up` and `render` accept: an OCI reference, or `file:PATH` relative to `directory`."""
     if text.startswith("file:"):
         return FileReference((directory / text.removeprefix("file:")).resolve())
+    if text.startswith(("./", "../", "/")) or ("@" not in text and text.endswith((".wasm", ".wat"))):
+        raise _refuse(text, field, f"it names no registry; for a file on this machine write file:{text}")
     return parse_reference(text, field)
 
 

@@ -157,3 +157,11 @@ def test_any_text_is_a_reference_that_says_the_same_or_is_refused(text: str) -> 
         return
     assert parse_reference(str(reference)) == reference
     assert str(reference).lower() == text.lower()
+
+
+@pytest.mark.parametrize(
+    "text", ["text.wasm", "./text.wasm", "../tools/text.wasm", "/srv/text.wasm", "./text"]
+)
+def test_a_path_without_file_is_told_how_to_write_it(text: str) -> None:
+    with pytest.raises(SpecError, match=f"for a file on this machine write file:{text}$"):
+        parse_source(text, Path("/srv"), "spec.tools[0].image")
