@@ -1,10 +1,9 @@
 """`python -m builds [NAME…]`: build what is missing of these targets, or of all."""
 
 import argparse
-import signal
 import sys
-from types import FrameType
 
+from builds.signals import SIGNALS
 from builds.store import BuildError, build_all
 from builds.targets import END_TO_END, INTEGRATION, STORE, TARGETS
 
@@ -30,18 +29,13 @@ def main() -> int:
             state = "built" if STORE.place(target).is_dir() else f"takes {target.takes}"
             print(f"{target.name:<18} {target.what} ({state})")
         return 0
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _stop)
+    SIGNALS.install()
     try:
         build_all(STORE, chosen)
     except BuildError as error:
         print(f"builds: {error}", file=sys.stderr)
         return 1
     return 0
-
-
-def _stop(number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(128 + number)
 
 
 if __name__ == "__main__":

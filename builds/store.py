@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from builds.signals import SIGNALS
+
 ROOT = Path(__file__).resolve().parents[1]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ftl-operator"
 NOT_INPUTS = ("node_modules", "target", "dist", "bundle.js", "__pycache__", "*.wasm")
@@ -176,19 +178,22 @@ class Build:
         with self.log.open("ab") as log:
             log.write(f"$ {' '.join(words)}\n".encode())
             log.flush()
-            child = subprocess.Popen(
-                words,
-                cwd=cwd,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                start_new_session=True,
-            )
+            child: subprocess.Popen[bytes] | None = None
             try:
+                with SIGNALS.held():
+                    child = subprocess.Popen(
+                        words,
+                        cwd=cwd,
+                        env=environment,
+                        stdin=subprocess.DEVNULL,
+                        stdout=subprocess.PIPE,
+                        stderr=log,
+                        start_new_session=True,
+                    )
                 out, _ = child.communicate()
             except BaseException:
-                _end_group(child)
+                if child:
+                    _end_group(child)
                 raise
             log.write(out)
         if child.returncode and not may_fail:

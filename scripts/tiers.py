@@ -14,7 +14,8 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
+
+from builds.signals import SIGNALS
 
 ROOT = Path(__file__).resolve().parents[1]
 BUILDS = ("nice", "-n", "10", sys.executable, "-m", "builds")
@@ -57,19 +58,18 @@ class Runner:
 
     def __init__(self) -> None:
         self._running: list[subprocess.Popen[bytes]] = []
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, self._on_signal)
+        SIGNALS.install()
 
     def start(self, *command: str) -> subprocess.Popen[bytes]:
         """Start a command in the repository's folder."""
-        child = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, start_new_session=True)
-        self._running.append(child)
+        with SIGNALS.held():
+            child = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, start_new_session=True)
+            self._running.append(child)
         return child
 
     def end(self) -> None:
         """Ask everything that runs to end, wait, and kill what stays."""
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
+        SIGNALS.ignore()
         for number in (signal.SIGINT, signal.SIGTERM):
             for child in self._running:
                 if child.poll() is None:
@@ -81,9 +81,6 @@ class Runner:
         for child in self._running:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
-
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
 
 
 def run(runner: Runner, *, keep_going: bool) -> list[Ran]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from builds import NotBuiltError, built, programs
+from builds.signals import ENDING, EndingSignals
 from builds.store import ROOT, Build, BuildError, Store, Target
 from builds.targets import END_TO_END, TARGETS, WASM
 from tests.support.command import poll
@@ -92,11 +93,10 @@ def test_two_starts_wait_for_one_another(store: Store, said: list[str]) -> None:
 
 def test_a_build_that_is_broken_off_leaves_no_process_behind(tmp_path: Path) -> None:
     script = (
-        "import signal, sys\n"
         "from pathlib import Path\n"
-        "from builds.__main__ import _stop\n"
+        "from builds.signals import SIGNALS\n"
         "from builds.store import Store, Target\n"
-        "signal.signal(signal.SIGTERM, _stop)\n"
+        "SIGNALS.install()\n"
         "run = lambda b: b.run('sh', '-c', 'sleep 1000 & echo $! >&2; wait', cwd=b.folder)\n"
         f"Store(Path({str(tmp_path)!r})).build(Target('thing', '', '', (), run))\n"
     )
@@ -156,3 +156,22 @@ def test_uv_is_the_one_that_runs_us_else_the_one_on_path(
     own.parent.mkdir(parents=True)
     own.touch()
     assert programs.uv() == str(own)
+
+
+def test_a_signal_waits_until_a_child_that_starts_is_noted() -> None:
+    signals, noted = EndingSignals(), []
+    before = {number: signal.getsignal(number) for number in ENDING}
+
+    def start() -> None:
+        with signals.held():
+            signal.raise_signal(signal.SIGTERM)
+            noted.append("child")
+
+    signals.install()
+    try:
+        with pytest.raises(SystemExit) as ended:
+            start()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert (noted, ended.value.code) == (["child"], 128 + signal.SIGTERM)
