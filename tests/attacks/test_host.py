@@ -4,6 +4,7 @@
 import contextlib
 import http.server
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Sequence
@@ -13,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from ftl_operator.api.app import FtlApp
+from ftl_operator.cli.up import state_folder
 from ftl_operator.host.engine.interface import FUNCTIONS, Err, Ok
 from ftl_operator.host.http import server
 from ftl_operator.host.http.client import Client
@@ -299,6 +302,39 @@ AUTHORITIES = [
 ]  # fmt: skip
 
 
+def share(files: tuple[str, str]) -> bool:
+    """Whether the apps of two files, both called `tools`, get one folder of the same state folder."""
+    with tempfile.TemporaryDirectory() as name:
+        app = FtlApp.parse({**APP, "metadata": {"name": "tools"}})
+        folders = []
+        for file in files:
+            path = Path(name, file)
+            path.parent.mkdir(exist_ok=True)
+            path.touch()
+            folders.append(state_folder(Path(name, "state"), app, str(path)))
+        return folders[0] == folders[1]
+
+
+def names(two: tuple[str, str]) -> bool:
+    """Whether two apps of one file get one folder of the same state folder."""
+    with tempfile.TemporaryDirectory() as name:
+        apps = [FtlApp.parse({**APP, "metadata": {"name": app, "namespace": "a"}}) for app in two]
+        first, second = (state_folder(Path(name), app, f"{name}/app.yaml") for app in apps)
+        return first == second
+
+
+APP = {
+    "apiVersion": "ftl.tools/v1alpha1",
+    "kind": "FtlApp",
+    "spec": {"access": "public", "tools": [{"name": "a", "image": "r.io/a:1"}]},
+}
+STATE = [
+    Attack("M8 state: another file with an app of this name", share, ("a/app.yaml", "b/app.yaml"),
+           "another app of this name", ("a/app.yaml", "a/app.yaml"), bool),
+    Attack("M8 state: another app", names, ("tools", "tools2"), lambda same: not same, ("tools", "tools"), bool),
+]  # fmt: skip
+
+
 class Hello:
     """The smallest application."""
 
@@ -351,6 +387,7 @@ CHAINING = [
     ("a component below another", (SIBLING, "http://gateway.sibling.spin.internal/"), (SIBLING, SIBLING + "/a")),
 ]  # fmt: skip
 ROWS += [
+    *STATE,
     *(Attack(f"H1 path: {name}", fetch, attack, lambda said: said.startswith("refused"), twin, lambda said: said == "the allowed one")
       for name, attack, twin in PATHS),
     *(Attack(f"H1 authority: {name}", target_of, ("https", attack, "/"), "no target", ("https", twin, "/"))
@@ -425,3 +462,26 @@ def test_what_was_committed_outlives_a_statement_that_had_to_be_killed() -> None
         with pytest.raises(DatabaseError):
             connection.execute(HEAVY.format(16_000_000), [], 0.5)
         assert connection.execute("SELECT name FROM sqlite_master", [], SECONDS)["rows"]
+
+
+@pytest.mark.parametrize(
+    "statement", [ENDLESS.format(""), HEAVY.format(16_000_000)], ids=["steps", "function"]
+)
+def test_a_database_closes_while_a_statement_never_ends(statement: str) -> None:
+    database = Database(None)
+    failed: list[str] = []
+
+    def run_it() -> None:
+        try:
+            Connection(database).execute(statement, [], SECONDS)
+        except DatabaseError as error:
+            failed.append(str(error))
+
+    thread = threading.Thread(target=run_it, daemon=True)
+    thread.start()
+    while not database._running:
+        time.sleep(0.01)
+    database.close()
+    thread.join(60)
+    assert len(failed) == 1
+    assert "stopped after" not in failed[0], "the statement ran to its own end"
