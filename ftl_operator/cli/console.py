@@ -7,14 +7,11 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 import click
 
 from ftl_operator.errors import ClusterError, FtlError, IssuerError, RegistryError
-
-if TYPE_CHECKING:
-    import yaml
 
 EXIT_USAGE = 2
 """The command was not written as its help says (click's own code)."""
@@ -25,6 +22,8 @@ EXIT_UNAVAILABLE = 69
 EXIT_INTERRUPTED = 130
 """Ended by Ctrl-C, as shells say it."""
 
+PATIENCE_SECONDS = 5.0
+"""How long a step may take before it is named where progress cannot be shown in place."""
 LINE_WIDTH = 110
 """Of YAML: what the committed CRD has, so that `crd` prints the same."""
 
@@ -35,11 +34,6 @@ _UNAVAILABLE = (RegistryError, IssuerError, ClusterError)
 def printable(text: str) -> str:
     """Text from outside without what a terminal would obey: control characters, directional overrides."""
     return _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text)
-
-
-def _represent_text(dumper: "yaml.SafeDumper", text: str) -> "yaml.ScalarNode":
-    style = "|" if "\n" in text.rstrip("\n") else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
 class Console:
@@ -72,12 +66,17 @@ class Console:
 
     @contextmanager
     def step(self, text: str) -> Iterator[None]:
-        """Show a step while it runs and, on a terminal, how long it took."""
+        """Show a step while it runs and, on a terminal, how long it took; elsewhere only a long one."""
         started = time.monotonic()
         self.progress(text)
+        late = threading.Timer(PATIENCE_SECONDS, self._say, ({"note": text}, f"{text} …"))
+        late.daemon = True
+        if not self._is_terminal and self.output != "json":
+            late.start()
         try:
             yield
         finally:
+            late.cancel()
             self._clear()
         seconds = time.monotonic() - started
         if self._is_terminal and seconds >= 1 and self.output != "json":
