@@ -155,7 +155,7 @@ class DevIssuer:
     def adjust(self, app: FtlApp) -> FtlApp:
         """The app with this issuer in place of its own; its rules and audiences stay."""
         auth = app.spec.auth
-        if auth is None:
+        if auth is None or not auth.accepts_tokens:
             return app
         replaced = {
             "issuer": self.url,
@@ -209,6 +209,8 @@ def grant_for(app: FtlApp) -> Grant:
     auth = app.spec.auth
     if auth is None:
         raise SpecError("everyone may call this app; no token is needed", field="spec.access")
+    if not auth.accepts_tokens:
+        raise SpecError("this app takes API keys and no token", field="spec.auth")
     subject, claims = SUBJECT, {}
     if auth.allowed_subjects:
         subject = auth.allowed_subjects[0]

@@ -45,7 +45,8 @@ def authorization(ca_file: Path | None, *, use_dev_issuer: bool) -> Iterator[Tok
     with dev_issuer().start() as issuer:
 
         def headers(app: FtlApp) -> Mapping[str, str]:
-            if app.spec.access is Access.PUBLIC:
+            auth = app.spec.auth
+            if app.spec.access is Access.PUBLIC or (auth is not None and not auth.accepts_tokens):
                 return {}
             return {"Authorization": f"Bearer {issuer.mint_for(app)}"}
 

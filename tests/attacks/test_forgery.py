@@ -4,12 +4,10 @@ The embedded host runs the committed gateway. What its own tests in Rust show fo
 a few rows show here for the whole.
 """
 
-import json
 import time
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,69 +17,18 @@ import jwt
 import pytest
 
 from ftl_operator.cli.api_keys import new_key
-from ftl_operator.cli.workspace import GATEWAY_WASM
-from ftl_operator.host import HostApp, Request
-from ftl_operator.host.engine.engine import digest_of
 from ftl_operator.host.spin.store import Store
 from tests.attacks.table import Attack, check_refused, check_twin
 from tests.auth.live_issuer import KEYS, Answer, LiveIssuer, jwk, live_issuer
+from tests.support.lone_gateway import KEY, UID, Place, running, status_of
 
-UID = "5b8c1f6e-0d3a-4f7e-9a51-6f0c2d4e8b17"
-KEY = "9f86d081884c7d659a2feaa0c55ad015"
 WORD = "a3bf4f1b2b0b822cd15d6c15b0f00a08"
 AUDIENCE = "https://tools.acme.dev/mcp"
-PING = b'{"jsonrpc":"2.0","id":1,"method":"ping"}'
 
 STORE = Path("key-value", f"{b'default'.hex()}.sqlite")
 
 Headers = tuple[tuple[str, bytes], ...]
 Entries = dict[str, bytes]
-
-
-@dataclass(frozen=True)
-class Place:
-    """A gateway: its seal, what it is composed of, and whether a tool may write where it does."""
-
-    seal: str = f"{UID}:{KEY}"
-    app: str = "sha256:composed"
-    shared: bool = True
-    variables: dict[str, str] = field(default_factory=dict)
-
-
-@contextmanager
-def running(place: Place, auth: dict[str, Any], state: Path) -> Iterator[HostApp]:
-    config = {"name": "demo", "version": "1", "app": place.app, "storeShared": place.shared, "auth": auth}
-    texts = {"gateway_config": json.dumps(config), "store_seal": place.seal, **place.variables}
-    outbound = [auth["jwksUri"].rpartition("/")[0]] if "jwksUri" in auth else []
-    locked = {
-        "spin_lock_version": 1,
-        "variables": {},
-        "triggers": [
-            {
-                "id": "http",
-                "trigger_type": "http",
-                "trigger_config": {"component": "gateway", "route": "/..."},
-            }
-        ],
-        "components": [
-            {
-                "id": "gateway",
-                "metadata": {"key_value_stores": ["default"], "allowed_outbound_hosts": outbound},
-                "source": {"content_type": "application/wasm", "digest": digest_of(GATEWAY_WASM)},
-                "config": texts,
-            }
-        ],
-    }
-    app = HostApp(locked, lambda _: GATEWAY_WASM, state_dir=state, log=lambda *_: None)
-    app.prepare()
-    try:
-        yield app
-    finally:
-        app.close()
-
-
-def status_of(app: HostApp, *headers: tuple[str, bytes]) -> int:
-    return app.handle(Request("POST", "/mcp", (*headers, ("content-type", b"application/json")), PING)).status
 
 
 def rules(issuer: LiveIssuer) -> dict[str, Any]:
@@ -108,7 +55,7 @@ class Writing:
 
     place: Place
     change: Callable[[Entries], Entries] = lambda entries: entries
-    victim: Place = Place()
+    victim: Place = field(default_factory=Place)
 
 
 def believed(writing: Writing) -> int:
@@ -241,7 +188,7 @@ class Keyed:
 
 def let_in(keyed: Keyed) -> int:
     with TemporaryDirectory() as folder:
-        place = replace(Place(), variables={"api_keys": keyed.line})
+        place = Place(variables={"api_keys": keyed.line})
         with running(place, keyed.auth, Path(folder)) as app:
             return status_of(app, *keyed.headers)
 
