@@ -5,6 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from builds import NotBuiltError, built, built_wasm
 from tests.support.command import Shell
@@ -39,6 +40,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             built(name)
         except NotBuiltError as error:
             pytest.fail(str(error), pytrace=False)
+
+
+# How long an example takes depends on what else the machine does.
+settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any machine")
 
 
 def pytest_configure() -> None:
