@@ -127,7 +127,7 @@ def outside(settings: Settings, kube: Kube, cache: Cache, inspections: Inspectio
             # The queue tries again, without holding a worker meanwhile.
             attempts=2,
             max_blob_bytes=settings.max_component_bytes,
-            observe=metrics.registry_observed,
+            observe=metrics.registry_observer((*settings.own_registries, *settings.allowed_registries)),
         )
     )
     layer = gateway_layer(settings.gateway_file or GATEWAY, settings.cache_folder)

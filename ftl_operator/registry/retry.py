@@ -29,7 +29,8 @@ class RequestPolicy:
         self.settings = settings
         self._transport = Transport(settings)
         self._tokens = TokenStore(self._transport)
-        self._slots: dict[str, threading.BoundedSemaphore] = {}
+        self._slots: dict[str, tuple[threading.BoundedSemaphore, int]] = {}
+        """By registry, its slots and how many operations hold or await one: none of a registry at rest."""
         self._guard = threading.Lock()
 
     def run(
@@ -98,16 +99,24 @@ class RequestPolicy:
 
     @contextlib.contextmanager
     def _slot(self, repository: Repository, deadline: Deadline) -> Iterator[None]:
+        registry = repository.registry
         with self._guard:
-            slots = self._slots.setdefault(
-                repository.registry, threading.BoundedSemaphore(self.settings.connections)
+            slots, users = self._slots.get(
+                registry, (threading.BoundedSemaphore(self.settings.connections), 0)
             )
-        if not slots.acquire(timeout=max(0.0, deadline.at - time.monotonic())):
-            raise TransientError(f"{repository}: other requests keep the registry busy")
+            self._slots[registry] = (slots, users + 1)
         try:
-            yield
+            if not slots.acquire(timeout=max(0.0, deadline.at - time.monotonic())):
+                raise TransientError(f"{repository}: other requests keep the registry busy")
+            try:
+                yield
+            finally:
+                slots.release()
         finally:
-            slots.release()
+            with self._guard:
+                slots, users = self._slots.pop(registry)
+                if users > 1:
+                    self._slots[registry] = (slots, users - 1)
 
     def _pause(self, error: FtlError, tried: int, deadline: Deadline) -> float | None:
         settings = self.settings

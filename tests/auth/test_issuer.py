@@ -283,7 +283,7 @@ def test_a_set_that_is_nested_deeper_than_the_gateway_reads_is_refused(
 def test_whatever_answers_where_no_metadata_are_the_next_place_is_asked(
     issuer: LiveIssuer, settings: IssuerSettings, answer: Answer
 ) -> None:
-    """Field case 6."""
+    """Field case 6: the message has each place with its answer, and names the way out."""
     issuer.document(OAUTH, {"issuer": issuer.url, "jwks_uri": f"{issuer.url}/keys"})
     issuer.answers[OPENID] = answer
     assert find_issuer(issuer.url, None, RS256, settings).metadata == f"{issuer.url}{OAUTH}"

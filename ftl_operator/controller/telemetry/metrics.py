@@ -1,18 +1,20 @@
 """Every metric of the operator, declared in one place.
 
-Labels are bounded: stages, reasons and conditions are enumerations of the code, registries are those of the
-apps. No label names an app, for a thousand apps would make thousands of series; the apps' own states are
-counted by condition, and `kubectl get ftlapps` names them.
+Labels are bounded: stages, reasons and conditions are enumerations of the code, registries are the entries of
+the operator's own list. No label names an app, for a thousand apps would make thousands of series; the apps'
+own states are counted by condition, and `kubectl get ftlapps` names them.
 """
 
 from collections import Counter as Counts
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
+
+from ftl_operator.hosts import DEFAULT_PORTS, HostError, parse_authority, parse_pattern
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
@@ -49,7 +51,8 @@ ERRORS = Counter(
 )
 REGISTRY_REQUESTS = Counter(
     "ftl_operator_registry_requests_total",
-    "Operations on registries, by their kind and by outcome: Succeeded or a reason.",
+    "Operations on registries (by the entry of allowedRegistries that allows one, else other), by their kind "
+    "and by outcome: Succeeded or a reason.",
     ["registry", "operation", "outcome"],
     registry=REGISTRY,
 )
@@ -125,10 +128,35 @@ def count_apps(states: States) -> None:
     _APPS.states = states
 
 
-def registry_observed(registry: str, operation: str, outcome: str, size: int) -> None:
-    """Count one operation of `registry.py`."""
-    REGISTRY_REQUESTS.labels(registry, operation, outcome).inc()
-    if size:
-        REGISTRY_BYTES.labels(registry, "upload" if operation in ("upload", "publish") else "download").inc(
-            size
-        )
+OTHER_REGISTRIES = "other"
+"""The label of registries that no entry but `*` allows: apps may name as many as they like."""
+
+
+def registry_observer(allowed: Sequence[str]) -> Callable[[str, str, str, int], None]:
+    """Counts operations on registries.
+
+    Args:
+        allowed: Entries of an allow-list of hosts. Each is one value of the label `registry`.
+
+    Returns:
+        Takes a registry, an operation, its outcome, and how many bytes it moved.
+    """
+    patterns = [(text, parse_pattern(text)) for text in allowed if text != "*"]
+
+    def label(registry: str) -> str:
+        try:
+            authority = parse_authority(registry)
+        except HostError:
+            return OTHER_REGISTRIES
+        port = authority.port or DEFAULT_PORTS["https"]
+        fitting = (text for text, pattern in patterns if pattern.matches(authority.host, port))
+        return next(fitting, OTHER_REGISTRIES)
+
+    def observe(registry: str, operation: str, outcome: str, size: int) -> None:
+        name = label(registry)
+        REGISTRY_REQUESTS.labels(name, operation, outcome).inc()
+        if size:
+            direction = "upload" if operation in ("upload", "publish") else "download"
+            REGISTRY_BYTES.labels(name, direction).inc(size)
+
+    return observe
