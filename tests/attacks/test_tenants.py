@@ -9,7 +9,7 @@ import json
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
-from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -144,16 +144,16 @@ def at_issuers(script: Script) -> set[NamespacedName]:
 
 
 def at_probes(script: Script) -> set[NamespacedName]:
-    kube = SimpleNamespace(pods=lambda *_: [])
-    state = {}
+    settings = Settings(workers=WORKERS, service_url="http://127.0.0.1:{name}")
+    kube: Any = None
+    observer = Observer(settings, kube, Cache(), Probe(LONG))
 
     def work(key: NamespacedName, port: int) -> None:
-        settings = Settings(workers=WORKERS, service_url=f"http://127.0.0.1:{port}")
-        observer = state.setdefault("observer", Observer(settings, kube, Cache(), Probe(LONG)))
-        observer._settings = settings
         document = app(key, access="private")
-        found = observer.ask(document, {}, [])
-        if found is None or found.status != "True":
+        metadata = document.metadata.model_copy(update={"name": str(port)})
+        found = observer.verify(document.model_copy(update={"metadata": metadata}), None, [])
+        assert found is not None
+        if found.status != "True":
             raise IssuerError("not verified")
 
     return served(work, script)
