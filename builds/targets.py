@@ -335,7 +335,7 @@ _ALL = (
     Target(
         "control-plane",
         "the Kubernetes control plane, spin-operator and a registry",
-        "ten minutes",
+        "five minutes",
         _GO_MODULE,
         _control_plane,
         versions=lambda: f"{_PROGRAMS} {_go_version()}",

@@ -34,12 +34,12 @@ class Tier:
 
 TIERS = (
     Tier("check", "½", "½"),
-    Tier("unit", "3", "2"),
+    Tier("unit", "2", "1½"),
     Tier("docs", "½", "½"),
-    Tier("rust", "8", "1"),
-    Tier("gateway", "9", "1"),
-    Tier("integration", "8", "5"),
-    Tier("e2e", "16", "15"),
+    Tier("rust", "4", "1"),
+    Tier("gateway", "8", "3"),
+    Tier("integration", "6", "4"),
+    Tier("e2e", "15", "15"),
 )
 
 
@@ -87,7 +87,7 @@ def run(runner: Runner, *, keep_going: bool) -> list[Ran]:
     """Run the tiers in order until one fails, or all of them."""
     results: list[Ran] = []
     for tier in TIERS:
-        say(f"{tier.target}: {tier.first} minutes the first time on two idle cores, {tier.later} later")
+        say(f"{tier.target}: about {tier.first} min the first time on two idle cores, {tier.later} later")
         started, used = time.monotonic(), processor_seconds()
         status = runner.start("make", "--no-print-directory", tier.target).wait()
         results.append(Ran(tier, status, time.monotonic() - started, processor_seconds() - used))
