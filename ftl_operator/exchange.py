@@ -121,7 +121,10 @@ class ExchangeSettings:
     connect_seconds: float = 5.0
     """How long one address may take to accept a connection, before the next one is tried."""
     silence_seconds: float = 15.0
-    """The longest silence in an answer whose deadline is far away."""
+    """The longest silence in an answer, or in taking a request, whose deadline is far away."""
+    slowest_bytes: int = 0
+    """Bytes a second, on the average since twice the longest silence has passed; what is slower ends before
+    its deadline. 0 leaves that to the deadline."""
     idle_connections: int = 4
     """How many connections to a server are kept for the next requests; 0 keeps none."""
     look_up: Callable[[str, int], list[str]] = look_up
@@ -211,7 +214,7 @@ class HttpClient:
         Raises:
             ExchangeError: There is no answer; also while its body is read.
         """
-        pace = _Pace(deadline, self._settings.silence_seconds)
+        pace = _Pace(deadline, self._settings.silence_seconds, self._settings.slowest_bytes)
         proxy = self._proxy(request.url)
         key = (request.url.origin, proxy)
         connection, response = self._send(request, pace, proxy, key)
@@ -364,18 +367,29 @@ class HttpClient:
 class _Pace:
     """How long and how much the sockets of one exchange may still wait and read."""
 
-    def __init__(self, deadline: Deadline, silence_seconds: float) -> None:
+    def __init__(self, deadline: Deadline, silence_seconds: float, slowest_bytes: int) -> None:
         self.deadline = deadline
         self._silence = silence_seconds
+        self._slowest = slowest_bytes
+        self._grace_ends = time.monotonic() + 2 * silence_seconds
         self._left = MAX_HEAD_BYTES
+        self._moved = 0
 
     def allow(self, size: int) -> None:
         self._left = size
 
     def until_silent(self) -> float:
+        """The timeout of the next operation. Raises ExchangeError when the exchange is late, or too slow."""
+        if self._moved < self._slowest * (time.monotonic() - self._grace_ends):
+            raise ExchangeError(Failure.TOO_LATE, f"slower than {self._slowest} bytes a second")
         return min(self._silence, self.deadline.remaining())
 
+    def sent(self, size: int) -> int:
+        self._moved += size
+        return size
+
     def count(self, size: int) -> int:
+        self._moved += size
         self._left -= size
         if self._left < 0:
             raise ExchangeError(Failure.TOO_LARGE)
@@ -398,13 +412,14 @@ class _Socket(socket.socket):
         return data
 
     def send(self, data: "Buffer", flags: int = 0) -> int:
-        self.settimeout(self.pace.deadline.remaining())
-        return super().send(data, flags)
+        self.settimeout(self.pace.until_silent())
+        return self.pace.sent(super().send(data, flags))
 
     def sendall(self, data: "Buffer", flags: int = 0) -> None:
-        # The timeout of sendall is for all of the data (Python's documentation of it).
-        self.settimeout(self.pace.deadline.remaining())
-        super().sendall(data, flags)
+        # Piece by piece: the timeout of socket.sendall is for all of the data, however long that is.
+        view = memoryview(data).cast("B")
+        while view:
+            view = view[self.send(view, flags) :]
 
 
 class _TlsSocket(ssl.SSLSocket):
@@ -428,8 +443,8 @@ class _TlsSocket(ssl.SSLSocket):
 
     def send(self, data: "Buffer", flags: int = 0) -> int:
         # Also of sendall, which calls it until all is sent.
-        self.settimeout(self.pace.deadline.remaining())
-        return super().send(data, flags)
+        self.settimeout(self.pace.until_silent())
+        return self.pace.sent(super().send(data, flags))
 
 
 class _TlsContext(ssl.SSLContext):

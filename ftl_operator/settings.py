@@ -157,7 +157,7 @@ class Settings(BaseModel):
     workers."""
     registry_timeout_seconds: float = Field(default=30, gt=0)
     """How long one request to a registry may take in all, with its redirects, its token and a second attempt.
-    A blob gets a second more for each 256 KiB, ten minutes at most."""
+    A blob gets a second more for each 64 KiB, ten minutes at most."""
     max_component_bytes: int = Field(default=128 * 1024 * 1024, ge=1)
     """The largest component that is downloaded."""
     cache_dir: Path | None = None

@@ -117,8 +117,10 @@ class RegistrySettings:
     """How long one operation may take in all: its turn, redirects, the token server, further attempts."""
     transfer_seconds: float = 600.0
     """How long it may take at most where it moves a blob, which gets time by its size."""
-    slowest_bytes: int = 256 * 1024
-    """Bytes a second that a transfer may count on."""
+    silence_seconds: float = 15.0
+    """The longest silence within a transfer."""
+    slowest_bytes: int = 64 * 1024
+    """Bytes a second that a transfer must reach on the average, half a minute after its beginning."""
     attempts: int = 4
     backoff_seconds: float = 0.5
     """The first pause between attempts; it doubles, with jitter."""
@@ -167,10 +169,12 @@ class RegistrySettings:
         """
         if url.scheme == "http" and not self.is_plain(url.host, url.port):
             return False
-        if url.host == home.host or _patterns(WELL_KNOWN + self.redirects).allow(url.host, url.port):
+        place = (url.host, url.port)
+        if url.host == home.host or _patterns(self.redirects).allow(*place):
             return True
-        allowed = _patterns(self.allowed)
-        return allowed.name(url.host, url.port) if writing else allowed.allow(url.host, url.port)
+        if writing:
+            return _patterns(self.allowed).name(*place)
+        return _patterns(WELL_KNOWN + self.allowed).allow(*place)
 
     def deadline(self, transfer_bytes: int = 0) -> Deadline:
         """The deadline of an operation that begins now and moves so many bytes."""
@@ -230,6 +234,8 @@ class Transport:
                     ca_file=settings.ca_file,
                     proxies=settings.proxies,
                     connect_seconds=settings.connect_seconds,
+                    silence_seconds=settings.silence_seconds,
+                    slowest_bytes=settings.slowest_bytes,
                     idle_connections=settings.connections,
                     look_up=settings.look_up,
                 )

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -268,6 +269,23 @@ def led_within(case: tuple[str, float]) -> Digest:
             return registry.digest(parse_reference(f"{home.host}/a/b:1"))
 
 
+def downloaded(seconds: float) -> bytes:
+    """A blob whose bytes come one by one, from a registry that may be silent for so long."""
+    pause = threading.Event()
+
+    def drip(handler: QuietHandler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(LAYER.size))
+        handler.end_headers()
+        with contextlib.suppress(OSError):
+            for byte in WASM:
+                handler.wfile.write(bytes([byte]))
+                pause.wait(PAUSE)
+
+    with registries(drip) as (home,), client(home.host, silence_seconds=seconds) as registry:
+        return registry.blob(Repository(home.host, "a/b"), LAYER).read_bytes()
+
+
 def dripping(connection: Any) -> None:
     saying(b"HTTP/1.1 200 OK\r\n", then=iter(lambda: b"X", b""), pause=PAUSE)(connection)
 
@@ -359,6 +377,13 @@ ROWS = [
         )
     ),
     Attack(
+        "M2 upload to anybody's host of a cloud",
+        uploaded,
+        Lead("https://ec2-192-0-2-1.compute.amazonaws.com/x"),
+        NOT_ALLOWED,
+        Lead("/v2/led"),
+    ),
+    Attack(
         "M2 upload to any public host", uploaded, Lead("https://evil.test/x"), NOT_ALLOWED, Lead("/v2/led")
     ),
     *(
@@ -381,6 +406,7 @@ ROWS = [
     Attack(
         "H3 registry whose head drips", resolved_within, (dripping, 1.0), "cannot be reached", (None, 60.0)
     ),
+    Attack("H3 blob that drips", downloaded, 0.05, "takes too long", 60.0, lambda raw: raw == WASM),
     Attack("H3 silent registry", resolved_within, (deaf, 1.0), "cannot be reached", (None, 60.0)),
     *(
         Attack(f"H3 {what} that drips", led_within, (attack, 1.0), "cannot be reached", (twin, 60.0))
