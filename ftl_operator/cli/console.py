@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import click
 
-from ftl_operator.errors import ClusterError, FtlError, IssuerError, RegistryError
+from ftl_operator.errors import ClusterError, FtlError, InspectionError, IssuerError, RegistryError
 
 EXIT_USAGE = 2
 """The command was not written as its help says (click's own code)."""
@@ -28,7 +28,7 @@ LINE_WIDTH = 110
 """Of YAML: what the committed CRD has, so that `crd` prints the same."""
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-_UNAVAILABLE = (RegistryError, IssuerError, ClusterError)
+_UNAVAILABLE = (RegistryError, IssuerError, ClusterError, InspectionError)
 
 
 def printable(text: str) -> str:

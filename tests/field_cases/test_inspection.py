@@ -183,6 +183,15 @@ def test_a_place_that_is_not_there_is_a_slip(tmp_path: Path) -> None:
         listed(component, exclude=["#2"])
 
 
+def test_no_name_reaches_a_message_as_it_is(tmp_path: Path) -> None:
+    name = "a\x1b[31m\n\u202e" + "b" * 100
+    component = inspected(tmp_path, answering(json.dumps([GOOD, {**GOOD, "name": name}]).encode()))
+    for entry in ({}, {"exclude": ["c"]}, {"rename": [{"from": "c", "to": "d"}]}):
+        with pytest.raises(FtlError) as caught:
+            listed(component, **entry)
+        assert str(caught.value).isprintable()
+
+
 FUNCTION = '(import "{}" (instance (export "log" (func (param "text" string)))))'
 
 

@@ -172,11 +172,20 @@ class _Call:
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
         self._wall, self._computing = time.monotonic(), time.process_time()
+        self._peak = _peak()
 
     def was_slow(self) -> bool:
         """Whether its time is over and it did not compute for most of it."""
         late = time.monotonic() - self._wall >= self._seconds
         return late and time.process_time() - self._computing < BUSY * self._seconds
+
+    def took_memory(self, limit: int) -> bool:
+        """Whether it took the process's memory to a new peak, near what the component may use."""
+        return _peak() > max(self._peak, limit * 3 // 4)
+
+
+def _peak() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 
 
 def _answer(app: HostApp, request: Request, printed: "deque[str]", limits: SandboxLimits) -> bytes:
@@ -196,21 +205,20 @@ def _answer(app: HostApp, request: Request, printed: "deque[str]", limits: Sandb
                 raise SandboxError(f"the component's answer is longer than {limits.output} bytes")
     except PipeError as error:
         text = f"the component's answer is not whole: {error}"
-        raise SandboxError(_told(text, printed, limits), slow=call.was_slow()) from None
+        raise SandboxError(_told(text, printed, limits, call), slow=call.was_slow()) from None
     if response.status != 200:
         if response.failure:
-            raise SandboxError(_told(response.failure, printed, limits), slow=call.was_slow())
+            raise SandboxError(_told(response.failure, printed, limits, call), slow=call.was_slow())
         text = bytes(answer[:300]).decode(errors="replace")
         cause = f"the component answered with status {response.status}: {text}"
-        raise SandboxError(_told(cause, printed, limits))
+        raise SandboxError(_told(cause, printed, limits, call))
     return bytes(answer)
 
 
-def _told(cause: str, printed: "deque[str]", limits: SandboxLimits) -> str:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+def _told(cause: str, printed: "deque[str]", limits: SandboxLimits, call: _Call) -> str:
     text = "\n".join(line for line in printed if line != cause)[-_TOLD:]
     signs = ("memory allocation of", "MemoryError", "Cannot allocate memory", "resource limit exceeded")
-    if peak > limits.process_memory * 3 // 4 or any(sign in text + cause for sign in signs):
+    if call.took_memory(limits.memory) or any(sign in text + cause for sign in signs):
         cause += f" (its memory limit is {limits.memory >> 20} MiB)"
     return f"{cause}; it printed:\n{text}" if text else cause
 
@@ -264,12 +272,12 @@ def _command(wasm: Path, stdin: bytes, limits: SandboxLimits, cache: Path) -> by
         except wasmtime.WasmtimeError as error:
             late = time.monotonic() >= deadline
             cause = "passed its time limit" if late else f"trapped: {cause_of(str(error))}"
-            told = _told(f"the component {cause}", deque([errors.text]), limits)
+            told = _told(f"the component {cause}", deque([errors.text]), limits, call)
             raise SandboxError(told, slow=call.was_slow()) from None
     if output.full:
         raise SandboxError(f"the component's output is longer than {limits.output} bytes")
     if not succeeded:
-        raise SandboxError(_told("the component failed", deque([errors.text]), limits))
+        raise SandboxError(_told("the component failed", deque([errors.text]), limits, call))
     return bytes(output.data)
 
 

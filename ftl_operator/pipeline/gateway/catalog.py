@@ -340,7 +340,9 @@ def _matches_any(patterns: Iterable[str], names: Iterable[str]) -> bool:
 
 
 def _no_match(wanted: str, names: Sequence[str], field: str) -> SpecError:
-    shown = ", ".join(name[:80] for name in names[:_MAX_NAMED]) + (", …" if len(names) > _MAX_NAMED else "")
+    shown = ", ".join(
+        name if CLIENT_NAME.fullmatch(name) else repr(name[:80]) for name in names[:_MAX_NAMED]
+    ) + (", …" if len(names) > _MAX_NAMED else "")
     return SpecError(f"{wanted!r} fits none of the component's tools: {shown or 'it has none'}", field=field)
 
 
