@@ -272,6 +272,43 @@ def fetch(method_and_path: tuple[str, str]) -> str:
         return "the allowed one" if text == f"{allowed.server_port} {path}" else text
 
 
+def send_lengths(lengths_and_body: tuple[list[bytes], bytes | None]) -> str:
+    """What a component gets that sends these content-lengths to a server, and whether the next request is whole."""
+    lengths, data = lengths_and_body
+    with contextlib.ExitStack() as stack:
+        running = stack.enter_context(server.serve(Hello(), port=0))
+        client = stack.enter_context(contextlib.closing(Client()))
+        guest = SimpleNamespace(deadline=time.monotonic() + SECONDS, waker=Waker(), owe=lambda act: act())
+        said = ""
+        for entries, body in (([("content-length", value) for value in lengths], data), ([], None)):
+            request = OutgoingRequest(Fields(list(entries)))
+            request.method = method_of("POST")
+            if body is not None:
+                try:
+                    opened = request.open(guest)
+                except Err:
+                    return "refused"
+                opened.pipe.write(body)
+                opened.pipe.finish()
+            future = FutureResponse(guest)
+            target = parse_target("http", f"127.0.0.1:{running.port}", "/", "POST")
+            assert target is not None
+            client.send(guest, request, None, target, future)
+            outcome = future.get()
+            assert isinstance(outcome, Ok)
+            if isinstance(outcome.value, Err):
+                return "refused"
+            said = b"".join(Reader(outcome.value.value.pipe, guest.deadline)).decode()
+        return said
+
+
+LENGTHS = [
+    ("two", ([b"3", b"5"], b"abc"), ([b"3"], b"abc")),
+    ("two that are the same", ([b"3", b"3"], b"abc"), ([], b"abc")),
+    ("two in one", ([b"3, 5"], b"abc"), ([b"03"], b"abc")),
+    ("a sign", ([b"+3"], b"abc"), ([b"3"], b"abc")),
+    ("two without a body", ([b"3", b"5"], None), ([b"3"], None)),
+]  # fmt: skip
 PATHS = [
     ("a user before another host", ("GET", "*@127.0.0.1:PORT/secret"), ("GET", "/*@127.0.0.1:PORT/secret")),
     ("a user with a password", ("GET", ":x@127.0.0.1:PORT/secret"), ("GET", "/:x@127.0.0.1:PORT/secret")),
@@ -392,6 +429,8 @@ ROWS += [
       for name, attack, twin in PATHS),
     *(Attack(f"H1 authority: {name}", target_of, ("https", attack, "/"), "no target", ("https", twin, "/"))
       for name, attack, twin in AUTHORITIES),
+    *(Attack(f"H1 length: {name}", send_lengths, attack, lambda said: said == "refused", twin, lambda said: said == "hello")
+      for name, attack, twin in LENGTHS),
     Attack("H1 scheme", target_of, ("file", "api.example", "/etc/passwd"), "no target", ("http", "api.example", "/etc/passwd")),
     *(Attack(f"M5 chaining: {name}", calls, attack, lambda allowed: not allowed, twin, bool)
       for name, attack, twin in CHAINING),

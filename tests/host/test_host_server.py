@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 from conftest import Running, Start
 
-from ftl_operator.host import Server, serve
+from ftl_operator.host import Request, Response, Server, serve
 from ftl_operator.host.http.parser import BadRequestError, read_body, read_head
 
 
@@ -215,6 +215,30 @@ def test_head_and_body_leave_in_one_write(
     answer = talk(server, head + b"x" * 2000)
     assert writes == [answer]
     assert answer.startswith(b"HTTP/1.1 ")
+
+
+@pytest.mark.parametrize(
+    ("headers", "body", "status"),
+    [
+        ([b"3", b"3"], b"abc", 500),
+        ([b"3, 4"], b"abc", 500),
+        ([b"3"], b"abcd", 200),
+        ([b"3"], b"ab", 200),
+        ([b"3"], b"abc", 200),
+    ],
+)
+def test_an_answer_of_another_length_than_it_says_ends_the_connection(
+    headers: list[bytes], body: bytes, status: int
+) -> None:
+    class Handler:
+        def handle(self, request: Request) -> Response:
+            return Response(200, tuple(("content-length", value) for value in headers), iter((body,)))
+
+    with serve(Handler(), port=0) as server:
+        answer = talk(server, HELLO * 2)
+    whole = status == 500 or len(body) == int(headers[0])
+    assert answer.startswith(b"HTTP/1.1 %d " % status)
+    assert answer.count(b"HTTP/1.1 ") == (2 if whole else 1)
 
 
 def test_stop_closes_what_is_open(app: Running) -> None:

@@ -52,11 +52,22 @@ class Client:
     ) -> None:
         """Do the exchange in this thread. Never raises: the future takes errors as wasi:http error-codes."""
         seconds = _timeouts(guest, options)
+        try:
+            length = request.headers.content_length()
+        except ValueError:
+            future.set(Err(("HTTP-protocol-error", None)))
+            return
         headers = urllib3.HTTPHeaderDict()
         for name, value in request.headers.entries:
-            if name.lower() != "host":
+            if name.lower() not in ("host", "content-length"):
                 headers.add(name, value.decode("latin-1"))
-        body = Reader(request.pipe, guest.deadline) if request.pipe is not None else None
+        body = None
+        if request.pipe is not None:
+            body = Reader(request.pipe, guest.deadline)
+            if length is not None:
+                headers["content-length"] = str(length)
+        # No body, no length: what is announced and does not come would be taken from the next request of the
+        # connection, which may be another component's.
         try:
             # Not by a URL: what was checked is what is connected to.
             pool = self._pool.connection_from_host(target.host, target.port, target.scheme)

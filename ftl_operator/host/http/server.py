@@ -7,6 +7,7 @@ slowly, makes room for a new one when all places are taken. Everything that a cl
 
 import contextlib
 import io
+import re
 import socket
 import threading
 import time
@@ -41,6 +42,7 @@ _BUSY = (
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 )
 _NO_BODY = frozenset((204, 304))
+_LENGTH = re.compile(rb"[0-9]{1,18}")
 
 
 class Handler(Protocol):
@@ -332,11 +334,16 @@ class _Connection:
 
     def _answer(self, head: Head, response: Response) -> bool:
         keep = not head.close
-        names = {name.lower() for name, _ in response.headers}
+        lengths = [value for name, value in response.headers if name.lower() == "content-length"]
+        if len(lengths) > 1 or not all(_LENGTH.fullmatch(value) for value in lengths):
+            # Two readers of the answer would see two bodies.
+            response.close()
+            response, lengths = Response.plain(500, b"internal error\n"), [b"15"]
         bare = head.method == "HEAD" or response.status in _NO_BODY
-        chunked = not bare and "content-length" not in names and head.version >= (1, 1)
-        if not bare and not chunked and "content-length" not in names:
+        chunked = not bare and not lengths and head.version >= (1, 1)
+        if not bare and not chunked and not lengths:
             keep = False
+        announced, came = (int(lengths[0]) if lengths and not bare else None), 0
         out = bytearray(f"HTTP/1.1 {response.status} {responses.get(response.status, '')}\r\n".encode())
         for name, value in response.headers:
             out += name.encode("latin-1") + b": " + value + b"\r\n"
@@ -346,6 +353,7 @@ class _Connection:
         try:
             for chunk in response.body:
                 if chunk and not bare:
+                    came += len(chunk)
                     out += b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk
                 if len(out) < COALESCE and response.is_ready():
                     continue
@@ -353,6 +361,8 @@ class _Connection:
                 out.clear()
             if chunked:
                 out += b"0\r\n\r\n"
+            # What is missing, or too much, would be taken from the next answer.
+            keep = keep and announced in (None, came)
         except PipeError:
             # The head may be out, so only a broken connection tells the client that the body is not whole.
             keep = False

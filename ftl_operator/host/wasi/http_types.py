@@ -38,6 +38,15 @@ class Fields(Resource):
         if name.lower() in FORBIDDEN:
             raise Err(("forbidden", None))
 
+    def content_length(self) -> int | None:
+        """The length that is announced, if one is. Raises ValueError unless it is one number."""
+        values = self.get("content-length")
+        if not values:
+            return None
+        if len(values) > 1 or not re.fullmatch(rb"[0-9]{1,18}", values[0]):
+            raise ValueError("content-length is not one number")
+        return int(values[0])
+
     def get(self, name: str) -> list[bytes]:
         """All values of a name."""
         name = name.lower()
@@ -142,10 +151,13 @@ class OutgoingMessage(Resource):
         """The body, once. Raises Err."""
         if self.pipe is not None:
             raise Err
+        try:
+            length = self.headers.content_length()
+        except ValueError:
+            # Two readers of the message would see two bodies.
+            raise Err from None
         self.pipe = Pipe()
         self.pipe.writer, self.pipe.owe = guest.waker, guest.owe
-        lengths = self.headers.get("content-length")
-        length = int(lengths[0]) if lengths and lengths[0].isdigit() else None
         return OutgoingBody(self.pipe, length)
 
 
