@@ -49,6 +49,7 @@ check: init ## Lint, types, import rules, generated files
 	$(RUN) python scripts/generate.py --check
 
 rust: ## The gateway's crates, natively: format, clippy, tests
+	@scripts/json-schema-suite >/dev/null # what the tests of JSON Schema use
 	cd gateway_component && cargo fmt --all --check
 	cd gateway_component && $(GATEWAY_TARGET) cargo clippy --workspace --all-targets --locked -- -D warnings
 	cd gateway_component && $(GATEWAY_TARGET) cargo test --workspace --locked -- --quiet
