@@ -28,7 +28,7 @@ from ftl_operator.pipeline.gateway.catalog import ExposedTool, select_tools, var
 from ftl_operator.pipeline.gateway.config import DEFAULT_STORE, gateway_config
 from ftl_operator.pipeline.resolve import ResolvedApp, ResolvedTool, layer_of
 
-__all__ = ["Binding", "ComposeSettings", "GatewayAuth", "LockedApp", "compose"]
+__all__ = ["Binding", "ComposeSettings", "GatewayAuth", "LockedApp", "compose", "literal"]
 
 CHAINING_DOMAIN = "spin.internal"
 LOCK_VERSION = 1
@@ -121,7 +121,7 @@ def compose(
     gateway = settings.gateway if resolved.gateway is None else layer_of(resolved.gateway)
     baked = variables(listings)
     if auth and auth.policy:
-        # Rego is no JSON, and only in JSON can braces be escaped (see `_literal`).
+        # Rego is no JSON, and only in JSON can braces be escaped (see `literal`).
         baked |= {"policy": canonical(auth.policy), "policy_data": auth.policy_data}
     digests = [gateway.descriptor.digest, *(tool.digest for tool in resolved.tools)]
     baked["gateway_config"] = gateway_config(resolved.app, listings, auth, (baked, digests))
@@ -177,7 +177,7 @@ def _gateway(
     if auth and auth.jwks_uri:
         parts = urlsplit(auth.jwks_uri)
         hosts.append(f"{parts.scheme}://{parts.netloc}")
-    config = {name: _literal(text) for name, text in baked.items()}
+    config = {name: literal(text) for name, text in baked.items()}
     return {
         "id": GATEWAY,
         "metadata": {"allowed_outbound_hosts": hosts, "key_value_stores": [DEFAULT_STORE]},
@@ -262,7 +262,7 @@ def _tool_variable(tool: str, variable: str) -> str:
     return f"{tool.replace('-', '_')}_{variable}"
 
 
-def _literal(text: str) -> str:
+def literal(text: str) -> str:
     """A JSON text as a component's variable that Spin takes as it is.
 
     Two opening braces in a row begin a template (crates/expressions, `Template::new`). In JSON they occur in

@@ -1,11 +1,14 @@
 """The host's pure parts: routes, variables, stores, lines."""
 
+import re
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ftl_operator.errors import SpecError
+from ftl_operator.host import HostApp
 from ftl_operator.host.spin.routes import match, parse_route
 from ftl_operator.host.spin.store import Store
 from ftl_operator.host.spin.variables import ComponentVariables, VariableError, expand
@@ -72,6 +75,39 @@ def test_variables_that_cannot_be_read(name: str, case: str) -> None:
     with pytest.raises(VariableError) as caught:
         variables.get(name)
     assert caught.value.case == case
+
+
+@pytest.mark.parametrize("text", ["", "}}", "{ {", "a } } b", '{"a":{"b":{}}}', "{\\u007b x }}", "}}{"])
+def test_what_is_no_template_is_a_literal(text: str) -> None:
+    assert expand(text, {}) == text
+    assert ComponentVariables({"v": text}, {}).get("v") == text
+
+
+@pytest.mark.parametrize(
+    ("name", "template", "said"),
+    [
+        ("v", "{{ nothing }}", "no application variable 'nothing'"),
+        ("v", "a {{ x }} {{ x", "not closed"),
+        ("v", "{{{ x }}", "no application variable '{ x'"),
+        ("v", "{{}}", "no application variable ''"),
+        ("V", "literal", "not a variable name"),
+        ("a__b", "literal", "not a variable name"),
+    ],
+)
+def test_an_application_that_spin_does_not_load_is_refused(name: str, template: str, said: str) -> None:
+    document = {
+        "spin_lock_version": 1,
+        "variables": {"x": {"default": "1"}},
+        "components": [
+            {
+                "id": "it",
+                "source": {"content_type": "application/wasm", "digest": f"sha256:{'0' * 64}"},
+                "config": {name: template},
+            }
+        ],
+    }
+    with pytest.raises(SpecError, match=re.escape(said)):
+        HostApp(document, Path, log=lambda *_: None)
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.binary(max_size=20))), st.sampled_from("abc"))

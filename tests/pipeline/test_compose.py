@@ -19,9 +19,11 @@ from ftl_operator.api.status import FtlAppStatus
 from ftl_operator.api.tools import ToolSpec
 from ftl_operator.component.tool import Component
 from ftl_operator.errors import FtlError, Reason, SpecError
+from ftl_operator.host.spin.variables import expand
 from ftl_operator.oci.descriptor import WASM_LAYER, Descriptor, Layer
+from ftl_operator.oci.digest import canonical
 from ftl_operator.oci.image import OciImage
-from ftl_operator.pipeline.compose import MAX_TOOLS, Binding, ComposeSettings, LockedApp, compose
+from ftl_operator.pipeline.compose import MAX_TOOLS, Binding, ComposeSettings, LockedApp, compose, literal
 from ftl_operator.pipeline.gateway.call_schema import judged
 from ftl_operator.pipeline.gateway.catalog import served_tools
 from ftl_operator.pipeline.image import build_image
@@ -167,6 +169,16 @@ TEMPLATES = {
     "store_seal": "{{ gateway_app_uid }}:{{ gateway_sealing_key }}",
     "probe_word": "{{ gateway_probe_word }}",
 }
+
+
+TEXTS = st.text(st.sampled_from('{}\\"x u07b'))
+
+
+@given(st.recursive(TEXTS, lambda inner: st.dictionaries(TEXTS, inner)))
+def test_any_json_is_a_literal_that_says_the_same(value: object) -> None:
+    text = literal(canonical(value))
+    assert "{{" not in text
+    assert json.loads(expand(text, {})) == value
 
 
 def test_a_long_list_is_baked_in_pages() -> None:

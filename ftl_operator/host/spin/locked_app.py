@@ -10,7 +10,14 @@ from ftl_operator.host.spin.allowed_hosts import AllowedHosts, HostRuleError, pa
 from ftl_operator.host.spin.routes import Route, parse_route
 from ftl_operator.host.spin.sqlite import Database
 from ftl_operator.host.spin.store import Store
-from ftl_operator.host.spin.variables import ComponentVariables, VariableError, application_variables, expand
+from ftl_operator.host.spin.variables import (
+    ComponentVariables,
+    VariableError,
+    application_variables,
+    check_name,
+    check_template,
+    expand,
+)
 from ftl_operator.host.wasi.files import tree
 from ftl_operator.oci.reference import Digest, parse_digest
 
@@ -56,7 +63,7 @@ def components_of(
             id=entry["id"],
             wasm=blob(digest),
             digest=digest,
-            variables=ComponentVariables(entry.get("config", {}), values),
+            variables=_variables(entry["id"], entry.get("config", {}), values),
             environment=dict(entry.get("env", {})),
             files=tree(entry.get("files", []), blob, entry["id"]),
             databases={label: databases[label] for label in metadata.get("databases", [])},
@@ -83,6 +90,19 @@ def _check_requirements(entry: Mapping[str, Any]) -> None:
             raise SpecError(
                 f"component {entry['id']!r} requires {name!r} of its host, which this one does not have"
             )
+
+
+def _variables(
+    component: str, templates: Mapping[str, str], values: Mapping[str, str | None]
+) -> ComponentVariables:
+    """A component's variables. Raises SpecError where Spin would not start the application."""
+    for name, template in templates.items():
+        try:
+            check_name(name)
+            check_template(template, values)
+        except VariableError as error:
+            raise SpecError(f"component {component!r}, variable {name!r}: {error}") from None
+    return ComponentVariables(templates, values)
 
 
 def _allowed(component: str, hosts: list[str], values: Mapping[str, str | None]) -> AllowedHosts:

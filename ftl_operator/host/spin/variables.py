@@ -1,11 +1,10 @@
 """Spin's variables: application variables with defaults, and a component's templates over them. Pure."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 _NAME = re.compile(r"[a-z](?:_?[a-z0-9])*")
-_EXPRESSION = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 
 
 class VariableError(Exception):
@@ -33,18 +32,54 @@ def application_variables(declared: Mapping[str, Any], given: Mapping[str, str])
 
 
 def expand(template: str, values: Mapping[str, str | None]) -> str:
-    """Fill in `{{ name }}`. A value is taken as it is, braces included. Raises VariableError."""
+    """Fill in `{{ name }}`, as Spin does (`crates/expressions`, `Template::new` and `resolve_template`).
 
-    def one(match: re.Match[str]) -> str:
-        name = match.group(1).strip()
+    Everything else is literal, closing braces too. A value is taken as it is, braces included.
+
+    Raises:
+        VariableError: An expression has no end, or there is no such variable, or it has no value.
+    """
+    return "".join(value if literal is None else literal for literal, value in _parts(template, values))
+
+
+def check_template(template: str, values: Mapping[str, str | None]) -> None:
+    """Refuse what Spin refuses when it loads an application. Raises VariableError."""
+    for literal, name in _split(template):
+        if literal is None and name not in values:
+            raise VariableError("undefined", f"no application variable {name!r}")
+
+
+def check_name(name: str) -> None:
+    """Raises VariableError for what cannot be a variable's name."""
+    if not _NAME.fullmatch(name):
+        raise VariableError("invalid-name", f"{name!r} is not a variable name")
+
+
+def _parts(template: str, values: Mapping[str, str | None]) -> Iterator[tuple[str | None, str]]:
+    for literal, name in _split(template):
+        if literal is not None:
+            yield literal, ""
+            continue
         if name not in values:
             raise VariableError("undefined", f"no application variable {name!r}")
         value = values[name]
         if value is None:
             raise VariableError("provider", f"the variable {name!r} has no value and no default")
-        return value
+        yield None, value
 
-    return _EXPRESSION.sub(one, template)
+
+def _split(template: str) -> Iterator[tuple[str | None, str]]:
+    """The template's parts in order: a literal, or None and the name in an expression."""
+    rest = template
+    while rest:
+        literal, opening, rest = rest.partition("{{")
+        if literal:
+            yield literal, ""
+        if opening:
+            name, closing, rest = rest.partition("}}")
+            if not closing:
+                raise VariableError("undefined", "a template has two opening braces that are not closed")
+            yield None, name.strip()
 
 
 class ComponentVariables:
@@ -63,8 +98,7 @@ class ComponentVariables:
         return known
 
     def _find(self, name: str) -> str:
-        if not _NAME.fullmatch(name):
-            raise VariableError("invalid-name", f"{name!r} is not a variable name")
+        check_name(name)
         if name not in self._templates:
             raise VariableError("undefined", f"no variable {name!r}")
         return expand(self._templates[name], self._values)
