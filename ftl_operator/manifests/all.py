@@ -13,7 +13,7 @@ from ftl_operator.api import kinds as api_kinds
 from ftl_operator.api.app import FtlApp
 from ftl_operator.api.auth import Access
 from ftl_operator.api.kinds import Api, ClusterApis
-from ftl_operator.api.names import Owner
+from ftl_operator.api.names import PROBE_WORD_KEY, Owner
 from ftl_operator.api.runtime import Autoscaling, RuntimeConfig, Scaler
 from ftl_operator.errors import ClusterError, Reason
 from ftl_operator.manifests.egress import Target, targets_of
@@ -39,7 +39,7 @@ from ftl_operator.manifests.scaling import (
     pod_disruption_budget,
     scaled_object,
 )
-from ftl_operator.manifests.spinapp import Release, owner_of_app, spin_app
+from ftl_operator.manifests.spinapp import Release, gateway_secret, owner_of_app, spin_app
 from ftl_operator.settings import Settings
 
 Manifest = dict[str, Any]
@@ -140,7 +140,7 @@ def _wanted(
         yield pod_disruption_budget(owner)
     if spec.telemetry.service_monitor:
         if api_kinds.SERVICE_MONITOR in served:
-            yield service_monitor(owner, spec.telemetry.service_monitor_labels)
+            yield service_monitor(owner, spec.telemetry.service_monitor_labels, gateway_secret(app, settings))
         else:
             yield Missing(api_kinds.SERVICE_MONITOR, "spec.telemetry.serviceMonitor", False)
     yield from _addresses(app, settings, served)
@@ -202,16 +202,25 @@ def _addresses(app: FtlApp, settings: Settings, served: ClusterApis) -> Iterable
             yield Missing(api_kinds.HTTP_ROUTE, "spec.route.gatewayRef", True)
 
 
-def service_monitor(owner: Owner, labels: Mapping[str, str]) -> Manifest:
-    """Tells a Prometheus of Prometheus Operator's to read the app's metrics."""
+def service_monitor(owner: Owner, labels: Mapping[str, str], secret: str | None) -> Manifest:
+    """Tells a Prometheus of Prometheus Operator's to read the app's metrics.
+
+    Args:
+        owner: The app.
+        labels: What the Prometheus chooses its ServiceMonitors by.
+        secret: The Secret with the word to which the gateway shows what it refused; None if it has none.
+    """
+    # spin-operator's Service has no name for its port, so the container's is used.
+    endpoint: dict[str, Any] = {"targetPort": "http-app", "path": "/metrics", "interval": "30s"}
+    if secret is not None:
+        endpoint["authorization"] = {"credentials": {"name": secret, "key": PROBE_WORD_KEY}}
     made = manifest(
         api_kinds.SERVICE_MONITOR,
         owner,
         {
             "spec": {
                 "selector": {"matchLabels": owner.pod_selector},
-                # spin-operator's Service has no name for its port, so the container's is used.
-                "endpoints": [{"targetPort": "http-app", "path": "/metrics", "interval": "30s"}],
+                "endpoints": [endpoint],
                 "targetLabels": [],
             }
         },

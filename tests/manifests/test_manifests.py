@@ -156,6 +156,26 @@ def test_no_secret_stands_in_a_spin_app():
     assert written <= {"gateway_app_uid"}
 
 
+def test_prometheus_is_given_the_word_to_which_refusals_are_shown():
+    telemetry = {"serviceMonitor": True}
+    plain = objects_of("smallest", telemetry=telemetry)["ServiceMonitor"]["spec"]["endpoints"][0]
+    assert "authorization" not in plain
+    named = objects_of("smallest", telemetry=telemetry, gateway={"secretRef": {"name": "door"}})
+    endpoint_of_named = named["ServiceMonitor"]["spec"]["endpoints"][0]
+    assert endpoint_of_named["authorization"] == {"credentials": {"name": "door", "key": "probe-word"}}
+
+
+def test_api_keys_reach_pods_by_reference_and_a_changed_secret_rolls_them():
+    auth = {"apiKeys": {"secretRef": {"name": "keys", "key": "list"}}}
+    app = read("smallest", access="private", auth=auth)
+    assert variables_of(app)["gateway_api_keys"] == {
+        "name": "gateway_api_keys",
+        "valueFrom": {"secretKeyRef": {"name": "keys", "key": "list"}},
+    }
+    (source,) = pod_sources(app, SETTINGS)
+    assert (source.kind, source.name, source.key) == ("Secret", "keys", "list")
+
+
 def test_an_app_that_names_no_secret_has_the_operators_where_it_makes_some():
     app = read("smallest")
     assert not {"gateway_sealing_key", "gateway_probe_word"} & set(variables_of(app))

@@ -165,7 +165,7 @@ fn headers(dice: &mut Dice, version: &str, method: &str, name: &str) -> Vec<(Str
     headers
 }
 
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 18] = [
     "accept",
     "content-type",
     "mcp-protocol-version",
@@ -178,6 +178,8 @@ const NAMES: [&str; 16] = [
     "x-mcp-toolsets",
     "x-mcp-readonly",
     "x-ftl-probe",
+    "x-ftl-probe-once",
+    "x-api-key",
     "x-auth-subject",
     "traceparent",
     "mcp-session-id",
