@@ -93,7 +93,8 @@ def test_dead_registries_do_not_delay_the_others(cluster: Cluster, namespace: st
         App(cluster, namespace, tool("weather", f"{addresses[n % 10]}/weather:1"), name=f"dead-{n}").apply()
         for n in range(40)
     ]
-    wait_until("the operator waits for some", lambda: len(select.select(silent, [], [], 0)[0]) >= 3)
+    # Half of the room for registries that have not answered is one namespace's share.
+    wait_until("the operator waits for some", lambda: len(select.select(silent, [], [], 0)[0]) >= 2)
     # All the time: some are asked for the first time, others again.
     among = max(bring_up(f"among-{n}") for n in range(4))
     assert among < alone + 5, f"{among:.1f} s among dead registries, {alone:.1f} s without"
