@@ -164,7 +164,7 @@ def row(
     attack: Callable[[Case], bytes] = ask,
 ) -> Attack:
     # What is not refused for the time that it takes gets enough of it.
-    seconds = 1.0 if refusal == LATE else 60.0
+    seconds = 1.0 if LATE in refusal else 60.0
     return Attack(name, attack, Case(script, seconds), refusal, Case(twin), lambda body: body == b"ok")
 
 
