@@ -202,12 +202,20 @@ def test_every_variable_is_a_setting_and_the_settings_are_usable(home, arguments
     assert Settings.from_env({name: value for name, value in ours.items() if isinstance(value, str)})
 
 
+def test_a_template_for_repositories_gets_through_as_it_is(home):
+    value = "publish.repository=docker.io/acme/{namespace}_{name}"
+    found = environment(template(home, "--set-string", value))
+    settings = Settings.from_env({name: text for name, text in found.items() if isinstance(text, str)})
+    assert str(settings.default_repository("agents", "tools")) == "docker.io/acme/agents_tools"
+
+
 def test_values_become_settings(home):
     objects = template(home, "--values", ALL_VALUES)
     found = environment(objects)
     settings = Settings.from_env({name: value for name, value in found.items() if isinstance(value, str)})
     assert settings.namespaces == ("agents", "billing")
     assert settings.allowed_registries == ("ghcr.io", "*.example.com")
+    assert settings.registry_redirects == ("*.storage.example.com",)
     assert settings.tenancy is Tenancy.SHARED
     assert settings.route_hosts == (
         RouteHosts("agents", "tools.example.com"),
