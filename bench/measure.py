@@ -11,13 +11,15 @@ import wasmtime
 from wasmtime import component as wc
 
 from bench.apps import App
-from bench.charges import recorded
+from bench.charges import HostCalls, recorded
 from bench.hosts import Ask, embedded
 from bench.requests import check
 from ftl_operator.host import Code, Request
 
 WARM_UP = 3
 """Requests before anything is counted: they fill the store of keys and tokens, and the caches of the host."""
+TRIES = 5
+"""Requests of which one is counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +45,21 @@ class Charge:
 
 
 def charge(app: App, request: Request) -> Charge:
-    """What a warm request costs the component `gateway`. Raises UnusableAnswerError for another answer."""
+    """What a warm request costs the component `gateway`. Raises UnusableAnswerError for another answer.
+
+    Of several requests it is the one with the fewest calls: on a busy machine a tool's answer may come in
+    pieces, and to wait for each takes calls of its own.
+    """
     with recorded("gateway") as calls, embedded(app, Code.METERED) as ask:
         for _ in range(WARM_UP):
-            calls.clear()
-            answer = ask(request)
-            check(request, answer.status, answer.body)
+            ask(request)
+        return min((_charge(app, request, ask, calls) for _ in range(TRIES)), key=lambda found: found.calls)
+
+
+def _charge(app: App, request: Request, ask: Ask, calls: HostCalls) -> Charge:
+    calls.clear()
+    answer = ask(request)
+    check(request, answer.status, answer.body)
     sends = any(interface == "wasi:http/outgoing-handler" for interface, _ in calls.names)
     application = app.document["variables"] if sends else {}
     return Charge(

@@ -16,10 +16,15 @@ pub fn read(body: IncomingBody) -> Vec<u8> {
 }
 
 /// Writes a body and ends it. `begin` sends its head, after as much of the body as goes without waiting: both leave in one
-/// packet then.
+/// packet then, and whoever reads a body that is whole has not to wait for its end.
 pub fn write<T>(body: OutgoingBody, data: &[u8], begin: impl FnOnce() -> T) -> T {
     let Ok(stream) = body.write() else { return begin() };
     let mut rest = write_ready(&stream, data).unwrap_or_default();
+    if rest.is_empty() {
+        drop(stream);
+        let _ = OutgoingBody::finish(body, None);
+        return begin();
+    }
     let begun = begin();
     while !rest.is_empty() {
         stream.subscribe().block();
