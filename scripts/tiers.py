@@ -1,8 +1,7 @@
 """`make test`: every tier in turn, what each will take and took; meanwhile the builds that later tiers need.
 
 The builds run beside the first tiers at low priority, for the control plane alone takes as long as several of
-them.
-`KEEP_GOING=1` runs the later tiers though one failed.
+them. `KEEP_GOING=1` runs the later tiers though one failed.
 """
 
 import contextlib
