@@ -168,6 +168,12 @@ class Response:
         self.status = raw.status
         self.headers: Mapping[str, str] = raw.headers
         self._pace = pace
+        self._ended = False
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing of the answer is still to come: only then can its connection have another one."""
+        return self._ended or self.raw.length_remaining == 0
 
     def chunks(self, limit: int) -> Iterator[bytes]:
         """The body as it arrives, at most `limit` bytes.
@@ -188,6 +194,7 @@ class Response:
                     raise ExchangeError(Failure.TOO_LARGE, f"more than {limit} bytes")
                 self._pace.deadline.remaining()
                 yield chunk
+        self._ended = True
 
     def read(self, limit: int) -> bytes:
         """The whole body. Raises as `chunks` does."""
@@ -221,7 +228,7 @@ class HttpClient:
         try:
             yield response
         finally:
-            whole = response.raw.closed or response.raw.length_remaining == 0
+            whole = response.is_whole
             response.raw.close()
             if whole and connection.sock is not None:
                 self._keep(key, connection)

@@ -1,5 +1,6 @@
 """Attacks by who answers an outbound request: by time, by size, by encoding, by where a name leads."""
 
+import contextlib
 import gzip
 import itertools
 import socket
@@ -9,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from ftl_operator.exchange import Deadline, ExchangeSettings, HttpClient, Request
+from ftl_operator.exchange import Deadline, ExchangeError, ExchangeSettings, HttpClient, Request
 from ftl_operator.hosts import parse_url
 from tests.attacks.table import Attack, check_refused, check_twin
 from tests.support.raw_server import PAUSE, Script, deaf, read_head, run_raw_server, saying
@@ -80,6 +81,27 @@ def ask_rebound(answers: list[str]) -> bytes:
         look_up = Rebinding(*([answer] for answer in answers))
         client = HttpClient(ExchangeSettings(may_be_private=lambda _: True, proxies={}, look_up=look_up))
         request = Request("GET", parse_url(f"http://evil.test:{port}/"))
+        return client.fetch(request, Deadline.after(60), LIMIT).body
+
+
+def ask_after_a_failure(first: Script) -> bytes:
+    """What a connection still brings of an answer that was given up must not answer the next request."""
+    connections = itertools.count()
+
+    def script(client: socket.socket) -> None:
+        if next(connections):
+            PLAIN(client)
+            return
+        first(client)
+        # What comes now would be the answer to a second request on this connection.
+        read_head(client)
+        client.sendall(OK + b"Content-Length: 6\r\n\r\nforged")
+
+    with run_raw_server(script) as port:
+        client = HttpClient(ExchangeSettings(may_be_private=lambda _: True, proxies={}, silence_seconds=60))
+        request = Request("GET", parse_url(f"http://127.0.0.1:{port}/x"))
+        with contextlib.suppress(ExchangeError):
+            client.fetch(request, Deadline.after(1.0), LIMIT)
         return client.fetch(request, Deadline.after(60), LIMIT).body
 
 
@@ -269,6 +291,23 @@ ROWS = [
         Case(PLAIN, host="evil.test", settings=leads_to(["93.184.216.34", "127.0.0.1"])),
         PRIVATE,
         Case(PLAIN, host="named.test", settings=NAMED),
+    ),
+    *(
+        Attack(
+            f"answer after {name}",
+            ask_after_a_failure,
+            saying(head),
+            lambda body: body == b"ok",
+            saying(OK + b"Connection: close\r\n" + DONE),
+            lambda body: body == b"ok",
+        )
+        for name, head in (
+            ("a body that is late", OK + b"Content-Length: 9\r\n\r\nok"),
+            ("a chunk that is late", CHUNKED + b"5\r\nok"),
+            ("trailers that are late", CHUNKED + b"2\r\nok\r\n0\r\n"),
+            ("a body that is encoded", OK + b"Content-Encoding: gzip\r\nContent-Length: 2\r\n\r\nok"),
+            ("a chunk of no size", CHUNKED + b"no\r\n"),
+        )
     ),
     Attack(
         "M2 name that is bound anew after it was judged",
