@@ -503,6 +503,8 @@ def test_spin_gets_the_published_app_and_its_values(tools: Shell, registry: Live
     assert recorded["arguments"] == [
         "up", "--from", image, "--listen", "127.0.0.1:3999", "--state-dir", "kept/default/local", "--insecure"
     ]  # fmt: skip
+    # The gateway's store is sealed by a key of this run alone.
+    assert len(bytes.fromhex(recorded["variables"].pop("SPIN_VARIABLE_GATEWAY_SEALING_KEY"))) == 32
     assert recorded["variables"] == {"SPIN_VARIABLE_UNITS_UNITS": "imperial"}
     assert done.document["client"]["mcpServers"]["local"]["url"] == "http://127.0.0.1:3999/mcp"
     accept = {"Accept": IMAGE_MANIFEST}
