@@ -35,15 +35,19 @@ OWN_BYTES = 64 << 20
 """More than the compiled code of the gateway has, which is kept, and less than that of what attacks."""
 
 
-def inspected(raw: bytes) -> Component:
-    """What an operator's inspection finds in a component of these bytes."""
+def inspected(raw: bytes, seconds: float = 120) -> Component:
+    """What an operator's inspection finds in a component of these bytes, which may run for so long."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "tool.wasm"
         path.write_bytes(raw)
         source = LocalArtifact(path, Descriptor("application/wasm", Digest("sha256:" + "0" * 64), len(raw)))
-        limits = SandboxLimits(call_time=5, memory=512 << 20)
+        limits = SandboxLimits(time=270, call_time=seconds)
         inspector = Inspector(Path(folder), lambda wasm: inspect_component(wasm, GATEWAY_WASM, limits), "1")
         return inspector.inspect(source, "tool", lambda *_: path)
+
+
+def inspected_within(given: tuple[bytes, float]) -> Component:
+    return inspected(*given)
 
 
 def served(tools: Any) -> list[str]:
@@ -177,8 +181,8 @@ ROWS = [
            "longer than|more than", [{**TOOL, "description": "x" * 16_000}] ),
     Attack("H8 thousands of tools", served, [{}] * 5000, f"more than {MAX_TOOLS}",
            [{**TOOL, "name": f"t{index}"} for index in range(MAX_TOOLS)]),
-    Attack("H8 an answer that does not end", inspected, HOSTILE["loop"], "passed its time limit",
-           answering(GOOD)),
+    Attack("H8 an answer that does not end", inspected_within, (HOSTILE["loop"], 2.0),
+           "passed its time limit", (answering(GOOD), 120.0)),
     Attack("M7 code of a component that fails", kept_code, with_extra("(memory 8000)", 4),
            lambda size: size < OWN_BYTES, answering(GOOD), lambda size: 0 < size < OWN_BYTES),
     Attack("M7 code of many components", kept_by_an_engine, 20, lambda count: count < 10, 1,
