@@ -6,6 +6,7 @@ and a Spin application, whose locked application names its components. Manifests
 value is checked before it is used, and the one error is ComponentError.
 """
 
+import contextlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -91,7 +92,7 @@ def parse_manifest(raw: bytes, where: str) -> Manifest | Index:
     """Parse an image manifest or an image index of OCI or Docker. `where` is the reference, for messages."""
     document = _object(raw, where, "manifest")
     if isinstance(document.get("manifests"), list):
-        return Index(_entries(document["manifests"], where))
+        return Index(_usable(document["manifests"], where))
     if isinstance(document.get("layers"), list):
         return Manifest(_entries(document["layers"], where))
     raise _unsupported(where, "its manifest is neither an OCI image manifest nor an index")
@@ -200,6 +201,15 @@ def choose_component(
         if entry.descriptor.digest == digest:
             return name, entry.descriptor
     raise _unsupported(where, f"its component {name!r} has no layer in its manifest")
+
+
+def _usable(items: Sequence[object], where: str) -> tuple[Entry, ...]:
+    """The entries that one could choose: of what has another kind of digest, another one may be chosen."""
+    found = []
+    for item in items:
+        with contextlib.suppress(ComponentError):
+            found.append(_entry(item, where))
+    return tuple(found)
 
 
 def _entries(items: Sequence[object], where: str) -> tuple[Entry, ...]:

@@ -37,6 +37,8 @@ MAX_REMEMBERED = 16_384
 MAX_CANDIDATES = 8
 """How many manifests of an index are read to find the one that holds WebAssembly."""
 
+_NO_CANDIDATE = (Reason.REFERENCE_NOT_FOUND, Reason.UNSUPPORTED_ARTIFACT)
+
 T = TypeVar("T")
 
 
@@ -317,13 +319,22 @@ class Registry:
         found: list[oci_manifest.Manifest] = []
         for descriptor in candidates[:MAX_CANDIDATES]:
             self._note_listed(repository, descriptor.digest)
-            manifest = oci_manifest.parse_manifest(self._manifest(repository, descriptor.digest), where)
-            if isinstance(manifest, oci_manifest.Index):
-                if len(candidates) == 1:
-                    raise ComponentError(f"{where}: an index of indexes", reason=Reason.UNSUPPORTED_ARTIFACT)
-            elif manifest not in found and (len(candidates) == 1 or manifest.holds_wasm):
+            try:
+                manifest = self._image_manifest(repository, descriptor.digest, where)
+            except (ComponentError, RegistryError) as error:
+                # One of several may be gone, or of a kind that is no image manifest: it is no candidate then.
+                if len(candidates) == 1 or error.reason not in _NO_CANDIDATE:
+                    raise
+                continue
+            if manifest not in found and (len(candidates) == 1 or manifest.holds_wasm):
                 found.append(manifest)
         return oci_manifest.only(found, index, where)
+
+    def _image_manifest(self, repository: Repository, digest: Digest, where: str) -> oci_manifest.Manifest:
+        manifest = oci_manifest.parse_manifest(self._manifest(repository, digest), where)
+        if isinstance(manifest, oci_manifest.Index):
+            raise ComponentError(f"{where}: an index of indexes", reason=Reason.UNSUPPORTED_ARTIFACT)
+        return manifest
 
     def _manifest(self, repository: Repository, digest: Digest) -> bytes:
         limit = self._settings.max_manifest_bytes

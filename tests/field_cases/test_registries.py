@@ -234,6 +234,11 @@ MANIFESTS = {
     "other": manifest((WASM_LAYER, OTHER)),
     "sbom": manifest(("application/spdx+json", b"{}")),
     "elf": manifest(("application/vnd.oci.image.layer.v1.tar+gzip", b"elf")),
+    "artifact": json.dumps(
+        {"mediaType": "application/vnd.oci.artifact.manifest.v1+json", "blobs": []}
+    ).encode(),
+    "index": json.dumps({"schemaVersion": 2, "mediaType": IMAGE_INDEX, "manifests": []}).encode(),
+    "gone": b"{}",
     "config": manifest(("application/vnd.cyclonedx+json", b"{}"), (WASM_LAYER, WASM)),
 }
 
@@ -249,7 +254,7 @@ def entry(which: str, platform: str = "", **more: object) -> dict[str, object]:
 
 def chosen(entries: list[dict[str, object]], folder: Path) -> Artifact:
     index = json.dumps({"schemaVersion": 2, "mediaType": IMAGE_INDEX, "manifests": entries}).encode()
-    known = {sha256(raw): raw for raw in (index, *MANIFESTS.values())}
+    known = {sha256(raw): raw for raw in (index, *MANIFESTS.values()) if raw != MANIFESTS["gone"]}
 
     def handle(handler: QuietHandler) -> None:
         raw = known.get(Digest(handler.path.rpartition("/")[2]))
@@ -268,6 +273,12 @@ SBOM_TYPE = {"artifactType": "application/spdx+json"}
 @pytest.mark.parametrize(
     "entries",
     [
+        pytest.param([entry("wasm"), entry("gone")], id="case 22: beside an entry that is gone"),
+        pytest.param([entry("wasm"), entry("artifact")], id="case 22: beside an artifact manifest"),
+        pytest.param([entry("wasm"), entry("index")], id="case 22: beside another index"),
+        pytest.param(
+            [{**entry("sbom"), "digest": f"sha512:{'0' * 128}"}, entry("wasm")], id="case 22: SHA-512"
+        ),
         pytest.param(
             [entry("wasm", "wasi/wasm32"), entry("wasm", "wasi/wasm")], id="case 22: one digest twice"
         ),
