@@ -3,8 +3,8 @@
 Every use of the sandbox goes through this pool, so that the number of sandboxed children, and with it the
 operator's memory, is bounded by the setting `inspectors` alone. A job is first fetched (it waits for a
 registry) and then run (it takes a core and memory); both are shared between namespaces by `fair_share`, and
-each namespace has a queue of its own. A look at an app asks for a job; a result that is not there soon wakes
-the app later.
+each namespace has a queue of its own. A reconcile asks for a job; a result that is not there soon wakes the
+app later.
 """
 
 import threading
@@ -24,7 +24,7 @@ from ftl_operator.ttl_cache import Outcome, TtlCache
 T = TypeVar("T")
 
 PATIENCE = 1.0
-"""Seconds a look waits for a job before it lets go of its worker; a small component needs less."""
+"""Seconds a reconcile waits for a job before it lets go of its worker; a small component needs less."""
 FETCHERS = 8
 """How many components are fetched at once."""
 MAX_WAITING = 256
@@ -34,7 +34,7 @@ COME_BACK = 30.0
 DONE_SECONDS = 30.0
 """How long a success is kept for the apps that wait for it; caches of their own keep it for longer."""
 FAILED_SECONDS = 300.0
-"""How long a failure that another look would only repeat is kept: as long as a checked issuer or policy."""
+"""How long a failure that another try would only repeat is kept: as long as a checked issuer or policy."""
 PASSING_SECONDS = 5.0
 """How long a failure that may pass is kept, so that the apps that wait for it see it."""
 

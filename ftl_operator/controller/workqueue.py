@@ -3,8 +3,8 @@
 It is the level-based half of the controller: an event only says *which* app to look at, so a burst of
 events about one app is one look, and an event that comes during a look causes exactly one more.
 
-Workers are shared between namespaces by `fair_share`: whatever a look waits for, be it a registry, an issuer,
-a policy or the app itself, the looks of one namespace hold that namespace's share of the workers and no more.
+Workers are shared between namespaces by `fair_share`: whatever a reconcile waits for, be it a registry, an
+issuer, a policy or the app itself, one namespace holds its share of the workers and no more.
 """
 
 import heapq

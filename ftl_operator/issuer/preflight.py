@@ -39,7 +39,7 @@ bound. May raise WaitingError."""
 
 CHECKED_SECONDS = 300.0
 """How long an issuer or a policy that was checked is not checked again, and at the longest one that failed:
-less than a resync, so that each one looks."""
+less than a resync, so that each resync checks them."""
 FAILED_SECONDS = 15.0
 """How long an issuer that failed is not asked again, however many apps name it; doubled by each further
 failure. A policy fails for good, for the same text gives the same answer."""
