@@ -15,7 +15,9 @@ fn without(case: &mut Case, claim: &str) {
     case.claims.as_object_mut().expect("an object").remove(claim);
 }
 
-const REFUSED: &[(&str, fn(&mut Case))] = &[
+type Change = fn(&mut Case);
+
+const REFUSED: &[(&str, Change)] = &[
     ("absent", |c| c.authorization = Some(Vec::new())),
     ("absent", |c| c.authorization = Some(vec![b"Basic YTpi".to_vec()])),
     ("ambiguous", |c| c.authorization = Some(vec![b"Bearer a".to_vec(), b"Bearer a".to_vec()])),
