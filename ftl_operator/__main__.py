@@ -18,6 +18,7 @@ from ftl_operator.cluster.leader_election import LeaderElection
 from ftl_operator.component.inspector import Inspector, version_of
 from ftl_operator.controller.applier import Applier
 from ftl_operator.controller.circuit_breaker import CircuitBreakers
+from ftl_operator.controller.executors import Executors
 from ftl_operator.controller.gateway_secrets import GatewaySecrets
 from ftl_operator.controller.inspection_pool import InspectionPool, Job
 from ftl_operator.controller.observer import Observer
@@ -154,6 +155,7 @@ def outside(settings: Settings, kube: Kube, cache: Cache, inspections: Inspectio
         fence=kube.fence,
         authorize=lambda app: preflight.authorize(app, config_reader(kube, app)),
         gateway=layer,
+        ensure_executor=Executors(settings, kube, cache).ensure,
         make_secret=GatewaySecrets(settings, kube, cache).ensure,
     )
 

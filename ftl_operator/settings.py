@@ -90,6 +90,17 @@ def _route_host(text: str) -> RouteHosts:
     return RouteHosts(namespaces, hosts)
 
 
+class ExecutorKind(StrEnum):
+    """How the pods of an executor run Spin."""
+
+    NONE = "none"
+    """No executor is made."""
+    SHIM = "shim"
+    """By the containerd shim of the node, chosen by a RuntimeClass."""
+    CONTAINER = "container"
+    """As an ordinary container of an image that holds Spin."""
+
+
 class Settings(BaseModel):
     """Everything about the operator that is not in an FtlApp."""
 
@@ -130,6 +141,14 @@ class Settings(BaseModel):
     """Issuers (host with port) that are spoken to without TLS. For loopback development."""
     ca_bundle: Path | None = None
     """A PEM file with certificate authorities to trust besides the system's."""
+    executors_create: ExecutorKind = ExecutorKind.NONE
+    """What to do where a namespace lacks the SpinAppExecutor that an app names: nothing (`none`), or make one
+    that uses the Spin shim of the nodes (`shim`) or runs Spin in an ordinary container (`container`). That
+    takes the right to create SpinAppExecutors."""
+    executors_runtime_class: str = Field(default="wasmtime-spin-v2", pattern=DNS_NAME)
+    """The RuntimeClass of executors that use the shim."""
+    executors_image: str = ""
+    """The image with Spin of executors that run it in a container."""
     gateway_secrets: bool = False
     """Whether to make a Secret with the gateway's own key and word for every app that names none. It takes
     the right to create Secrets."""
@@ -240,6 +259,12 @@ class Settings(BaseModel):
         for text in value:
             parse_authority(text)
         return value
+
+    @model_validator(mode="after")
+    def _container_has_an_image(self) -> Self:
+        if self.executors_create is ExecutorKind.CONTAINER and not self.executors_image:
+            raise ValueError("with FTL_EXECUTORS_CREATE=container, FTL_EXECUTORS_IMAGE must name an image")
+        return self
 
     @field_validator("service_url")
     @classmethod

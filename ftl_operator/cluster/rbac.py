@@ -18,8 +18,8 @@ class Permission:
         resource: The plural, with `/subresource` where it is one.
         verbs: Sorted.
         where: `apps` for every namespace that is served, `secrets` likewise if the operator makes the Secrets
-            of gateways, `own` for the operator's own namespace, `cluster` for what has no namespace and is
-            only granted together with the whole cluster.
+            of gateways, `executors` if it makes SpinAppExecutors, `own` for the operator's own namespace,
+            `cluster` for what has no namespace and is only granted together with the whole cluster.
     """
 
     group: str
@@ -42,6 +42,8 @@ PERMISSIONS: tuple[Permission, ...] = (
     Permission("", "secrets", _WATCH),
     # What it makes it does not read back, change or delete: the cluster does that with the app.
     Permission("", "secrets", ("create",), where="secrets"),
+    # It never changes one, whoever made it.
+    Permission("core.spinkube.dev", "spinappexecutors", ("create",), where="executors"),
     Permission("events.k8s.io", "events", ("create",)),
     Permission("coordination.k8s.io", "leases", ("create", "get", "update"), where="own"),
     # kopf notices by these that the API of an optional kind was installed after the operator was started.

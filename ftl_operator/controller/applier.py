@@ -13,12 +13,13 @@ from ftl_operator.api.names import SUSPENDED_ANNOTATION, NamespacedName
 from ftl_operator.cluster.cache import Cache, CachedObject, Snapshot, owner_of
 from ftl_operator.cluster.client import ConflictError, Kube, NotFoundError, TerminatingError
 from ftl_operator.cluster.write_gate import NotLeaderError
+from ftl_operator.controller.executors import Executors
 from ftl_operator.controller.telemetry import metrics
-from ftl_operator.errors import ClusterError, FtlError, Reason
+from ftl_operator.errors import FtlError, Reason
 from ftl_operator.manifests.all import Manifests, Missing, manifests
 from ftl_operator.manifests.deployment import component_bytes, is_applied, pod_fields
 from ftl_operator.manifests.drift import is_current, stamped
-from ftl_operator.manifests.external import check_without_deployment, without_deployment
+from ftl_operator.manifests.external import without_deployment
 from ftl_operator.manifests.spinapp import Release
 from ftl_operator.settings import Settings
 
@@ -67,6 +68,7 @@ class Applier:
         self._settings = settings
         self._kube = kube
         self._cache = cache
+        self._executors = Executors(settings, kube, cache)
         self._lock = threading.Lock()
         self._rolling: dict[NamespacedName, datetime] = {}
 
@@ -87,7 +89,7 @@ class Applier:
         """
         try:
             desired = manifests(app, release, self._settings, self._kube.serves())
-            if not makes_deployment(app, self._cache):
+            if not self._executors.makes_deployment(app):
                 desired = without_deployment(desired)
             resumed = self._scale_for_suspension(app, snapshot.spin_app)
             written = self.write(snapshot, app, desired)
@@ -222,26 +224,3 @@ class Applier:
                 f"{api.kind} {name!r} exists and belongs to somebody else; rename one of the two",
                 reason=Reason.CONFLICT,
             )
-
-
-def makes_deployment(app: FtlApp, cache: Cache) -> bool:
-    """Whether the app's executor makes a Deployment; one that is not there, and may come, would."""
-    return cache.executor(app.metadata.namespace, app.spec.runtime.executor) is not False
-
-
-def check_executor(app: FtlApp, cache: Cache) -> None:
-    """See that the app's executor is there, and that the spec asks for nothing that it cannot do.
-
-    Raises:
-        ClusterError: It is not in the app's namespace.
-        SpecError: It makes no Deployment, and the spec needs one.
-    """
-    name = app.spec.runtime.executor
-    if not makes_deployment(app, cache):
-        check_without_deployment(app)
-    elif not app.spec.suspend and cache.executor(app.metadata.namespace, name) is None:
-        raise ClusterError(
-            f"there is no SpinAppExecutor {name!r} in the namespace {app.metadata.namespace!r}",
-            reason=Reason.EXECUTOR_MISSING,
-            field="spec.runtime.executor",
-        )

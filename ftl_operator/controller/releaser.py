@@ -22,7 +22,6 @@ from ftl_operator.cluster.client import TerminatingError
 from ftl_operator.cluster.write_gate import NotLeaderError, WriteGate
 from ftl_operator.component.inspector import Inspector
 from ftl_operator.component.tool import Component
-from ftl_operator.controller.applier import check_executor
 from ftl_operator.controller.circuit_breaker import CircuitBreakers
 from ftl_operator.controller.inspection_pool import InspectionPool, Job
 from ftl_operator.controller.pull_secrets import OperatorCredentials, PullSecrets, ReadObject
@@ -119,6 +118,7 @@ class Dependencies:
         authorize: Checks `spec.auth`.
         gateway: The operator's own gateway component.
         fence: What every publication passes.
+        ensure_executor: Checks the app's executor, and makes it if the operator is to and it is not there.
         make_secret: Makes the Secret of an app's gateway, if the operator is to make it and it is not there.
     """
 
@@ -129,6 +129,7 @@ class Dependencies:
     authorize: Authorize
     gateway: Layer
     fence: WriteGate = field(default_factory=WriteGate)
+    ensure_executor: Callable[[FtlApp], None] = lambda _: None
     make_secret: Callable[[FtlApp], None] = lambda _: None
 
 
@@ -176,7 +177,7 @@ class ReleasePlanner:
             except SpecError as error:
                 return Planned(error=error)
             try:
-                check_executor(app, self._cache)
+                self._outside.ensure_executor(app)
             except FtlError as error:
                 return Planned(app, error=error)
             if app.spec.suspend:

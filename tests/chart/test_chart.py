@@ -165,6 +165,18 @@ def test_for_namespaces_there_is_a_role_in_each_and_none_for_the_cluster(home):
     assert environment(objects)["FTL_NAMESPACES"] == "agents,billing"
 
 
+@pytest.mark.parametrize(
+    ("setting", "where"),
+    [
+        (("gatewaySecrets.create=true",), "secrets"),
+        (("executors.create=shim",), "executors"),
+        (("executors.create=container", "executors.image=r.dev/spin:4.1"), "executors"),
+    ],
+)
+def test_what_the_operator_makes_on_request_takes_its_right_and_no_other(home, setting, where):
+    assert rules_of(the(values(home, *setting), "ClusterRole")) == wanted("apps", "cluster", where)
+
+
 def test_rbac_can_be_left_to_others(home):
     left = kinds(values(home, "rbac.create=false", "rbac.aggregate=false"))
     assert [kind for kind in left if "Role" in kind] == []

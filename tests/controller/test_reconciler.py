@@ -11,6 +11,7 @@ from ftl_operator.api.names import NamespacedName
 from ftl_operator.api.status import ToolStatus
 from ftl_operator.cluster.cache import Cache
 from ftl_operator.controller.applier import Applier
+from ftl_operator.controller.executors import Executors
 from ftl_operator.controller.observer import Observer
 from ftl_operator.controller.reconciler import Reconciler, Steps
 from ftl_operator.controller.releaser import ReleasePlanner, ReleaseResult
@@ -35,8 +36,11 @@ def image(number):
 class Versions(ReleasePlanner):
     """A planner whose releases the test decides: it says what to run, or raises."""
 
-    def __init__(self, settings, cache):
-        outside = SimpleNamespace(read=None, operator=None, make_secret=lambda _: None)
+    def __init__(self, settings, cluster, cache):
+        ensure_executor = Executors(settings, cluster, cache).ensure
+        outside = SimpleNamespace(
+            read=None, operator=None, ensure_executor=ensure_executor, make_secret=lambda _: None
+        )
         super().__init__(settings, cache, outside, None, None)
         self.number = 1
         self.error = None
@@ -77,7 +81,7 @@ class World:
         self.cluster = TinyCluster(view, served)
         self.queue = WorkQueue(lambda: self.now, lambda: 1.0)
         self.settings = Settings(**settings)
-        self.versions, self.asked = Versions(self.settings, view), Asked()
+        self.versions, self.asked = Versions(self.settings, self.cluster, view), Asked()
         self.skew = timedelta()
         steps = Steps(
             self.versions,
@@ -406,6 +410,53 @@ def test_a_missing_executor_is_told_and_nothing_applied(world):
     world.look()
     assert world.cluster.condition("Ready") == ("False", "ExecutorMissing")
     assert not any(entry.startswith("apply") for entry in world.wrote())
+
+
+MADE = {
+    "shim": {"runtimeClassName": "wasmtime-spin-v2", "installDefaultCACerts": True},
+    "container": {"spinImage": "r.dev/spin:4.1", "installDefaultCACerts": True},
+}
+
+
+@pytest.mark.parametrize("kind", MADE)
+def test_a_missing_executor_is_made_once_and_stays(kind):
+    world = World(executors_create=kind, executors_image="r.dev/spin:4.1")
+    cluster = world.cluster
+    there = cluster.objects.pop((api_kinds.SPIN_APP_EXECUTOR, "containerd-shim-spin"))
+    cluster.view.see(api_kinds.SPIN_APP_EXECUTOR, there, gone=True)
+    world.run()
+    assert cluster.condition("Ready") == ("True", "Succeeded")
+    made = cluster.objects[api_kinds.SPIN_APP_EXECUTOR, "containerd-shim-spin"]
+    assert made["spec"] == {"createDeployment": True, "deploymentConfig": MADE[kind]}
+    assert "ownerReferences" not in made["metadata"], "it stays when the app goes"
+    world.look(3)
+    assert world.wrote().count("create SpinAppExecutor/containerd-shim-spin") == 1
+
+
+def test_an_executor_that_is_there_is_not_touched():
+    world = World(executors_create="container", executors_image="r.dev/spin:4.1")
+    before = world.cluster.objects[api_kinds.SPIN_APP_EXECUTOR, "containerd-shim-spin"]
+    world.run()
+    assert world.cluster.objects[api_kinds.SPIN_APP_EXECUTOR, "containerd-shim-spin"] is before
+    assert not any("SpinAppExecutor" in entry for entry in world.wrote())
+
+
+def test_an_executor_that_somebody_makes_at_the_same_moment_is_taken():
+    world = World(executors_create="shim")
+    theirs = world.cluster.objects[api_kinds.SPIN_APP_EXECUTOR, "containerd-shim-spin"]
+    world.cluster.view.see(api_kinds.SPIN_APP_EXECUTOR, theirs, gone=True)
+    world.run()
+    assert world.cluster.objects[api_kinds.SPIN_APP_EXECUTOR, "containerd-shim-spin"] is theirs
+    assert (api_kinds.SPIN_APP, "tools") in world.cluster.objects
+
+
+def test_no_executor_is_made_for_a_suspended_app():
+    world = World(executors_create="shim")
+    there = world.cluster.objects.pop((api_kinds.SPIN_APP_EXECUTOR, "containerd-shim-spin"))
+    world.cluster.view.see(api_kinds.SPIN_APP_EXECUTOR, there, gone=True)
+    world.cluster.write_app({**SPEC, "suspend": True})
+    world.look()
+    assert not any("SpinAppExecutor" in entry for entry in world.wrote())
 
 
 @pytest.mark.parametrize(

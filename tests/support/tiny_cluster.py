@@ -131,6 +131,15 @@ class TinyCluster:
         self.put(api, {**made, **kept}, name)
         return copy.deepcopy(self.objects[api, name])
 
+    def create(self, api, manifest):
+        name = manifest["metadata"]["name"]
+        if (api, name) in self.objects:
+            raise ConflictError("it exists")
+        self._refuse_new()
+        self.writes.append(f"create {api.kind}/{name}")
+        self.put(api, copy.deepcopy(manifest), name, manifest["metadata"]["namespace"])
+        return copy.deepcopy(self.objects[api, name])
+
     def delete(self, api, namespace, name, uid):
         assert self.objects[api, name]["metadata"]["uid"] == uid
         self.writes.append(f"delete {api.kind}/{name}")
