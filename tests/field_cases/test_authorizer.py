@@ -179,7 +179,7 @@ def test_a_call_with_an_api_key_costs_no_more_than_one_with_a_remembered_token(
     issuer: LiveIssuer, tmp_path: Path
 ) -> None:
     key = new_key()
-    lines = [str(key_line(new_key(), f"other-{number}")) for number in range(9)]
+    lines = [str(key_line(new_key(), f"other-{number}")) for number in range(49)]
     place = Place(variables={"api_keys": "\n".join([*lines, str(key_line(key, "alice", ["mcp:tools"]))])})
     with running(place, rules(issuer, apiKeys=True), tmp_path, code=Code.METERED) as app:
 
