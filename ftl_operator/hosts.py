@@ -135,9 +135,6 @@ class HostPatterns:
         """Whether an entry other than `*` allows it: somebody had this host, or its domain, in mind."""
         return any(pattern.host and pattern.matches(host, port) for pattern in self.patterns)
 
-    def __add__(self, other: "HostPatterns") -> "HostPatterns":
-        return HostPatterns(self.patterns + other.patterns)
-
 
 def parse_pattern(text: str) -> HostPattern:
     """Parse one entry of an allow-list.
