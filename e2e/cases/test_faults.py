@@ -160,7 +160,8 @@ def test_nothing_is_rolled_or_pushed_when_the_operator_restarts(
     cluster: Cluster, operator: Operator, namespace: str, push: Push
 ) -> None:
     app = App(cluster, namespace, tool("weather", push("weather", "1", "forecast"))).apply()
-    app.wait()
+    wait_until("the operator's part is there", lambda: "startupProbe" in app.container(), 30)
+    app.roll_out()
     pods = {pod["metadata"]["uid"] for pod in app.pods()}
     since, seen = operator.mark(), len(cluster.registry.seen)
     operator.kill()

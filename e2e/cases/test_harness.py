@@ -137,6 +137,19 @@ def test_no_request_fails_while_a_new_version_rolls_out(cluster: Cluster, namesp
     second = push_spin_app(cluster.registry, "spin/roll", "2", tool_component("greet", version="2"))
     cluster.api.apply(spin_app("app", namespace, first, replicas=2))
     wait_until("the app is ready", ready(cluster, namespace, "app"))
+    # Spin ends at once, so pods that serve on meanwhile are what makes a roll lose nothing.
+    container = {"name": "app", "lifecycle": {"preStop": {"sleep": {"seconds": 5}}}}
+    kind = {"apiVersion": "apps/v1", "kind": "Deployment"}
+    part = {**kind, "metadata": {"name": "app", "namespace": namespace}}
+    cluster.api.apply({**part, "spec": {"template": {"spec": {"containers": [container]}}}})
+    wait_until(
+        "every pod serves on when it is told to end",
+        lambda: (
+            [("lifecycle" in pod["spec"]["containers"][0]) for pod in pods(cluster, namespace)] == [True] * 2
+        ),
+        60,
+    )
+    wait_until("the app is ready again", ready(cluster, namespace, "app"))
     url = service_url(cluster, namespace, "app")
     wait_until("the Service answers", lambda: call(url))
     cluster.api.apply(spin_app("app", namespace, second, replicas=2))

@@ -144,7 +144,7 @@ def test_the_same_tools_again_are_the_same_image(cluster: Cluster, namespace: st
 
 
 def test_a_changed_secret_rolls_the_pods(cluster: Cluster, namespace: str, push: Push) -> None:
-    cluster.api.apply(secret(namespace, "weather", key="first"))
+    cluster.api.apply(secret(namespace, "weather", key="hunter-1"))
     source = {"secretKeyRef": {"name": "weather", "key": "key"}}
     weather = tool(
         "weather", push("weather", "1", "forecast"), variables=[{"name": "api_key", "valueFrom": source}]
@@ -155,18 +155,18 @@ def test_a_changed_secret_rolls_the_pods(cluster: Cluster, namespace: str, push:
     def key() -> str:
         return app.mcp.call("weather__forecast", variables=["api_key"])["variables"]["api_key"]
 
-    assert key() == "first"
+    assert key() == "hunter-1"
     image = image_of(app)
     with Traffic(app, "weather__forecast") as traffic:
-        cluster.api.apply(secret(namespace, "weather", key="second"))
-        wait_until("the new value is read", lambda: key() == "second", 60)
+        cluster.api.apply(secret(namespace, "weather", key="hunter-2"))
+        wait_until("the new value is read", lambda: key() == "hunter-2", 60)
         app.wait()
     traffic.check()
     assert image_of(app) == image, "no secret is part of the artifact"
     everything = json.dumps([app.get(), app.spin_app(), app.deployment()])
-    assert "second" not in everything
+    assert "hunter-2" not in everything
     events = json.dumps(cluster.api.list("v1", "Event", namespace))
-    assert "second" not in events
+    assert "hunter-2" not in events
 
 
 def test_a_missing_secret_is_named_and_then_found(cluster: Cluster, namespace: str, push: Push) -> None:

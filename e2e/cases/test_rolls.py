@@ -24,11 +24,6 @@ def pod_of(app: App) -> Object:
     return app.deployment()["spec"]["template"]["spec"]
 
 
-def container_of(app: App) -> Object:
-    (container,) = pod_of(app)["containers"]
-    return container
-
-
 def replica_sets(app: App) -> int:
     """How many templates the Deployment has had."""
     return len(app.cluster.api.list("apps/v1", "ReplicaSet", app.namespace))
@@ -79,7 +74,7 @@ def test_a_roll_loses_no_request(cluster: Cluster, namespace: str, push: Push) -
     )
     del app.spec["runtime"]["drainSeconds"]
     app.apply().roll_out()
-    assert container_of(app)["lifecycle"]["preStop"]["sleep"]["seconds"] == CALL_SECONDS + 5
+    assert app.container()["lifecycle"]["preStop"]["sleep"]["seconds"] == CALL_SECONDS + 5
     assert pod_of(app)["terminationGracePeriodSeconds"] == CALL_SECONDS + 10
     with Traffic(app, "weather__forecast") as traffic, slow_calls(app, "weather__forecast") as failures:
         push("weather", "latest", "forecast", version="2")
@@ -106,7 +101,7 @@ def test_pods_are_placed_as_the_spec_says_and_nobody_fights(
 ) -> None:
     app = App(cluster, namespace, tool("weather", push("weather", "1", "forecast"))).apply()
     app.wait()
-    wait_until("the operator's part is there", lambda: "startupProbe" in container_of(app), 30)
+    wait_until("the operator's part is there", lambda: "startupProbe" in app.container(), 30)
     app.roll_out()
     assert replica_sets(app) <= 2, "at most one roll at creation"
 
@@ -128,7 +123,7 @@ def test_pods_are_placed_as_the_spec_says_and_nobody_fights(
     assert pod["nodeSelector"] == placed["nodeSelector"]
     assert pod["tolerations"] == placed["tolerations"]
     assert pod["securityContext"] == {"fsGroup": 2000}
-    assert container_of(app)["securityContext"] == placed["securityContext"]
+    assert app.container()["securityContext"] == placed["securityContext"]
     own = {"matchLabels": {"core.spinkube.dev/app-name": app.name}}
     assert pod["topologySpreadConstraints"][0]["labelSelector"] == own
 
@@ -136,13 +131,13 @@ def test_pods_are_placed_as_the_spec_says_and_nobody_fights(
     del app.spec["runtime"]["securityContext"]
     app.apply().roll_out()
     assert pod_of(app)["tolerations"] == [{"key": "wasm", "operator": "Exists"}]
-    assert "securityContext" not in container_of(app)
+    assert "securityContext" not in app.container()
 
     cluster.kubectl("rollout", "restart", f"deployment/{app.name}", "--namespace", namespace)
     cluster.kubectl("rollout", "status", f"deployment/{app.name}", "--namespace", namespace, "--timeout=90s")
     app.wait()
     assert pod_of(app)["nodeSelector"] == placed["nodeSelector"]
-    assert "startupProbe" in container_of(app)
+    assert "startupProbe" in app.container()
 
     since, generation = operator.mark(), app.deployment()["metadata"]["generation"]
     app.nudge()

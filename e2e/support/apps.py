@@ -147,6 +147,12 @@ class App:
     def deployment(self) -> Object:
         return self.cluster.api.get("apps/v1", "Deployment", self.name, self.namespace)
 
+    def container(self) -> Object:
+        """The container of the Deployment's template."""
+        (container,) = self.deployment()["spec"]["template"]["spec"]["containers"]
+        found: Object = container
+        return found
+
     def spin_app(self) -> Object:
         return self.cluster.api.get("core.spinkube.dev/v1alpha1", "SpinApp", self.name, self.namespace)
 
