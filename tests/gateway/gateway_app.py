@@ -72,7 +72,7 @@ def application(
     change(components)
     locked = compose(resolved, components, None, ComposeSettings(own_gateway()))
     files = {layer.descriptor.digest: layer.path for layer in locked.layers}
-    return HostApp(locked.document, lambda digest: files[digest] or wasm, limits=Limits(time=20), **options)
+    return HostApp(locked.document, lambda digest: files[digest] or wasm, limits=Limits(time=120), **options)
 
 
 def post(app: HostApp, path: str, body: bytes, **headers: str) -> Response:

@@ -92,7 +92,7 @@ def start(guests: Path) -> Iterator[Start]:
         app = HostApp(
             document,
             blobs.__getitem__,
-            limits=limits or Limits(time=20),
+            limits=limits or Limits(time=120),
             log=lambda name, line: lines.append((name, line)),
             code=code,
             **options,
