@@ -154,23 +154,25 @@ impl Caller {
         }
     }
 
-    /// Whether another message may be handled: `initialize`, `ping`, `server/discover`, notifications, a GET.
+    /// Whether another message may be handled without a look at the tools: `initialize`, `ping`, `server/discover`,
+    /// notifications, a GET.
     ///
     /// They reveal no tool and reach none, and a client cannot do without them. So they are granted to whom the policy
-    /// grants anything: the method itself, a list, or a call of some tool. `tools` is asked only when the first two fail.
-    pub fn authorize_other<'t>(
+    /// grants anything: the method itself, a list, or a call of some tool ([`Caller::authorize_any`]).
+    pub fn grants(&mut self, request: &RequestView, method: &str, env: &mut dyn Env) -> bool {
+        let component = request.component;
+        self.allows(method, component, env) || self.allows("tools/list", component, env)
+    }
+
+    /// Whether such a message may be handled by what the policy grants of these tools; else 403.
+    pub fn authorize_any(
         &mut self,
         config: &Config,
         request: &RequestView,
-        method: &str,
-        tools: &mut dyn FnMut() -> Vec<ToolIdentity<'t>>,
+        tools: &[ToolIdentity],
         env: &mut dyn Env,
     ) -> Result<(), Refusal> {
-        let component = request.component;
-        if self.allows(method, component, env) || self.allows("tools/list", component, env) {
-            return Ok(());
-        }
-        let granted = tools()
+        let granted = tools
             .iter()
             .any(|tool| self.may_call(tool, env) || self.allows("tools/list", Some(tool.component), env));
         granted.then_some(()).ok_or_else(|| forbidden(config, request))

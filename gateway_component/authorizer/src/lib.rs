@@ -7,7 +7,7 @@
 //! | 1 | [`Config::parse`] of `gateway_config` | `Ok(None)`: public; `Err`: answer [`unavailable`] |
 //! | 2 | [`well_known`] | `Some`: answer it; these paths need no token |
 //! | 3 | [`check`] | [`Verdict::Deny`]: answer it; [`Verdict::Allow`]: a [`Caller`] |
-//! | 4 | [`Caller::authorize_call`], [`Caller::authorize_list`] or [`Caller::authorize_other`], once per JSON-RPC message, all of them before the first tool is called | `Err`: answer it instead of the whole request |
+//! | 4 | [`Caller::authorize_call`], [`Caller::authorize_list`] or [`Caller::grants`] and, if that says no, [`Caller::authorize_any`], once per JSON-RPC message, all of them before the first tool is called | `Err`: answer it instead of the whole request |
 //! | 5 | [`Caller::identity_headers`] for the request to a tool | no client header for which [`is_reserved_header`] holds is ever passed on |
 //!
 //! Whatever is missing, unreadable or in error denies. Texts that go to a client are constants: none of them

@@ -106,19 +106,13 @@ impl<'a> Gate<'a> {
         tools: impl FnOnce(&mut dyn Host) -> Vec<Listed>,
         host: &mut dyn Host,
     ) -> Result<(), Response> {
-        let mut needed = false;
-        let mut first = || {
-            needed = true;
-            Vec::new()
-        };
-        let verdict = self.caller.authorize_other(self.rules, &self.view, method, &mut first, host);
-        if !needed {
-            return verdict.map_err(|refusal| refuse(refusal, self.config, host));
+        if self.caller.grants(&self.view, method, host) {
+            return Ok(());
         }
         let tools = tools(host);
-        let mut again = || tools.iter().map(Listed::identity).collect();
+        let identities: Vec<ToolIdentity> = tools.iter().map(Listed::identity).collect();
         self.caller
-            .authorize_other(self.rules, &self.view, method, &mut again, host)
+            .authorize_any(self.rules, &self.view, &identities, host)
             .map_err(|refusal| refuse(refusal, self.config, host))
     }
 }
