@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ftl_operator.host.engine.interface import FUNCTIONS, Err, Ok
-from ftl_operator.host.guest import Guest
+from ftl_operator.host.guest import GuestInstance
 
 _ANSWERS = ("wasi:http/types", "[static]response-outparam.set")
 _RESERVED = 1 << 30
@@ -118,7 +118,7 @@ def recorded(component: str) -> Iterator[HostCalls]:
 
 
 def _counting(calls: HostCalls, name: Name, function: Callable[..., object]) -> Callable[..., object]:
-    def counting(guest: Guest, *arguments: object) -> object:
+    def counting(guest: GuestInstance, *arguments: object) -> object:
         result: object = None
         if guest.component.id == calls.component and name == _ANSWERS:
             calls.pages = written_pages()

@@ -90,28 +90,30 @@ def build(settings: Settings, kubeconfig: Path | None) -> Operator:
         identity = f"{socket.gethostname()}-{os.getpid()}"
         settings = settings.model_copy(update={"identity": identity})
     kube = Kube.connect(kubeconfig, connections=2 * settings.workers + 8)
-    leadership = None
+    election = None
     if settings.leader_election:
-        leadership = LeaderElection(kube, settings.operator_namespace, settings.lease_name, settings.identity)
-        kube.fence.allowed = leadership.held
+        election = LeaderElection(kube, settings.operator_namespace, settings.lease_name, settings.identity)
+        kube.write_gate.allowed = election.is_leader
     cache, queue = Cache(), WorkQueue(workers=settings.workers)
     inspections = InspectionPool(queue.add, settings.inspectors)
     breakers = CircuitBreakers(min(settings.registry_connections, max(1, settings.workers // 2)))
     steps = Steps(
-        ReleasePlanner(settings, cache, outside(settings, kube, cache, inspections), inspections, breakers),
+        ReleasePlanner(
+            settings, cache, dependencies(settings, kube, cache, inspections), inspections, breakers
+        ),
         Applier(settings, kube, cache),
         Observer(settings, kube, cache, Probe(settings.probe_timeout_seconds)),
         StatusWriter(kube, cache, settings.identity),
     )
     reconciler = Reconciler(settings, cache, queue, steps)
-    return Operator(settings, kube, cache, queue, reconciler, leadership)
+    return Operator(settings, kube, cache, queue, reconciler, election)
 
 
 ISSUER_DOCUMENTS = "application/json, application/jwk-set+json"
 """What the API server calls its issuer's metadata and keys; it gives each under its own name only."""
 
 
-def outside(settings: Settings, kube: Kube, cache: Cache, inspections: InspectionPool) -> Dependencies:
+def dependencies(settings: Settings, kube: Kube, cache: Cache, inspections: InspectionPool) -> Dependencies:
     """The edges of the pipeline."""
     registry = Registry(
         RegistrySettings(
@@ -152,7 +154,7 @@ def outside(settings: Settings, kube: Kube, cache: Cache, inspections: Inspectio
         registry=registry,
         operator=OperatorCredentials(settings.docker_config),
         inspector=inspector_of(settings, layer.path or GATEWAY),
-        fence=kube.fence,
+        write_gate=kube.write_gate,
         authorize=lambda app: preflight.authorize(app, config_reader(kube, app)),
         gateway=layer,
         ensure_executor=Executors(settings, kube, cache).ensure,

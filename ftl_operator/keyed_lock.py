@@ -13,7 +13,7 @@ class KeyedLock:
         self._guard = threading.Lock()
 
     @contextlib.contextmanager
-    def take(self, key: Hashable) -> Iterator[None]:
+    def hold(self, key: Hashable) -> Iterator[None]:
         """Wait until nobody else holds `key`, and hold it."""
         with self._guard:
             lock, users = self._held.get(key, (threading.Lock(), 0))

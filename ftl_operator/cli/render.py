@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ftl_operator.cli.console import Console
-from ftl_operator.cli.workspace import Authorize, local_edges, read_app_file
+from ftl_operator.cli.workspace import Authorize, local_inputs, read_app_file
 from ftl_operator.errors import SpecError
 from ftl_operator.manifests.all import manifests
 from ftl_operator.manifests.spinapp import Release
@@ -46,8 +46,8 @@ def render(
 def _plan(
     file: str, repository: str | None, registry: Registry, console: Console, authorize: Authorize
 ) -> tuple[Plan, Repository]:
-    workspace = read_app_file(file)
-    app = workspace.app
+    app_file = read_app_file(file)
+    app = app_file.app
     # Before the work of minutes, that it is not in vain.
     if repository is not None:
         target = parse_repository(repository, "--repository")
@@ -59,8 +59,8 @@ def _plan(
             field="spec.publish.repository",
         )
     with console.step(f"composing {app.metadata.name}"):
-        edges = local_edges(workspace, registry, authorize, console.progress)
-        return plan(app, edges, Stages(), workspace.directory), target
+        inputs = local_inputs(app_file, registry, authorize, console.progress)
+        return plan(app, inputs, Stages(), app_file.directory), target
 
 
 def _without_owner(item: Mapping[str, Any]) -> Mapping[str, Any]:

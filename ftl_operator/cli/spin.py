@@ -9,7 +9,7 @@ import subprocess
 from ftl_operator.api.names import SEALING_KEY
 from ftl_operator.cli.console import Console
 from ftl_operator.cli.up import UpOptions, client_configuration, state_folder
-from ftl_operator.cli.workspace import local_edges, read_app_file, variables_of
+from ftl_operator.cli.workspace import local_inputs, read_app_file, variables_of
 from ftl_operator.errors import SpecError
 from ftl_operator.pipeline.plan import Stages, plan, publish, repository_of
 from ftl_operator.registry.client import Registry
@@ -34,18 +34,18 @@ def up_in_spin(options: UpOptions, registry: Registry, console: Console, *, inse
     spin = shutil.which("spin")
     if spin is None:
         raise SpecError("--host spin needs 'spin' on PATH; without it, use the embedded host")
-    workspace = read_app_file(options.file)
-    if workspace.app.spec.publish.repository is None:
+    app_file = read_app_file(options.file)
+    if app_file.app.spec.publish.repository is None:
         raise SpecError(
             "--host spin runs the app from a registry, so write where it is published",
             field="spec.publish.repository",
         )
-    app = options.adjust(workspace.app)
+    app = options.adjust(app_file.app)
     target = repository_of(app, Settings())
     with console.step(f"composing {app.metadata.name}"):
-        edges = local_edges(workspace, registry, options.authorize, console.progress)
-        planned = plan(app, edges, Stages(), workspace.directory)
-    values = variables_of(planned.locked, workspace, options.variables)
+        inputs = local_inputs(app_file, registry, options.authorize, console.progress)
+        planned = plan(app, inputs, Stages(), app_file.directory)
+    values = variables_of(planned.locked, app_file, options.variables)
     values.setdefault(SEALING_KEY, secrets.token_hex(32))
     with console.step(f"publishing to {target}"):
         published = publish(planned, registry, target, Stages())

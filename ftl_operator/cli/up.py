@@ -26,8 +26,8 @@ from ftl_operator.cli.workspace import (
     AppFile,
     Authorize,
     layer_files,
-    local_edges,
     local_files,
+    local_inputs,
     read_app_file,
     variables_of,
 )
@@ -160,9 +160,9 @@ def up(options: UpOptions, registry: Registry, console: Console, *, watch: bool)
         options = replace(options, variables={**sealing_key, **options.variables})
         # From before anything is read, so that a change while it is being read is seen.
         own = Stamps.of([Path(options.file)])
-        workspace = read_app_file(options.file)
-        seen = own | Stamps.of(local_files(workspace))
-        composed = compose(workspace, options, registry, console)
+        app_file = read_app_file(options.file)
+        seen = own | Stamps.of(local_files(app_file))
+        composed = compose(app_file, options, registry, console)
         switch = Switch(load(composed, options, console), console)
         stack.callback(switch.close)
         server = stack.enter_context(_serving(switch, bound, options))
@@ -177,9 +177,9 @@ def up(options: UpOptions, registry: Registry, console: Console, *, watch: bool)
                 # No wait without end: a kernel may hand Ctrl-C to another thread, which would not end it.
                 time.sleep(WAIT_SECONDS)
 
-            def again(workspace: AppFile) -> None:
+            def again(app_file: AppFile) -> None:
                 nonlocal composed
-                fresh = compose(workspace, options, registry, console)
+                fresh = compose(app_file, options, registry, console)
                 if fresh.same_as(composed):
                     console.note(f"nothing changes: still serving {fresh.planned.image.digest}")
                     return
@@ -194,17 +194,17 @@ def up(options: UpOptions, registry: Registry, console: Console, *, watch: bool)
             console.note("stopped")
 
 
-def compose(workspace: AppFile, options: UpOptions, registry: Registry, console: Console) -> Composed:
+def compose(app_file: AppFile, options: UpOptions, registry: Registry, console: Console) -> Composed:
     """Run the pipeline up to the image, and have all its bytes.
 
     Raises:
         FtlError: Whatever stops a stage.
     """
-    app = options.adjust(workspace.app)
+    app = options.adjust(app_file.app)
     with console.step(f"composing {app.metadata.name}"):
-        edges = local_edges(workspace, registry, options.authorize, console.progress)
-        planned = plan(app, edges, Stages(), workspace.directory)
-        values = variables_of(planned.locked, workspace, options.variables)
+        inputs = local_inputs(app_file, registry, options.authorize, console.progress)
+        planned = plan(app, inputs, Stages(), app_file.directory)
+        values = variables_of(planned.locked, app_file, options.variables)
         return Composed(planned, layer_files(planned.image.layers, registry), values)
 
 

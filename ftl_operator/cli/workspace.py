@@ -1,4 +1,4 @@
-"""One FtlApp in a file, without a cluster: what `up`, `render` and `publish` read, and the edges they use.
+"""One FtlApp in a file, without a cluster: what `up`, `render` and `publish` read, and the inputs they use.
 
 The file may hold Secrets and ConfigMaps beside the FtlApp; what the app takes from them is then at hand. They
 are read for `up` only and appear in nothing that is printed or published.
@@ -94,9 +94,9 @@ def read_app_file(path: str) -> AppFile:
     return AppFile(app, directory, dict(_objects(documents)))
 
 
-def local_files(workspace: AppFile) -> frozenset[Path]:
+def local_files(app_file: AppFile) -> frozenset[Path]:
     """The files that the app's components come from."""
-    found = sources(workspace.app, workspace.directory).values()
+    found = sources(app_file.app, app_file.directory).values()
     return frozenset(source.path for source in found if isinstance(source, FileReference))
 
 
@@ -142,13 +142,13 @@ def own_gateway() -> Layer:
     return Layer(Descriptor(WASM_LAYER, sha256(content), len(content)), path=GATEWAY_WASM)
 
 
-def local_edges(
-    workspace: AppFile, registry: Registry, authorize: Authorize, say: Callable[[str], None]
+def local_inputs(
+    app_file: AppFile, registry: Registry, authorize: Authorize, say: Callable[[str], None]
 ) -> Inputs:
-    """The pipeline's edges on this machine.
+    """The pipeline's inputs on this machine.
 
     Args:
-        workspace: The file, whose ConfigMaps the policy may come from.
+        app_file: The file, whose ConfigMaps the policy may come from.
         registry: Where references are looked up.
         authorize: Checks the app's issuer and policy.
         say: Told what is being waited for.
@@ -159,7 +159,7 @@ def local_edges(
         say(f"inspecting {where}")
         return inspector.inspect(source, where, registry.blob)
 
-    return Inputs(registry.artifact, inspect, lambda app: authorize(app, workspace.config), own_gateway())
+    return Inputs(registry.artifact, inspect, lambda app: authorize(app, app_file.config), own_gateway())
 
 
 def layer_files(layers: Sequence[Layer], registry: Registry) -> dict[Digest, Path]:
@@ -175,12 +175,12 @@ def layer_files(layers: Sequence[Layer], registry: Registry) -> dict[Digest, Pat
     return files
 
 
-def variables_of(locked: LockedApp, workspace: AppFile, given: Texts) -> dict[str, str]:
+def variables_of(locked: LockedApp, app_file: AppFile, given: Texts) -> dict[str, str]:
     """Values for an application's variables: given ones first, then the environment's, then the file's.
 
     Args:
         locked: The application.
-        workspace: The file, with its Secrets and ConfigMaps.
+        app_file: The file, with its Secrets and ConfigMaps.
         given: Values by the name of the application's variable.
 
     Raises:
@@ -198,7 +198,7 @@ def variables_of(locked: LockedApp, workspace: AppFile, given: Texts) -> dict[st
     for binding in locked.bindings:
         if binding.name in values:
             continue
-        text = workspace.text(binding.source)
+        text = app_file.text(binding.source)
         if text is None:
             raise SpecError(
                 f"{binding.tool} needs a value for its variable {binding.variable!r}: put the Secret or "

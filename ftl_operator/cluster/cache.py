@@ -165,7 +165,7 @@ class Cache:
 
     # What the watches tell
 
-    def see(self, api: Api, body: Body, *, gone: bool = False) -> list[NamespacedName]:
+    def observe_event(self, api: Api, body: Body, *, gone: bool = False) -> list[NamespacedName]:
         """Remember an object as it is now, or forget it. Returns the apps to look at because of it."""
         metadata = body["metadata"]
         key = NamespacedName(metadata.get("namespace", ""), metadata["name"])
@@ -176,18 +176,18 @@ class Cache:
             else:
                 self._places[place] = max(version_of(body), self._places.get(place, 0))
             if api == kinds.FTL_APP:
-                return self._see_app(key, body, gone=gone)
+                return self._on_app(key, body, gone=gone)
             if api == kinds.DEPLOYMENT:
-                return self._see_rollout(key, body, gone=gone)
+                return self._on_rollout(key, body, gone=gone)
             if api == kinds.SPIN_APP_EXECUTOR:
-                return self._see_executor(key, body, gone=gone)
-            woken = self._see_source(api, key, body, gone=gone) if api in _SOURCES else []
+                return self._on_executor(key, body, gone=gone)
+            woken = self._on_source(api, key, body, gone=gone) if api in _SOURCES else []
             if api in kinds.OWNED:
-                reported = self._see_report(key, body, gone=gone) if api == kinds.SPIN_APP else []
-                woken += self._see_owned(api, key, body, gone=gone) or reported
+                reported = self._on_report(key, body, gone=gone) if api == kinds.SPIN_APP else []
+                woken += self._on_owned(api, key, body, gone=gone) or reported
             return woken
 
-    def _see_app(self, key: NamespacedName, body: Body, *, gone: bool) -> list[NamespacedName]:
+    def _on_app(self, key: NamespacedName, body: Body, *, gone: bool) -> list[NamespacedName]:
         if gone:
             return [key] if self._apps.pop(key, None) else []
         metadata = body["metadata"]
@@ -218,7 +218,7 @@ class Cache:
         )
         return [key] if changed else []
 
-    def _see_owned(self, api: Api, key: NamespacedName, body: Body, *, gone: bool) -> list[NamespacedName]:
+    def _on_owned(self, api: Api, key: NamespacedName, body: Body, *, gone: bool) -> list[NamespacedName]:
         place = (api, key.namespace, key.name)
         version = version_of(body)
         if not gone and self._is_newer(place, version):
@@ -243,7 +243,7 @@ class Cache:
         seen = self._owned.get(owner, {}).get((place[0], place[2])) if owner else None
         return seen is not None and seen.version > version
 
-    def _see_rollout(self, key: NamespacedName, body: Body, *, gone: bool) -> list[NamespacedName]:
+    def _on_rollout(self, key: NamespacedName, body: Body, *, gone: bool) -> list[NamespacedName]:
         # spin-operator gives a Deployment the name of its SpinApp, and the operator that of the FtlApp.
         old = self._rollouts.pop(key, None)
         if gone:
@@ -251,7 +251,7 @@ class Cache:
         self._rollouts[key] = rollout_of(body)
         return [key] if old != self._rollouts[key] and key in self._apps else []
 
-    def _see_report(self, key: NamespacedName, body: Body, *, gone: bool) -> list[NamespacedName]:
+    def _on_report(self, key: NamespacedName, body: Body, *, gone: bool) -> list[NamespacedName]:
         old = self._reports.pop(key, SpinAppStatus())
         self._reports |= {} if gone else {key: report_of(body)}
         # Of a Deployment, its own watch tells more and sooner.
@@ -259,13 +259,13 @@ class Cache:
         is_news = self._executors.get(executor) is False and self._reports.get(key, old) != old
         return [key] if is_news and key in self._apps else []
 
-    def _see_executor(self, key: NamespacedName, body: Body, *, gone: bool) -> list[NamespacedName]:
+    def _on_executor(self, key: NamespacedName, body: Body, *, gone: bool) -> list[NamespacedName]:
         old = self._executors.pop(key, None)
         self._executors |= {} if gone else {key: makes_deployment(body)}
         is_news = self._executors.get(key) != old
         return [app for app in self._apps if is_news and app.namespace == key.namespace]
 
-    def _see_source(self, api: Api, key: NamespacedName, body: Body, *, gone: bool) -> list[NamespacedName]:
+    def _on_source(self, api: Api, key: NamespacedName, body: Body, *, gone: bool) -> list[NamespacedName]:
         place = (api.kind, key.namespace, key.name)
         old = self._sources.pop(place, None)
         new = None if gone else secret_version(body)

@@ -55,13 +55,13 @@ class Kube:
 
     Args:
         client: A configured API client, of which the connection pool and the credentials are used.
-        fence: What every write passes.
+        write_gate: What every write passes.
     """
 
-    def __init__(self, client: ApiClient, fence: WriteGate | None = None) -> None:
+    def __init__(self, client: ApiClient, write_gate: WriteGate | None = None) -> None:
         self._configuration: Configuration = client.configuration
         self._pool: urllib3.PoolManager = client.rest_client.pool_manager
-        self.fence = fence or WriteGate()
+        self.write_gate = write_gate or WriteGate()
         self._lock = threading.Lock()
         self._served: tuple[float, ClusterApis] | None = None
 
@@ -283,7 +283,7 @@ class Kube:
         body: Mapping[str, Any] | None = None,
         content_type: str = "application/json",
     ) -> Json:
-        with self.fence.passage():
+        with self.write_gate.write():
             return self.request(method, path, query=query, body=body, content_type=content_type)
 
 

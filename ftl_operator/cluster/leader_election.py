@@ -57,11 +57,11 @@ class LeaderElection:
         self._record: tuple[str, str] = ("", "")
         self._record_seen = clock()
 
-    def held(self) -> bool:
+    def is_leader(self) -> bool:
         """Whether this replica may act now."""
         return self._renewed is not None and self._clock() - self._renewed < RENEW_DEADLINE_SECONDS
 
-    def step(self) -> None:
+    def try_acquire_or_renew(self) -> None:
         """Renew the Lease, or take it if it is free; errors leave things as they are until the deadline."""
         started = self._clock()
         try:
@@ -73,11 +73,11 @@ class LeaderElection:
         except ClusterError as error:
             _log.warning("the Lease was not renewed: %s", error)
             return
-        if not self.held():
+        if not self.is_leader():
             _log.info("this replica leads", extra={"identity": self._identity})
         self._renewed = started
 
-    def resign(self) -> None:
+    def release(self) -> None:
         """Free the Lease, so that a standby need not wait; a failure only makes it wait."""
         if self._renewed is None:
             return
@@ -103,14 +103,14 @@ class LeaderElection:
         """
         led = False
         while True:
-            self.step()
-            if self.held() != led:
+            self.try_acquire_or_renew()
+            if self.is_leader() != led:
                 led = not led
                 changed(led)
             if stop.wait(RENEW_SECONDS if led else POLL_SECONDS):
                 break
         if end():
-            self.resign()
+            self.release()
         else:
             _log.warning("the Lease is not freed, for something is still under way")
         if led:

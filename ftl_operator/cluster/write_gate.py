@@ -1,6 +1,6 @@
 """Whether this replica may act, and whether something it began is still under way.
 
-A replica hands over only once nothing of its own can land any more; so whoever acts passes the fence, and
+A replica hands over only once nothing of its own can land any more; so whoever acts passes the gate, and
 closing it waits for those who are inside.
 """
 
@@ -20,7 +20,7 @@ class WriteGate:
     """Lets actions pass while this replica may act. Safe to use from several threads.
 
     Args:
-        allowed: Whether this replica may act now, as long as the fence was not closed.
+        allowed: Whether this replica may act now, as long as the gate was not closed.
     """
 
     def __init__(self, allowed: Callable[[], bool] = lambda: True) -> None:
@@ -34,10 +34,10 @@ class WriteGate:
         return not self._closed and self.allowed()
 
     @contextmanager
-    def passage(self) -> Iterator[None]:
+    def write(self) -> Iterator[None]:
         """Act in the body.
 
-        Who is inside already may go on inside even when the fence is closed: so can several writes be one
+        Who is inside already may go on inside even when the gate is closed: so can several writes be one
         action.
 
         Raises:

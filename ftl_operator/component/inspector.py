@@ -63,7 +63,7 @@ class Inspector:
         self._folder = self._root / f"{CACHE_FORMAT}-{version}"
         self._examine = examine
         self._clock = clock
-        self._turns = KeyedLock()
+        self._locks = KeyedLock()
         self._memory = _Memory(MAX_MEMORY_BYTES)
 
     def inspect(self, source: Artifact | LocalArtifact, where: str, fetch: Fetch) -> Component:
@@ -81,7 +81,7 @@ class Inspector:
             RegistryError: Its bytes cannot be had.
         """
         layer = source.layer
-        with self._turns.take(layer.digest):
+        with self._locks.hold(layer.digest):
             outcome = self._load(layer, where)
             if outcome is None:
                 path = (

@@ -124,7 +124,7 @@ class Applier:
                 continue
             if seen is None:
                 self._refuse_foreign(api, key, name, app.metadata.uid)
-            self._cache.see(api, self._kube.apply(manifest))
+            self._cache.observe_event(api, self._kube.apply(manifest))
             metrics.CLUSTER_WRITES.labels("apply", api.kind).inc()
             written.append(f"{api.kind}/{name}")
         written += self._delete(key, left)
@@ -160,7 +160,7 @@ class Applier:
         if is_unchanged and rollout.is_complete and not self._may_roll(key, snapshot.now):
             return []
         try:
-            self._cache.see(kinds.DEPLOYMENT, self._kube.apply(desired))
+            self._cache.observe_event(kinds.DEPLOYMENT, self._kube.apply(desired))
         except (ConflictError, NotFoundError):
             # Another Deployment, or none, is there by now: the watch tells, and the next reconcile has it.
             return []

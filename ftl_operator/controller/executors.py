@@ -54,4 +54,4 @@ class Executors:
         except ConflictError:
             # Somebody was faster: the watch tells of theirs.
             return
-        self._cache.see(kinds.SPIN_APP_EXECUTOR, made)
+        self._cache.observe_event(kinds.SPIN_APP_EXECUTOR, made)

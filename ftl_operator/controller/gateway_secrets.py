@@ -49,7 +49,7 @@ class GatewaySecrets:
         except ConflictError:
             # Another replica, or somebody before: the watch tells of it.
             return
-        self._cache.see(kinds.SECRET, made)
+        self._cache.observe_event(kinds.SECRET, made)
 
     def probe_word(self, app: FtlApp) -> str:
         """The word by which the app answers for each tool; empty if it has none.

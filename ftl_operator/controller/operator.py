@@ -1,4 +1,4 @@
-"""The running operator: watches that feed the view, an election, and workers that act while it is won."""
+"""The running operator: watches that feed the cache, an election, and workers that act while it is won."""
 
 import asyncio
 import logging
@@ -52,31 +52,31 @@ class Operator:
     Args:
         settings: The operator's settings; their `identity` is set. kopf gets it too: its own guess asks
             for the user's name, which an arbitrary uid in a container does not have.
-        kube: The cluster; its fence is open while this replica leads.
-        view: Fed by the watches.
+        kube: The cluster; its write_gate is open while this replica leads.
+        cache: Fed by the watches.
         queue: Fed by the watches.
         reconciler: Reconciles apps.
-        leadership: This replica's part in the election; None without one.
+        election: This replica's part in the election; None without one.
     """
 
     def __init__(
         self,
         settings: Settings,
         kube: Kube,
-        view: Cache,
+        cache: Cache,
         queue: WorkQueue,
         reconciler: Reconciler,
-        leadership: LeaderElection | None,
+        election: LeaderElection | None,
     ) -> None:
         self._settings = settings
         self._kube = kube
-        self._view = view
+        self._cache = cache
         self._queue = queue
         self._reconciler = reconciler
-        self._leadership = leadership
+        self._election = election
         self._stop = threading.Event()
         self._synced = threading.Event()
-        self._heart = watches.EventLoopHeartbeat()
+        self._heartbeat = watches.EventLoopHeartbeat()
         self._missed_since: float | None = None
         self._threads: list[threading.Thread] = []
         self._workers: list[threading.Thread] = []
@@ -87,7 +87,7 @@ class Operator:
         metrics.QUEUE.set_function(self._queue.ready)
         metrics.count_apps(self._states)
         address = (self._settings.metrics_address, self._settings.metrics_port)
-        health = HealthServer(address, metrics.REGISTRY, live=self._what_stalls, ready=self._what_is_missing)
+        health = HealthServer(address, metrics.REGISTRY, live=self._liveness, ready=self._readiness)
         _log.info("metrics and probes are at port %d", health.port)
         try:
             asyncio.run(self._listen(kubeconfig))
@@ -103,7 +103,7 @@ class Operator:
         ended = asyncio.Event()
         others = asyncio.all_tasks()
         tasks = await kopf.spawn_tasks(
-            registry=watches.registry_of(self._view, self._queue, self._heart, kubeconfig),
+            registry=watches.registry_of(self._cache, self._queue, self._heartbeat, kubeconfig),
             settings=watches.framework_settings(clusterwide=clusterwide),
             standalone=True,
             clusterwide=clusterwide,
@@ -122,7 +122,7 @@ class Operator:
         for number in (signal.SIGINT, signal.SIGTERM):
             # In place of kopf's own.
             asyncio.get_running_loop().add_signal_handler(number, end, number)
-        for name, target in (("election", self._elect), ("sync", self._sync)):
+        for name, target in (("election", self._run_election), ("sync", self._sync)):
             self._start(name, target)
         self._workers = [self._start(f"worker-{n}", self._work) for n in range(self._settings.workers)]
         await kopf.run_tasks(tasks, ignored=others)
@@ -134,29 +134,29 @@ class Operator:
         return thread
 
     def _may_act(self) -> bool:
-        return self._synced.is_set() and self._kube.fence.is_open()
+        return self._synced.is_set() and self._kube.write_gate.is_open()
 
-    def _elect(self) -> None:
-        if self._leadership is not None:
-            self._leadership.run(self._stop, self._lead, self._end)
+    def _run_election(self) -> None:
+        if self._election is not None:
+            self._election.run(self._stop, self._on_leading_changed, self._drain)
             return
-        self._lead(True)
+        self._on_leading_changed(True)
         self._stop.wait()
-        self._end()
+        self._drain()
 
-    def _end(self) -> bool:
+    def _drain(self) -> bool:
         """Let the workers end, and nothing be written from then on. Returns whether nothing is under way."""
         _join(self._workers, HANDOVER_SECONDS)
-        return self._kube.fence.close(WRITE_SECONDS)
+        return self._kube.write_gate.close(WRITE_SECONDS)
 
-    def _lead(self, leads: bool) -> None:  # noqa: FBT001 - what the election says
+    def _on_leading_changed(self, leads: bool) -> None:  # noqa: FBT001 - what the election says
         metrics.LEADER.set(leads)
         _log.info("this replica %s", "acts" if leads else "stands by")
         if leads:
             self._wake_all()
 
     def _wake_all(self) -> None:
-        for key, _ in self._view.apps():
+        for key, _ in self._cache.apps():
             self._queue.add(key)
 
     def _work(self) -> None:
@@ -178,7 +178,7 @@ class Operator:
                 except ClusterError as error:
                     _log.warning("the listing of %s is not complete: %s", api.plural, error)
                 else:
-                    awaited = [place for place in awaited if not self._view.has_seen(api, *place)]
+                    awaited = [place for place in awaited if not self._cache.has_seen(api, *place)]
                     if not awaited:
                         break
                     if time.monotonic() - tried > RELIST_SECONDS:
@@ -186,7 +186,7 @@ class Operator:
                         awaited = None
                 self._stop.wait(SYNC_SECONDS)
         self._synced.set()
-        _log.info("%d apps seen", len(self._view.apps()))
+        _log.info("%d apps seen", len(self._cache.apps()))
         self._wake_all()
         self._watchdog()
 
@@ -198,7 +198,7 @@ class Operator:
             except ClusterError:
                 # An API server that does not answer is no reason to restart.
                 continue
-            if all(self._view.has_seen(kinds.FTL_APP, *place) for place in places):
+            if all(self._cache.has_seen(kinds.FTL_APP, *place) for place in places):
                 self._missed_since = None
             elif self._missed_since is None:
                 self._missed_since = time.monotonic()
@@ -210,22 +210,22 @@ class Operator:
             (item["metadata"]["namespace"], item["metadata"]["name"], version_of(item)) for item in listed
         ]
 
-    def _what_stalls(self) -> str:
+    def _liveness(self) -> str:
         if self._stop.is_set():
             return ""
         now = time.monotonic()
-        if now - self._heart.beat > 60:
-            return f"the event loop has not run for {now - self._heart.beat:.0f} s"
+        if now - self._heartbeat.beat > 60:
+            return f"the event loop has not run for {now - self._heartbeat.beat:.0f} s"
         if self._missed_since is not None and now - self._missed_since > STALLED_SECONDS:
             return f"the watch has missed a change for {now - self._missed_since:.0f} s"
         dead = [thread.name for thread in self._threads if not thread.is_alive()]
         return f"these threads have ended: {', '.join(dead)}" if dead else ""
 
-    def _what_is_missing(self) -> str:
+    def _readiness(self) -> str:
         return "" if self._synced.is_set() else "the first listing is not complete"
 
     def _states(self) -> list[tuple[tuple[tuple[str, str, str], ...], int]]:
-        return [(seen.conditions, seen.tool_count) for _, seen in self._view.apps()]
+        return [(seen.conditions, seen.tool_count) for _, seen in self._cache.apps()]
 
 
 def _join(threads: Iterable[threading.Thread], seconds: float) -> None:

@@ -74,17 +74,17 @@ class PullSecrets:
 
     Args:
         settings: The operator's settings.
-        view: Which Secrets there are.
+        cache: Which Secrets there are.
         read: Reads them.
         operator: Gives the operator's own logins. Used for nothing but its own publish repository: otherwise
             whoever may write an FtlApp could read and write what only the operator may.
     """
 
     def __init__(
-        self, settings: Settings, view: Cache, read: ReadObject, operator: OperatorCredentials
+        self, settings: Settings, cache: Cache, read: ReadObject, operator: OperatorCredentials
     ) -> None:
         self._settings = settings
-        self._view = view
+        self._cache = cache
         self._read = read
         self._operator = operator
         self._kept: dict[tuple[str, str], tuple[str, Credentials]] = {}
@@ -93,7 +93,7 @@ class PullSecrets:
     def known_by(self, app: FtlApp) -> tuple[str, ...]:
         """Which logins an app pulls with, by the digests of its Secrets, which no two Secrets share."""
         namespace = app.metadata.namespace
-        seen = (self._view.source("Secret", namespace, item.name) for item in app.spec.image_pull_secrets)
+        seen = (self._cache.source("Secret", namespace, item.name) for item in app.spec.image_pull_secrets)
         return tuple(source.digest if source is not None else "" for source in seen)
 
     def push(self, app: FtlApp, target: Repository) -> Credentials:
@@ -128,7 +128,7 @@ class PullSecrets:
 
     def _login(self, app: FtlApp, name: str, field: str) -> Credentials:
         namespace = app.metadata.namespace
-        seen = self._view.source("Secret", namespace, name)
+        seen = self._cache.source("Secret", namespace, name)
         if seen is None or ".dockerconfigjson" not in seen.keys:
             raise ClusterError(
                 f"there is no Secret {name!r} of type kubernetes.io/dockerconfigjson in the namespace",

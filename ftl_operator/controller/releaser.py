@@ -117,7 +117,7 @@ class Dependencies:
         inspector: Inspects components.
         authorize: Checks `spec.auth`.
         gateway: The operator's own gateway component.
-        fence: What every publication passes.
+        write_gate: What every publication passes.
         ensure_executor: Checks the app's executor, and makes it if the operator is to and it is not there.
         make_secret: Makes the Secret of an app's gateway, if the operator is to make it and it is not there.
     """
@@ -128,7 +128,7 @@ class Dependencies:
     inspector: Inspector
     authorize: Authorize
     gateway: Layer
-    fence: WriteGate = field(default_factory=WriteGate)
+    write_gate: WriteGate = field(default_factory=WriteGate)
     ensure_executor: Callable[[FtlApp], None] = lambda _: None
     make_secret: Callable[[FtlApp], None] = lambda _: None
 
@@ -139,7 +139,7 @@ class ReleasePlanner:
     Args:
         settings: The operator's settings.
         cache: What was seen of the cluster.
-        outside: What planning asks of the world outside.
+        dependencies: What planning asks of the world outside.
         inspections: Inspects components.
         breakers: Keep slow registries from holding workers.
         clock: Monotonic seconds.
@@ -149,18 +149,18 @@ class ReleasePlanner:
         self,
         settings: Settings,
         cache: Cache,
-        outside: Dependencies,
+        dependencies: Dependencies,
         inspections: InspectionPool,
         breakers: CircuitBreakers,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._cache = cache
-        self._outside = outside
+        self._dependencies = dependencies
         self._inspections = inspections
         self._breakers = breakers
         self._clock = clock
-        self._pull_secrets = PullSecrets(settings, cache, outside.read, outside.operator)
+        self._pull_secrets = PullSecrets(settings, cache, dependencies.read, dependencies.operator)
         self._heads: dict[tuple[Reference, tuple[str, ...]], tuple[float, Digest]] = {}
         self._releases: dict[NamespacedName, CachedRelease] = {}
         self._lock = threading.Lock()
@@ -177,14 +177,14 @@ class ReleasePlanner:
             except SpecError as error:
                 return Planned(error=error)
             try:
-                self._outside.ensure_executor(app)
+                self._dependencies.ensure_executor(app)
             except FtlError as error:
                 return Planned(app, error=error)
             if app.spec.suspend:
                 return Planned(app, _suspended(snapshot.spin_app, self._settings))
             try:
                 known = self._known(snapshot)
-                self._outside.make_secret(app)
+                self._dependencies.make_secret(app)
                 pods = self.pods_digest(app)
                 if known is not None and known.pods == pods and self._clock() < known.until:
                     return Planned(app, known.result)
@@ -223,14 +223,14 @@ class ReleasePlanner:
             WaitingError: A component is being inspected, or a registry is busy.
         """
         pods = self.pods_digest(app)
-        pulling = self._outside.registry.with_credentials(self._pull_secrets.pull(app))
+        pulling = self._dependencies.registry.with_credentials(self._pull_secrets.pull(app))
         with stages.run("resolve", ConditionType.RESOLVED) as found:
             digests = self._digests(app, pulling, status, fresh=_is_asked_for(app, status))
             found.append(resolved_finding(len(app.spec.tools)))
         with stages.run("auth", ConditionType.AUTH_READY) as found:
-            auth = self._outside.authorize(app)
+            auth = self._dependencies.authorize(app)
             found.append(auth_finding(auth))
-        inputs = inputs_of(app, digests, auth, self._outside.gateway.descriptor.digest)
+        inputs = inputs_of(app, digests, auth, self._dependencies.gateway.descriptor.digest)
         issuer_urls = (auth.jwks_uri,) if auth is not None and auth.jwks_uri else ()
         image = _made_from(status, inputs)
         if image is not None:
@@ -315,7 +315,7 @@ class ReleasePlanner:
         return digest
 
     def _edges(self, app: FtlApp, registry: Registry, digests: Mapping[Reference, Digest]) -> Inputs:
-        inspector = self._outside.inspector
+        inspector = self._dependencies.inspector
         key = NamespacedName(app.metadata.namespace, app.metadata.name)
 
         def find(reference: Reference, component: str | None) -> Artifact:
@@ -345,14 +345,14 @@ class ReleasePlanner:
                 Job(key, subject, what, lambda: inspector.inspect(source, where, registry.blob), fetch)
             )
 
-        return Inputs(find, inspect, self._outside.authorize, self._outside.gateway)
+        return Inputs(find, inspect, self._dependencies.authorize, self._dependencies.gateway)
 
     def _publish(self, app: FtlApp, planned: Plan, target: Repository, stages: Stages) -> None:
-        registry = self._outside.registry.with_credentials(
+        registry = self._dependencies.registry.with_credentials(
             self._pull_secrets.push(app, target), self._pull_secrets.pull(app)
         )
         namespace = app.metadata.namespace
-        with self._outside.fence.passage(), self._breakers.enter(namespace, target.registry):
+        with self._dependencies.write_gate.write(), self._breakers.enter(namespace, target.registry):
             publish(planned, registry, target, stages)
 
 

@@ -1,4 +1,4 @@
-"""Every kopf handler: what the watches hear goes into the view, and which apps to look at into the queue.
+"""Every kopf handler: what the watches hear goes into the cache, and which apps to look at into the queue.
 
 Only `on.event` is used. kopf then writes nothing: no finalizer that could hold up a deletion when the
 operator is gone, and no annotation of its own. Handlers are coroutines that never wait; the work is done by
@@ -42,7 +42,7 @@ _log = logging.getLogger(__name__)
 
 
 class _NoDiffBase(kopf.DiffBaseStorage):
-    """kopf compares nothing: only the view does, and copies of every object would cost most of a restart."""
+    """kopf compares nothing: only the cache does, and copies of every object would cost most of a restart."""
 
     def build(self, **_: object) -> kopf.BodyEssence:
         return kopf.BodyEssence()
@@ -87,12 +87,12 @@ class EventLoopHeartbeat:
 
 
 def registry_of(
-    view: Cache, queue: WorkQueue, heart: EventLoopHeartbeat, kubeconfig: Path | None
+    cache: Cache, queue: WorkQueue, heart: EventLoopHeartbeat, kubeconfig: Path | None
 ) -> kopf.OperatorRegistry:
     """All handlers.
 
     Args:
-        view: Remembers what was seen.
+        cache: Remembers what was seen.
         queue: Told which apps to look at.
         heart: Beats with the event loop.
         kubeconfig: How to log in; None for the pod's ServiceAccount or the user's default.
@@ -118,7 +118,7 @@ def registry_of(
             beat.cancel()
 
     for api in SELECTORS:
-        _watch(api, registry, view, queue)
+        _watch(api, registry, cache, queue)
     return registry
 
 
@@ -148,9 +148,9 @@ def framework_settings(*, clusterwide: bool) -> kopf.OperatorSettings:
     return settings
 
 
-def _watch(api: Api, registry: kopf.OperatorRegistry, view: Cache, queue: WorkQueue) -> None:
+def _watch(api: Api, registry: kopf.OperatorRegistry, cache: Cache, queue: WorkQueue) -> None:
     @kopf.on.event(api.group, api.version, api.plural, registry=registry, id=api.plural)
     async def see(event: Mapping[str, Any], **_: object) -> None:
         metrics.LAST_EVENT.set_to_current_time()
-        for key in view.see(api, event["object"], gone=event["type"] == "DELETED"):
+        for key in cache.observe_event(api, event["object"], gone=event["type"] == "DELETED"):
             queue.add(key)

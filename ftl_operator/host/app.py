@@ -10,8 +10,8 @@ from typing import Any
 from ftl_operator.host.component import Component, GuestError
 from ftl_operator.host.engine.engine import Code, Engine, cache_directory
 from ftl_operator.host.engine.interface import Err, Ok
-from ftl_operator.host.engine.linker import settle
-from ftl_operator.host.guest import Guest
+from ftl_operator.host.engine.linker import flush
+from ftl_operator.host.guest import GuestInstance
 from ftl_operator.host.http.client import Client
 from ftl_operator.host.http.messages import Request, Response
 from ftl_operator.host.limits import Limits
@@ -84,7 +84,7 @@ class HostApp:
         self._client = client or Client()
         self._places = threading.BoundedSemaphore(self._limits.concurrency)
         engine = Engine(code, (cache or cache_directory()) if keep_code else None)
-        engine.on_tick.append(settle)
+        engine.on_tick.append(flush)
 
         def build(**grants: Any) -> Component:
             return Component(engine=engine, limits=self._limits, send=self._send, log=log, **grants)
@@ -125,10 +125,12 @@ class HostApp:
         for store in self._stores:
             store.close()
 
-    def _guest(self, component: str, deadline: float, depth: int) -> Guest:
-        return Guest(self._components[component], deadline, depth)
+    def _guest(self, component: str, deadline: float, depth: int) -> GuestInstance:
+        return GuestInstance(self._components[component], deadline, depth)
 
-    def _start(self, guest: Guest, request: IncomingRequest, done: Callable[[], None] = lambda: None) -> None:
+    def _start(
+        self, guest: GuestInstance, request: IncomingRequest, done: Callable[[], None] = lambda: None
+    ) -> None:
         def job() -> None:
             try:
                 guest.component.run(guest, request)
@@ -150,7 +152,9 @@ class HostApp:
 
         self._workers.run(job)
 
-    def _send(self, guest: Guest, request: OutgoingRequest, options: RequestOptions | None) -> FutureResponse:
+    def _send(
+        self, guest: GuestInstance, request: OutgoingRequest, options: RequestOptions | None
+    ) -> FutureResponse:
         """Carry a guest's outgoing request: to a component, to the application itself, or out."""
         future = FutureResponse(guest)
         scheme, authority = _scheme(request), request.authority or SELF
@@ -171,19 +175,19 @@ class HostApp:
 
     def _go_out(
         self,
-        guest: Guest,
+        guest: GuestInstance,
         request: OutgoingRequest,
         options: RequestOptions | None,
         target: Target,
         future: FutureResponse,
     ) -> None:
-        guest.owe(
+        guest.defer(
             lambda: self._workers.run(lambda: self._client.send(guest, request, options, target, future))
         )
 
     def _chain(
         self,
-        guest: Guest,
+        guest: GuestInstance,
         request: OutgoingRequest,
         target: Target,
         found: Match | None,
@@ -221,13 +225,13 @@ class HostApp:
             "authority": host.decode(),
         }
         incoming = IncomingRequest(head, Fields(headers, immutable=True), pipe)
-        guest.owe(lambda: self._start(callee, incoming))
+        guest.defer(lambda: self._start(callee, incoming))
 
 
 class _Body(Iterator[bytes]):
     """A response's body; a failure carries the component's own cause, for the host's log."""
 
-    def __init__(self, guest: Guest, pipe: Pipe, *, metered: bool) -> None:
+    def __init__(self, guest: GuestInstance, pipe: Pipe, *, metered: bool) -> None:
         self._guest = guest
         self._metered = metered
         self._pipe = pipe
@@ -255,7 +259,7 @@ class _Body(Iterator[bytes]):
         self._reader.close()
 
 
-def _answer(callee: Guest) -> Ok | Err:
+def _answer(callee: GuestInstance) -> Ok | Err:
     outcome = callee.outcome
     if outcome is None or outcome.body is None:
         # As Spin has it: the caller sees a 500 of the component that failed.

@@ -19,7 +19,7 @@ from ftl_operator.host.engine.engine import Code, Engine, ticks
 from ftl_operator.host.engine.interface import Trap
 from ftl_operator.host.engine.linker import GUESTS, link
 from ftl_operator.host.engine.values import Lower, codec
-from ftl_operator.host.guest import Guest, Outcome, TimeLimitError
+from ftl_operator.host.guest import GuestInstance, Outcome, TimeLimitError
 from ftl_operator.host.limits import Limits, limit_store
 from ftl_operator.host.spin import (
     key_value,  # noqa: F401 - they declare functions
@@ -108,7 +108,7 @@ class Component:
             )
         return _Code(component, linker, handle)
 
-    def run(self, guest: Guest, request: IncomingRequest) -> None:
+    def run(self, guest: GuestInstance, request: IncomingRequest) -> None:
         """Handle a request from start to end in this thread. The guest's outcome is always set afterwards.
 
         Raises:
@@ -136,7 +136,7 @@ class Component:
         if guest.outcome is not None and guest.outcome.error is not None:
             raise GuestError(f"component {self.id!r} answered with the error {guest.outcome.error[0]}")
 
-    def _explain(self, guest: Guest, message: str) -> str:
+    def _explain(self, guest: GuestInstance, message: str) -> str:
         if time.monotonic() >= guest.deadline:
             return self._late()
         return f"trapped: {cause_of(message)}"
@@ -144,7 +144,7 @@ class Component:
     def _late(self) -> str:
         return f"passed its time limit of {self.limits.time:g} s"
 
-    def _call(self, guest: Guest, request: IncomingRequest) -> None:
+    def _call(self, guest: GuestInstance, request: IncomingRequest) -> None:
         code = self.prepare()
         with wasmtime.Store(self.engine.raw) as store:
             limit_store(store, self.limits.memory)
@@ -174,7 +174,7 @@ _func_call = ffi.wasmtime_component_func_call
 
 
 def _invoke(
-    guest: Guest, store: wasmtime.Store, function: wc.Func, code: _Code, request: IncomingRequest
+    guest: GuestInstance, store: wasmtime.Store, function: wc.Func, code: _Code, request: IncomingRequest
 ) -> None:
     if not code.lowers:
         code.lowers = [codec(ty)[1] for _, ty in function.type(store).params]

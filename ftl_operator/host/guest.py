@@ -33,12 +33,31 @@ class Outcome:
     error: Any = None
 
 
-class Guest:
+class GuestInstance:
     """One instance of a component while it handles one request."""
 
-    __slots__ = ("_next", "_owed", "callees", "component", "context", "deadline", "depth", "failed",
-                 "failure", "fuel", "on_outcome", "out", "out_address", "outcome", "over", "resources",
-                 "stderr", "stdout", "waker", "watcher")  # fmt: skip
+    __slots__ = (
+        "_deferred",
+        "_next",
+        "callees",
+        "component",
+        "context",
+        "deadline",
+        "depth",
+        "failed",
+        "failure",
+        "fuel",
+        "on_outcome",
+        "out",
+        "out_address",
+        "outcome",
+        "over",
+        "resources",
+        "stderr",
+        "stdout",
+        "waker",
+        "watcher",
+    )  # fmt: skip
 
     def __init__(self, component: "Component", deadline: float, depth: int = 0) -> None:
         self.component = component
@@ -56,15 +75,15 @@ class Guest:
         """What a host function raised; wasmtime carries only text through the guest."""
         self.waker = Waker()
         self.outcome: Outcome | None = None
-        self.on_outcome: Callable[[], None] = lambda: self.owe(self.watcher.wake)
+        self.on_outcome: Callable[[], None] = lambda: self.defer(self.watcher.wake)
         self.fuel: list[int] = []
         """Instructions of each guest of one request, all in one list, as `callees` are."""
-        self.callees: list[Guest] = []
+        self.callees: list[GuestInstance] = []
         self.over = False
         """The instance is gone, and nothing more of it will come."""
         self.watcher = Waker()
         """Whoever waits for the outcome, or for the end."""
-        self._owed: deque[Callable[[], None]] = deque()
+        self._deferred: deque[Callable[[], None]] = deque()
         self.failed = ""
         """Why it failed, once it has ended."""
         self.stdout = LineWriter(component.id, component.log)
@@ -82,7 +101,7 @@ class Guest:
         """Wait for `happened()`, or until a time. Raises TimeLimitError at the request's deadline."""
         if happened():
             return True
-        self.settle()
+        self.flush()
         end = self.deadline if until is None else min(until, self.deadline)
         if self.waker.wait(happened, end):
             return True
@@ -90,19 +109,19 @@ class Guest:
             raise TimeLimitError("the request's time is over")
         return False
 
-    def owe(self, act: Callable[[], None]) -> None:
+    def defer(self, act: Callable[[], None]) -> None:
         """Wake or start another thread a little later: when this guest waits or ends, or at the next tick.
 
         A guest mostly writes a head and a body at once, and sends a request before it writes the request's
         body. Were the other thread awake after each part, the two would take the interpreter from each other.
         """
-        self._owed.append(act)
+        self._deferred.append(act)
 
-    def settle(self) -> None:
+    def flush(self) -> None:
         """Do what is owed."""
-        while self._owed:
+        while self._deferred:
             try:
-                act = self._owed.popleft()
+                act = self._deferred.popleft()
             except IndexError:
                 return
             act()
@@ -116,7 +135,7 @@ class Guest:
     def end(self) -> None:
         """Say that it is over, when every other trace of the run is done."""
         self.over = True
-        self.settle()
+        self.flush()
         self.watcher.wake()
 
     def close(self) -> None:

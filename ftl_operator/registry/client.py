@@ -190,7 +190,7 @@ class Registry:
             with api.blob(descriptor.digest) as content:
                 return self._shared.blobs.store(repository, descriptor, content, where)
 
-        with self._shared.turns.take((repository, descriptor.digest)):
+        with self._shared.turns.hold((repository, descriptor.digest)):
             path = self._shared.blobs.find(repository, descriptor)
             if path is None or not self._may_reach(repository, descriptor.digest):
                 path = self._run(repository, "blob", download, lambda _: descriptor.size, descriptor.size)

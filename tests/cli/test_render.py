@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from ftl_operator.cli.tokens import authorize
-from ftl_operator.cli.workspace import local_edges, read_app_file
+from ftl_operator.cli.workspace import local_inputs, read_app_file
 from ftl_operator.manifests.all import manifests
 from ftl_operator.manifests.spinapp import Release
 from ftl_operator.oci.reference import Reference, parse_repository
@@ -78,11 +78,11 @@ def test_render_is_what_the_controller_applies_and_stable(tools: Shell, caches: 
     assert tools.ok("render", "app.yaml", "--repository", TARGET).out == first.out
     objects = list(yaml.safe_load_all(first.out))
     assert tools.ok("render", "app.yaml", "--repository", TARGET, "-o", "json").document == objects
-    workspace = read_app_file(str(tools.folder / "app.yaml"))
-    edges = local_edges(workspace, Registry(RegistrySettings(caches / "none")), authorize(), lambda _: None)
-    planned = plan(workspace.app, edges, Stages(), workspace.directory)
+    app_file = read_app_file(str(tools.folder / "app.yaml"))
+    inputs = local_inputs(app_file, Registry(RegistrySettings(caches / "none")), authorize(), lambda _: None)
+    planned = plan(app_file.app, inputs, Stages(), app_file.directory)
     release = Release(Reference(parse_repository(TARGET), digest=planned.image.digest))
-    expected = json.loads(json.dumps(manifests(workspace.app, release, Settings()).objects))
+    expected = json.loads(json.dumps(manifests(app_file.app, release, Settings()).objects))
     for item in expected:
         assert item["metadata"].pop("ownerReferences")
     assert objects == expected

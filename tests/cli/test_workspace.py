@@ -35,9 +35,9 @@ def source(kind: str, name: str, key: str) -> ValueSource:
 
 def test_local_components_are_beside_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir("/")
-    workspace = read_app_file(written(tmp_path, APP))
-    assert workspace.directory == tmp_path
-    assert local_files(workspace) == {tmp_path / "one" / "a.wasm", tmp_path.parent / "b.wasm"}
+    app_file = read_app_file(written(tmp_path, APP))
+    assert app_file.directory == tmp_path
+    assert local_files(app_file) == {tmp_path / "one" / "a.wasm", tmp_path.parent / "b.wasm"}
 
 
 def test_values_come_from_the_objects_in_the_file(tmp_path: Path) -> None:
@@ -60,19 +60,19 @@ apiVersion: v1
 kind: ConfigMap
 metadata: {{name: empty}}
 """
-    workspace = read_app_file(written(tmp_path, text))
-    assert workspace.text(source("secret", "s", "plain")) == "geheim ä\n"
-    assert workspace.text(source("secret", "s", "wrapped")) == "geheim ä\n"
-    assert workspace.text(source("secret", "s", "both")) == "the later one"
-    assert workspace.text(source("secret", "s", "number")) == "7"
-    assert workspace.text(source("secret", "s", "binary")) is None
-    assert workspace.text(source("secret", "c", "key")) is None
-    assert workspace.text(source("configMap", "c", "key")) == "value"
-    assert workspace.text(source("configMap", "empty", "key")) is None
-    assert workspace.config("c", "number") == "1"
+    app_file = read_app_file(written(tmp_path, text))
+    assert app_file.text(source("secret", "s", "plain")) == "geheim ä\n"
+    assert app_file.text(source("secret", "s", "wrapped")) == "geheim ä\n"
+    assert app_file.text(source("secret", "s", "both")) == "the later one"
+    assert app_file.text(source("secret", "s", "number")) == "7"
+    assert app_file.text(source("secret", "s", "binary")) is None
+    assert app_file.text(source("secret", "c", "key")) is None
+    assert app_file.text(source("configMap", "c", "key")) == "value"
+    assert app_file.text(source("configMap", "empty", "key")) is None
+    assert app_file.config("c", "number") == "1"
     with pytest.raises(SpecError, match="no ConfigMap 'c' with the key 'none'"):
-        workspace.config("c", "none")
-    assert "geheim" not in repr(workspace)
+        app_file.config("c", "none")
+    assert "geheim" not in repr(app_file)
 
 
 def test_anchors_and_merge_keys_are_no_duplicates(tmp_path: Path) -> None:

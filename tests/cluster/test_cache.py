@@ -47,61 +47,61 @@ def owned(name="a", owner="a", version="1", value=1, **metadata):
 
 
 def test_only_what_others_decide_about_an_app_is_worth_a_look():
-    view = Cache()
-    assert view.see(kinds.FTL_APP, app()) == [A]
-    assert view.see(kinds.FTL_APP, app(resourceVersion="2")) == []
-    assert view.see(kinds.FTL_APP, app(resourceVersion="3", generation=2)) == [A]
+    cache = Cache()
+    assert cache.observe_event(kinds.FTL_APP, app()) == [A]
+    assert cache.observe_event(kinds.FTL_APP, app(resourceVersion="2")) == []
+    assert cache.observe_event(kinds.FTL_APP, app(resourceVersion="3", generation=2)) == [A]
     asked = app(generation=2, annotations={TRIGGER_ANNOTATION: "now"}, resourceVersion="4")
-    assert view.see(kinds.FTL_APP, asked) == [A]
-    assert view.see(kinds.FTL_APP, asked) == []
-    assert view.see(kinds.FTL_APP, app(), gone=True) == [A]
-    assert view.see(kinds.FTL_APP, app(), gone=True) == []
-    assert view.app(A) is None
+    assert cache.observe_event(kinds.FTL_APP, asked) == [A]
+    assert cache.observe_event(kinds.FTL_APP, asked) == []
+    assert cache.observe_event(kinds.FTL_APP, app(), gone=True) == [A]
+    assert cache.observe_event(kinds.FTL_APP, app(), gone=True) == []
+    assert cache.app(A) is None
 
 
 def test_what_is_kept_is_the_object_without_its_managed_fields():
-    view = Cache()
+    cache = Cache()
     body = app(spec={"tools": [{"name": "x"}]})
-    view.see(kinds.FTL_APP, body)
+    cache.observe_event(kinds.FTL_APP, body)
     del body["metadata"]["managedFields"]
-    assert view.app(A).read() == body
+    assert cache.app(A).read() == body
 
 
 def test_an_owned_objects_status_wakes_nobody_and_its_spec_does():
-    view = Cache()
-    assert view.see(kinds.SPIN_APP, owned()) == [A]
-    assert view.see(kinds.SPIN_APP, owned(version="2")) == []
-    assert view.see(kinds.SPIN_APP, owned(version="3", value=2)) == [A]
-    assert list(view.owned(A, "uid-a")) == [(kinds.SPIN_APP, "a")]
-    assert view.owned(A, "another uid") == {}
-    assert view.see(kinds.SPIN_APP, owned(value=2), gone=True) == [A]
-    assert view.owned(A, "uid-a") == {}
+    cache = Cache()
+    assert cache.observe_event(kinds.SPIN_APP, owned()) == [A]
+    assert cache.observe_event(kinds.SPIN_APP, owned(version="2")) == []
+    assert cache.observe_event(kinds.SPIN_APP, owned(version="3", value=2)) == [A]
+    assert list(cache.owned(A, "uid-a")) == [(kinds.SPIN_APP, "a")]
+    assert cache.owned(A, "another uid") == {}
+    assert cache.observe_event(kinds.SPIN_APP, owned(value=2), gone=True) == [A]
+    assert cache.owned(A, "uid-a") == {}
 
 
 def test_an_object_without_owner_reference_is_known_by_label_and_annotation():
-    view = Cache()
-    view.see(kinds.SPIN_APP, owned())
+    cache = Cache()
+    cache.observe_event(kinds.SPIN_APP, owned())
     orphan = owned(
         ownerReferences=[],
         labels={"app.kubernetes.io/instance": "a"},
         annotations={DIGEST_ANNOTATION: "x"},
     )
-    assert view.see(kinds.SPIN_APP, orphan) == [A]
-    assert len(view.owned(A, "uid-a")) == 1
+    assert cache.observe_event(kinds.SPIN_APP, orphan) == [A]
+    assert len(cache.owned(A, "uid-a")) == 1
     stranger = owned(ownerReferences=[])
     copied = orphan["metadata"] | {
         "ownerReferences": [{"kind": "ScaledObject", "apiVersion": "keda.sh/v1alpha1"}]
     }
     assert owner_of("ns", copied) is None
-    assert view.see(kinds.SPIN_APP, stranger) == [A]
-    assert view.owned(A, "uid-a") == {}
+    assert cache.observe_event(kinds.SPIN_APP, stranger) == [A]
+    assert cache.owned(A, "uid-a") == {}
 
 
 def test_an_object_that_changes_its_owner_leaves_the_first():
-    view = Cache()
-    view.see(kinds.SPIN_APP, owned())
-    assert view.see(kinds.SPIN_APP, owned(owner="b")) == [NamespacedName("ns", "b")]
-    assert view.owned(A, "uid-a") == {}
+    cache = Cache()
+    cache.observe_event(kinds.SPIN_APP, owned())
+    assert cache.observe_event(kinds.SPIN_APP, owned(owner="b")) == [NamespacedName("ns", "b")]
+    assert cache.owned(A, "uid-a") == {}
 
 
 def secret(version="1", name="weather", namespace="ns", data=None):
@@ -110,51 +110,53 @@ def secret(version="1", name="weather", namespace="ns", data=None):
 
 
 def test_a_digest_of_a_source_is_not_the_values_and_differs_between_objects():
-    view = Cache()
-    view.see(kinds.SECRET, secret())
-    view.see(kinds.SECRET, secret(name="copy"))
-    one, other = view.source("Secret", "ns", "weather"), view.source("Secret", "ns", "copy")
+    cache = Cache()
+    cache.observe_event(kinds.SECRET, secret())
+    cache.observe_event(kinds.SECRET, secret(name="copy"))
+    one, other = cache.source("Secret", "ns", "weather"), cache.source("Secret", "ns", "copy")
     assert one.digest != other.digest
     assert len(one.digest) == 16
 
 
 def test_older_news_does_not_undo_what_a_worker_wrote():
-    view = Cache()
-    view.see(kinds.SPIN_APP, owned(version="7", value=2))
-    assert view.see(kinds.SPIN_APP, owned(version="5", value=1)) == []
-    assert view.owned(A, "uid-a")[kinds.SPIN_APP, "a"].read()["spec"] == {"value": 2}
-    view.see(kinds.FTL_APP, app(resourceVersion="9", generation=2))
-    assert view.see(kinds.FTL_APP, app(resourceVersion="8", generation=1)) == []
-    assert view.app(A).generation == 2
+    cache = Cache()
+    cache.observe_event(kinds.SPIN_APP, owned(version="7", value=2))
+    assert cache.observe_event(kinds.SPIN_APP, owned(version="5", value=1)) == []
+    assert cache.owned(A, "uid-a")[kinds.SPIN_APP, "a"].read()["spec"] == {"value": 2}
+    cache.observe_event(kinds.FTL_APP, app(resourceVersion="9", generation=2))
+    assert cache.observe_event(kinds.FTL_APP, app(resourceVersion="8", generation=1)) == []
+    assert cache.app(A).generation == 2
 
 
 def test_a_secret_wakes_exactly_the_apps_that_name_it():
-    view = Cache()
+    cache = Cache()
     variables = [{"name": "key", "valueFrom": {"secretKeyRef": {"name": "weather", "key": "k"}}}]
-    view.see(kinds.FTL_APP, app(spec={"tools": [{"variables": variables}]}))
-    view.see(kinds.FTL_APP, app("b"))
-    assert view.see(kinds.SECRET, secret()) == [A]
-    assert view.see(kinds.SECRET, secret()) == []
-    assert view.see(kinds.SECRET, secret("2")) == []
-    assert view.see(kinds.SECRET, secret("3", data={"k": "Yw=="})) == [A]
-    assert view.see(kinds.SECRET, secret(name="other")) == []
-    assert view.see(kinds.SECRET, secret(namespace="elsewhere")) == []
-    assert view.source("Secret", "ns", "weather").keys == ("k",)
-    assert view.see(kinds.SECRET, secret(), gone=True) == [A]
-    assert view.source("Secret", "ns", "weather") is None
+    cache.observe_event(kinds.FTL_APP, app(spec={"tools": [{"variables": variables}]}))
+    cache.observe_event(kinds.FTL_APP, app("b"))
+    assert cache.observe_event(kinds.SECRET, secret()) == [A]
+    assert cache.observe_event(kinds.SECRET, secret()) == []
+    assert cache.observe_event(kinds.SECRET, secret("2")) == []
+    assert cache.observe_event(kinds.SECRET, secret("3", data={"k": "Yw=="})) == [A]
+    assert cache.observe_event(kinds.SECRET, secret(name="other")) == []
+    assert cache.observe_event(kinds.SECRET, secret(namespace="elsewhere")) == []
+    assert cache.source("Secret", "ns", "weather").keys == ("k",)
+    assert cache.observe_event(kinds.SECRET, secret(), gone=True) == [A]
+    assert cache.source("Secret", "ns", "weather") is None
 
 
 def test_an_executor_wakes_its_namespace_once():
-    view = Cache()
-    view.see(kinds.FTL_APP, app())
+    cache = Cache()
+    cache.observe_event(kinds.FTL_APP, app())
     executor = {"metadata": {"namespace": "ns", "name": "containerd-shim-spin"}}
-    assert view.see(kinds.SPIN_APP_EXECUTOR, executor) == [A]
-    assert view.see(kinds.SPIN_APP_EXECUTOR, executor) == []
-    assert view.executor("ns", "containerd-shim-spin") is True
-    assert view.see(kinds.SPIN_APP_EXECUTOR, executor | {"spec": {"createDeployment": False}}) == [A]
-    assert view.executor("ns", "containerd-shim-spin") is False
-    assert view.see(kinds.SPIN_APP_EXECUTOR, executor, gone=True) == [A]
-    assert view.executor("ns", "containerd-shim-spin") is None
+    assert cache.observe_event(kinds.SPIN_APP_EXECUTOR, executor) == [A]
+    assert cache.observe_event(kinds.SPIN_APP_EXECUTOR, executor) == []
+    assert cache.executor("ns", "containerd-shim-spin") is True
+    assert cache.observe_event(kinds.SPIN_APP_EXECUTOR, executor | {"spec": {"createDeployment": False}}) == [
+        A
+    ]
+    assert cache.executor("ns", "containerd-shim-spin") is False
+    assert cache.observe_event(kinds.SPIN_APP_EXECUTOR, executor, gone=True) == [A]
+    assert cache.executor("ns", "containerd-shim-spin") is None
 
 
 def test_a_spin_apps_status_is_news_only_where_no_deployment_tells_more():
@@ -162,19 +164,19 @@ def test_a_spin_apps_status_is_news_only_where_no_deployment_tells_more():
         made = owned(version=version)
         return made | {"spec": {"executor": executor}, "status": reported(ready)}
 
-    view = Cache()
-    view.see(kinds.FTL_APP, app())
+    cache = Cache()
+    cache.observe_event(kinds.FTL_APP, app())
     for name, makes in (("shim", True), ("external", False)):
         executor = {"metadata": {"namespace": "ns", "name": name}, "spec": {"createDeployment": makes}}
-        view.see(kinds.SPIN_APP_EXECUTOR, executor)
-    assert view.see(kinds.SPIN_APP, spin_app("1", "shim", 1)) == [A]
-    assert view.see(kinds.SPIN_APP, spin_app("2", "shim", 2)) == []
-    assert view.see(kinds.SPIN_APP, spin_app("3", "external", 2)) == [A]
-    assert view.see(kinds.SPIN_APP, spin_app("4", "external", 2)) == []
-    assert view.see(kinds.SPIN_APP, spin_app("5", "external", 3)) == [A]
-    assert view.report(A).ready == 3
-    assert view.see(kinds.SPIN_APP, spin_app("5", "external", 3), gone=True) == [A]
-    assert view.report(A) == SpinAppStatus()
+        cache.observe_event(kinds.SPIN_APP_EXECUTOR, executor)
+    assert cache.observe_event(kinds.SPIN_APP, spin_app("1", "shim", 1)) == [A]
+    assert cache.observe_event(kinds.SPIN_APP, spin_app("2", "shim", 2)) == []
+    assert cache.observe_event(kinds.SPIN_APP, spin_app("3", "external", 2)) == [A]
+    assert cache.observe_event(kinds.SPIN_APP, spin_app("4", "external", 2)) == []
+    assert cache.observe_event(kinds.SPIN_APP, spin_app("5", "external", 3)) == [A]
+    assert cache.report(A).ready == 3
+    assert cache.observe_event(kinds.SPIN_APP, spin_app("5", "external", 3), gone=True) == [A]
+    assert cache.report(A) == SpinAppStatus()
 
 
 def reported(ready):
@@ -182,15 +184,15 @@ def reported(ready):
 
 
 def test_a_deployment_wakes_its_app_when_its_numbers_change():
-    view = Cache()
+    cache = Cache()
     deployment = {"metadata": {"namespace": "ns", "name": "a", "generation": 1}, "status": {"replicas": 1}}
-    assert view.see(kinds.DEPLOYMENT, deployment) == []
-    view.see(kinds.FTL_APP, app())
-    assert view.see(kinds.DEPLOYMENT, deployment) == []
-    assert view.see(kinds.DEPLOYMENT, deployment | {"status": {"replicas": 2}}) == [A]
-    assert view.rollout(A).total == 2
-    assert view.see(kinds.DEPLOYMENT, deployment, gone=True) == [A]
-    assert view.rollout(A) is None
+    assert cache.observe_event(kinds.DEPLOYMENT, deployment) == []
+    cache.observe_event(kinds.FTL_APP, app())
+    assert cache.observe_event(kinds.DEPLOYMENT, deployment) == []
+    assert cache.observe_event(kinds.DEPLOYMENT, deployment | {"status": {"replicas": 2}}) == [A]
+    assert cache.rollout(A).total == 2
+    assert cache.observe_event(kinds.DEPLOYMENT, deployment, gone=True) == [A]
+    assert cache.rollout(A) is None
 
 
 @pytest.mark.parametrize(
@@ -208,11 +210,11 @@ def test_sources_are_found_wherever_they_stand(spec, sources):
 
 
 def test_rollouts_under_way_are_counted_until_they_are_old():
-    view = Cache()
+    cache = Cache()
     rolling = {"history": [{"time": "2026-01-01T00:10:00Z", "result": "RollingOut"}]}
-    view.see(kinds.FTL_APP, app() | {"status": rolling})
-    view.see(
+    cache.observe_event(kinds.FTL_APP, app() | {"status": rolling})
+    cache.observe_event(
         kinds.FTL_APP, app("b") | {"status": {"history": [rolling["history"][0] | {"result": "Serving"}]}}
     )
-    assert view.rollouts("2026-01-01T00:05:00Z") == 1
-    assert view.rollouts("2026-01-01T00:15:00Z") == 0
+    assert cache.rollouts("2026-01-01T00:05:00Z") == 1
+    assert cache.rollouts("2026-01-01T00:15:00Z") == 0

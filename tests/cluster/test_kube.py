@@ -1,4 +1,4 @@
-"""What the client makes of an API server's refusals, and that only its writes pass the fence."""
+"""What the client makes of an API server's refusals, and that only its writes pass the gate."""
 
 import json
 import threading
@@ -92,7 +92,7 @@ def test_a_refusal_is_told_apart_by_its_cause(server, kube, status, body, kind):
 
 
 def test_nothing_but_the_lease_is_written_through_a_closed_fence(server, kube):
-    assert kube.fence.close(0)
+    assert kube.write_gate.close(0)
     writes = [
         lambda: kube.apply(MANIFEST),
         lambda: kube.delete(kinds.CONFIG_MAP, "ns", "a", "uid"),
@@ -114,7 +114,7 @@ def test_the_fence_is_not_closed_before_a_write_has_ended(server, kube):
     writing = threading.Thread(target=kube.apply, args=(MANIFEST,))
     writing.start()
     assert server.arrived.wait(10)
-    assert not kube.fence.close(0.05)
+    assert not kube.write_gate.close(0.05)
     server.hold.set()
-    assert kube.fence.close(10)
+    assert kube.write_gate.close(10)
     writing.join(10)

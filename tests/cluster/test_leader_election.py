@@ -66,58 +66,58 @@ def pair(leases, clock):
 
 def test_the_first_leads_and_the_second_waits(pair, leases):
     one, two = pair
-    one.step()
-    two.step()
-    assert (one.held(), two.held()) == (True, False)
+    one.try_acquire_or_renew()
+    two.try_acquire_or_renew()
+    assert (one.is_leader(), two.is_leader()) == (True, False)
     assert leases.lease["spec"]["holderIdentity"] == "one"
 
 
 def test_a_renewing_leader_is_never_replaced(pair, clock):
     one, two = pair
     for _ in range(30):
-        one.step()
-        two.step()
-        assert (one.held(), two.held()) == (True, False)
+        one.try_acquire_or_renew()
+        two.try_acquire_or_renew()
+        assert (one.is_leader(), two.is_leader()) == (True, False)
         clock.now += 3
 
 
 def test_a_dead_leader_is_replaced_in_under_twenty_seconds(pair, clock):
     one, two = pair
-    one.step()
-    two.step()
+    one.try_acquire_or_renew()
+    two.try_acquire_or_renew()
     died = clock.now
-    while not two.held():
+    while not two.is_leader():
         clock.now += POLL_SECONDS
-        two.step()
+        two.try_acquire_or_renew()
     assert clock.now - died < 20
 
 
 def test_two_never_lead_at_once_even_if_the_first_comes_back_late(pair, leases, clock):
     one, two = pair
-    one.step()
-    two.step()
+    one.try_acquire_or_renew()
+    two.try_acquire_or_renew()
     for _ in range(12):
         clock.now += 2
-        two.step()
-        assert not (one.held() and two.held())
-    assert two.held()
-    one.step()
-    assert not one.held()
+        two.try_acquire_or_renew()
+        assert not (one.is_leader() and two.is_leader())
+    assert two.is_leader()
+    one.try_acquire_or_renew()
+    assert not one.is_leader()
     assert leases.lease["spec"]["leaseTransitions"] == 1
 
 
 def test_a_leader_that_cannot_renew_stops_before_another_may_start(pair, leases, clock):
     one, two = pair
-    one.step()
-    two.step()
+    one.try_acquire_or_renew()
+    two.try_acquire_or_renew()
     leases.down = True
     clock.now += RENEW_DEADLINE_SECONDS
-    one.step()
-    assert not one.held()
+    one.try_acquire_or_renew()
+    assert not one.is_leader()
     assert RENEW_DEADLINE_SECONDS < LEASE_SECONDS
     leases.down = False
-    one.step()
-    assert one.held()
+    one.try_acquire_or_renew()
+    assert one.is_leader()
 
 
 def test_a_lost_race_is_a_lost_election(pair, leases):
@@ -127,32 +127,37 @@ def test_a_lost_race_is_a_lost_election(pair, leases):
     def race(*arguments):
         found = read(*arguments)
         leases.read_lease = read
-        two.step()
+        two.try_acquire_or_renew()
         return found
 
     leases.read_lease = race
-    one.step()
-    assert (one.held(), two.held()) == (False, True)
+    one.try_acquire_or_renew()
+    assert (one.is_leader(), two.is_leader()) == (False, True)
 
 
 def test_a_leader_that_resigns_is_replaced_at_once(pair):
     one, two = pair
-    one.step()
-    two.step()
-    one.resign()
-    assert not one.held()
-    two.step()
-    assert two.held()
+    one.try_acquire_or_renew()
+    two.try_acquire_or_renew()
+    one.release()
+    assert not one.is_leader()
+    two.try_acquire_or_renew()
+    assert two.is_leader()
 
 
 def test_a_leader_that_ends_hands_over_in_a_second_and_only_when_it_has_ended(leases):
     """Two replicas in real time: the first is told to end while a write of its own is under way."""
     one, two = (LeaderElection(leases, "ftl", "ftl-operator", name) for name in ("one", "two"))
-    fence, leads, lost, stops = WriteGate(one.held), threading.Event(), threading.Event(), threading.Event()
+    write_gate, leads, lost, stops = (
+        WriteGate(one.is_leader),
+        threading.Event(),
+        threading.Event(),
+        threading.Event(),
+    )
     writes, told, early = threading.Event(), threading.Event(), []
 
     def write():
-        with fence.passage():
+        with write_gate.write():
             writes.set()
             told.wait(10)
             # It ends later than the signal; nobody else may lead before.
@@ -161,7 +166,7 @@ def test_a_leader_that_ends_hands_over_in_a_second_and_only_when_it_has_ended(le
     two_leads, second_stops = threading.Event(), threading.Event()
     first = threading.Thread(
         target=one.run,
-        args=(stops, lambda led: (leads if led else lost).set(), lambda: fence.close(4)),
+        args=(stops, lambda led: (leads if led else lost).set(), lambda: write_gate.close(4)),
     )
     second = threading.Thread(target=two.run, args=(second_stops, lambda led: led and two_leads.set()))
     writer = threading.Thread(target=write)
@@ -181,7 +186,7 @@ def test_a_leader_that_ends_hands_over_in_a_second_and_only_when_it_has_ended(le
     assert lost.is_set()
     assert early == [False]
     assert took < 0.3 + POLL_SECONDS + 1
-    with pytest.raises(NotLeaderError), fence.passage():
+    with pytest.raises(NotLeaderError), write_gate.write():
         raise AssertionError("it passes a closed fence")
 
 
@@ -195,10 +200,10 @@ def test_a_leader_that_has_not_ended_leaves_the_lease_to_run_out(leases):
 
 def test_resigning_takes_nothing_from_another(pair, leases, clock):
     one, two = pair
-    one.step()
-    two.step()
+    one.try_acquire_or_renew()
+    two.try_acquire_or_renew()
     clock.now += LEASE_SECONDS + 1
-    two.step()
-    assert two.held()
-    one.resign()
+    two.try_acquire_or_renew()
+    assert two.is_leader()
+    one.release()
     assert leases.lease["spec"]["holderIdentity"] == "two"

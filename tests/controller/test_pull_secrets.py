@@ -137,7 +137,7 @@ def releaser(folder: Path, path: Path, tools: LiveRegistry, target: LiveRegistry
         (Tool("forecast", None, "The weather.", {"type": "object"}),),
     )
     inspector = SimpleNamespace(known=lambda layer, where: found, inspect=lambda source, where, fetch: found)
-    outside = Dependencies(
+    dependencies = Dependencies(
         read=lambda *_: None,
         registry=registry,
         operator=OperatorCredentials(path),
@@ -145,7 +145,9 @@ def releaser(folder: Path, path: Path, tools: LiveRegistry, target: LiveRegistry
         authorize=lambda _: None,
         gateway=gateway,
     )
-    made = ReleasePlanner(settings, Cache(), outside, InspectionPool(lambda *_: None), CircuitBreakers(4))
+    made = ReleasePlanner(
+        settings, Cache(), dependencies, InspectionPool(lambda *_: None), CircuitBreakers(4)
+    )
 
     def release(name: str) -> str:
         app = FtlApp.parse(

@@ -38,10 +38,10 @@ class Versions(ReleasePlanner):
 
     def __init__(self, settings, cluster, cache):
         ensure_executor = Executors(settings, cluster, cache).ensure
-        outside = SimpleNamespace(
+        dependencies = SimpleNamespace(
             read=None, operator=None, ensure_executor=ensure_executor, make_secret=lambda _: None
         )
-        super().__init__(settings, cache, outside, None, None)
+        super().__init__(settings, cache, dependencies, None, None)
         self.number = 1
         self.error = None
         self.pods = "p1"
@@ -77,20 +77,20 @@ class World:
 
     def __init__(self, served=api_kinds.EVERY_API, **settings):
         self.now = 0.0
-        view = Cache()
-        self.cluster = TinyCluster(view, served)
+        cache = Cache()
+        self.cluster = TinyCluster(cache, served)
         self.queue = WorkQueue(lambda: self.now, lambda: 1.0)
         self.settings = Settings(**settings)
-        self.versions, self.asked = Versions(self.settings, self.cluster, view), Asked()
+        self.versions, self.asked = Versions(self.settings, self.cluster, cache), Asked()
         self.skew = timedelta()
         steps = Steps(
             self.versions,
-            Applier(self.settings, self.cluster, view),
-            Observer(self.settings, self.cluster, view, self.asked),
-            StatusWriter(self.cluster, view, "operator-0"),
+            Applier(self.settings, self.cluster, cache),
+            Observer(self.settings, self.cluster, cache, self.asked),
+            StatusWriter(self.cluster, cache, "operator-0"),
         )
         self.reconciler = Reconciler(
-            self.settings, view, self.queue, steps, lambda: datetime.now(UTC) + self.skew
+            self.settings, cache, self.queue, steps, lambda: datetime.now(UTC) + self.skew
         )
         self.cluster.put(api_kinds.SPIN_APP_EXECUTOR, {}, "containerd-shim-spin")
 
@@ -401,7 +401,7 @@ def test_the_url_names_the_interceptors_port_as_the_settings_have_it():
 
 
 def test_a_missing_executor_is_told_and_nothing_applied(world):
-    world.cluster.view.see(
+    world.cluster.cache.observe_event(
         api_kinds.SPIN_APP_EXECUTOR,
         world.cluster.objects[api_kinds.SPIN_APP_EXECUTOR, "containerd-shim-spin"],
         gone=True,
@@ -423,7 +423,7 @@ def test_a_missing_executor_is_made_once_and_stays(kind):
     world = World(executors_create=kind, executors_image="r.dev/spin:4.1")
     cluster = world.cluster
     there = cluster.objects.pop((api_kinds.SPIN_APP_EXECUTOR, "containerd-shim-spin"))
-    cluster.view.see(api_kinds.SPIN_APP_EXECUTOR, there, gone=True)
+    cluster.cache.observe_event(api_kinds.SPIN_APP_EXECUTOR, there, gone=True)
     world.run()
     assert cluster.condition("Ready") == ("True", "Succeeded")
     made = cluster.objects[api_kinds.SPIN_APP_EXECUTOR, "containerd-shim-spin"]
@@ -444,7 +444,7 @@ def test_an_executor_that_is_there_is_not_touched():
 def test_an_executor_that_somebody_makes_at_the_same_moment_is_taken():
     world = World(executors_create="shim")
     theirs = world.cluster.objects[api_kinds.SPIN_APP_EXECUTOR, "containerd-shim-spin"]
-    world.cluster.view.see(api_kinds.SPIN_APP_EXECUTOR, theirs, gone=True)
+    world.cluster.cache.observe_event(api_kinds.SPIN_APP_EXECUTOR, theirs, gone=True)
     world.run()
     assert world.cluster.objects[api_kinds.SPIN_APP_EXECUTOR, "containerd-shim-spin"] is theirs
     assert (api_kinds.SPIN_APP, "tools") in world.cluster.objects
@@ -453,7 +453,7 @@ def test_an_executor_that_somebody_makes_at_the_same_moment_is_taken():
 def test_no_executor_is_made_for_a_suspended_app():
     world = World(executors_create="shim")
     there = world.cluster.objects.pop((api_kinds.SPIN_APP_EXECUTOR, "containerd-shim-spin"))
-    world.cluster.view.see(api_kinds.SPIN_APP_EXECUTOR, there, gone=True)
+    world.cluster.cache.observe_event(api_kinds.SPIN_APP_EXECUTOR, there, gone=True)
     world.cluster.write_app({**SPEC, "suspend": True})
     world.look()
     assert not any("SpinAppExecutor" in entry for entry in world.wrote())
@@ -482,7 +482,7 @@ def test_only_so_many_apps_are_rolled_out_at_once_that_nobody_changed():
     cluster = world.run()
     rolling = [{"image": "i", "generation": 1, "time": "2999-01-01T00:00:00Z", "result": "RollingOut"}]
     other = {"metadata": {"name": "other", "namespace": "ns", "uid": "u", "resourceVersion": "1"}}
-    cluster.view.see(api_kinds.FTL_APP, other | {"status": {"history": rolling}})
+    cluster.cache.observe_event(api_kinds.FTL_APP, other | {"status": {"history": rolling}})
     world.versions.number = 2
     cluster.write_app(SPEC, annotations={"ftl.tools/reconcile": "now"})
     world.wrote()
@@ -491,7 +491,7 @@ def test_only_so_many_apps_are_rolled_out_at_once_that_nobody_changed():
     assert cluster.condition("Ready") == ("True", "Succeeded")
     assert "waits" in cluster.message()
     assert world.wrote() == ["status FtlApp/tools"]
-    cluster.view.see(api_kinds.FTL_APP, other, gone=True)
+    cluster.cache.observe_event(api_kinds.FTL_APP, other, gone=True)
     world.look()
     assert cluster.status["image"] == str(image(2))
 
@@ -501,7 +501,7 @@ def test_a_spec_that_somebody_changed_waits_for_nobody():
     cluster = world.run()
     rolling = [{"image": "i", "generation": 1, "time": "2999-01-01T00:00:00Z", "result": "RollingOut"}]
     other = {"metadata": {"name": "other", "namespace": "ns", "uid": "u", "resourceVersion": "1"}}
-    cluster.view.see(api_kinds.FTL_APP, other | {"status": {"history": rolling}})
+    cluster.cache.observe_event(api_kinds.FTL_APP, other | {"status": {"history": rolling}})
     world.versions.number = 2
     cluster.write_app({**SPEC, "description": "new"})
     world.look()
@@ -530,7 +530,7 @@ def test_an_app_that_changes_during_a_look_is_looked_at_again(world):
 def test_a_deleted_app_is_forgotten(world):
     cluster = world.run()
     world.wrote()
-    cluster.view.see(api_kinds.FTL_APP, cluster.objects[api_kinds.FTL_APP, "tools"], gone=True)
+    cluster.cache.observe_event(api_kinds.FTL_APP, cluster.objects[api_kinds.FTL_APP, "tools"], gone=True)
     world.look()
     assert world.wrote() == []
     assert world.queue.take(0) is None

@@ -66,7 +66,7 @@ class World:
     """A releaser and what is around it."""
 
     def __init__(self, folder, secrets=()):
-        self.view, self.registry = Cache(), Registry()
+        self.cache, self.registry = Cache(), Registry()
         self.objects = {}
         for name, data in secrets:
             self.secret(name, data)
@@ -76,7 +76,7 @@ class World:
         self.config = folder / "config.json"
         self.config.write_text(docker(registry_acme_dev="operator")[".dockerconfigjson"])
         operator = OperatorCredentials(self.config)
-        outside = Dependencies(
+        dependencies = Dependencies(
             lambda api, namespace, name: self.objects.get((api, name)),
             self.registry,
             operator,
@@ -84,14 +84,16 @@ class World:
             lambda app: None,
             GATEWAY,
         )
-        self.releaser = ReleasePlanner(SETTINGS, self.view, outside, self.inspections, CircuitBreakers(4))
-        self.logins = PullSecrets(SETTINGS, self.view, outside.read, operator)
+        self.releaser = ReleasePlanner(
+            SETTINGS, self.cache, dependencies, self.inspections, CircuitBreakers(4)
+        )
+        self.logins = PullSecrets(SETTINGS, self.cache, dependencies.read, operator)
 
     def secret(self, name, data, version="1"):
         encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
         metadata = {"namespace": "ns", "name": name, "uid": name, "resourceVersion": version}
         self.objects[kinds.SECRET, name] = {"metadata": metadata, "data": encoded}
-        self.view.see(kinds.SECRET, self.objects[kinds.SECRET, name])
+        self.cache.observe_event(kinds.SECRET, self.objects[kinds.SECRET, name])
 
     def release(self, app, status=None):
         steps = Stages()

@@ -119,20 +119,20 @@ def test_turns_are_per_key_and_leave_no_locks_behind() -> None:
     entered, release = threading.Event(), threading.Event()
 
     def hold() -> None:
-        with turns.take("a"):
+        with turns.hold("a"):
             entered.set()
             release.wait(10)
             order.append("first")
 
     def follow() -> None:
-        with turns.take("a"):
+        with turns.hold("a"):
             order.append("second")
 
     first, second = threading.Thread(target=hold), threading.Thread(target=follow)
     first.start()
     assert entered.wait(10)
     second.start()
-    with turns.take("b"):
+    with turns.hold("b"):
         order.append("other")
     release.set()
     first.join(10)

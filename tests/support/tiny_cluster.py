@@ -1,6 +1,6 @@
 """A cluster in a dictionary, for what the controller decides; the real one is in `e2e/`.
 
-It keeps objects with uids and resource versions, tells the view what a watch would, and lets `deploy` play
+It keeps objects with uids and resource versions, tells the cache what a watch would, and lets `deploy` play
 spin-operator and the Deployment's controller.
 """
 
@@ -19,8 +19,8 @@ APP = {"apiVersion": "ftl.tools/v1alpha1", "kind": "FtlApp"}
 class TinyCluster:
     """What `kube.Kube` does, without a server. `writes` has every change, as `verb Kind/name`."""
 
-    def __init__(self, view, served=kinds.EVERY_API):
-        self.view = view
+    def __init__(self, cache, served=kinds.EVERY_API):
+        self.cache = cache
         self.served = served
         self.objects = {}
         self.writes = []
@@ -28,7 +28,7 @@ class TinyCluster:
         self.pod_list = []
         self.refuses = set()
         self.is_terminating = False
-        self.fence = WriteGate()
+        self.write_gate = WriteGate()
         self.refused = 0
         self._numbers = itertools.count(100)
 
@@ -143,7 +143,7 @@ class TinyCluster:
     def delete(self, api, namespace, name, uid):
         assert self.objects[api, name]["metadata"]["uid"] == uid
         self.writes.append(f"delete {api.kind}/{name}")
-        self.view.see(api, self.objects.pop((api, name)), gone=True)
+        self.cache.observe_event(api, self.objects.pop((api, name)), gone=True)
 
     def scale(self, namespace, name, replicas):
         self.writes.append(f"scale Deployment/{name} {replicas}")
@@ -171,7 +171,7 @@ class TinyCluster:
             raise TerminatingError("the namespace is being terminated")
 
     def _tell(self, api, name):
-        return self.view.see(api, copy.deepcopy(self.objects[api, name]))
+        return self.cache.observe_event(api, copy.deepcopy(self.objects[api, name]))
 
 
 def _merged(old, new):

@@ -41,10 +41,10 @@ class StatusWriter:
             return False
         key, version = snapshot.key, snapshot.document["metadata"]["resourceVersion"]
         # Status and events are one action: what the status says already is told by nobody else.
-        with self._kube.fence.passage():
+        with self._kube.write_gate.write():
             written = self._kube.patch_status(key.namespace, key.name, version, patch)
             metrics.CLUSTER_WRITES.labels("status", "FtlApp").inc()
-            self._cache.see(kinds.FTL_APP, written)
+            self._cache.observe_event(kinds.FTL_APP, written)
             self._post_events(snapshot, status)
         return True
 

@@ -12,19 +12,19 @@ from ftl_operator.host.engine import capi
 from ftl_operator.host.engine.engine import Engine
 from ftl_operator.host.engine.interface import FUNCTIONS, Err, Function, Ok, Trap, resource_id
 from ftl_operator.host.engine.values import Lift, codec
-from ftl_operator.host.guest import Guest
+from ftl_operator.host.guest import GuestInstance
 
-GUESTS: dict[int, Guest] = {}
+GUESTS: dict[int, GuestInstance] = {}
 """Address of a store's context → its guest. A dict's single operations are atomic."""
 
 
-def settle() -> None:
+def flush() -> None:
     """Let no guest that computes for long keep its readers waiting."""
     for guest in list(GUESTS.values()):
-        guest.settle()
+        guest.flush()
 
 
-Body = Callable[[Guest, int, int], None]
+Body = Callable[[GuestInstance, int, int], None]
 _BODIES: dict[int, Body] = {}
 _indexes = itertools.count(1)
 _address = ctypes.c_void_p
@@ -126,7 +126,7 @@ def _body(interface: str, name: str, kind: wc.FuncType) -> Body:
     if isinstance(result, wc.ResultType):
         return _fallible(function, lifts, lower)
 
-    def body(guest: Guest, arguments: int, results: int) -> None:
+    def body(guest: GuestInstance, arguments: int, results: int) -> None:
         value = function(guest, *[lift(guest, arguments + offset) for lift, offset in lifts])
         if lower is not None:
             lower(guest, value, results)
@@ -135,7 +135,7 @@ def _body(interface: str, name: str, kind: wc.FuncType) -> Body:
 
 
 def _fallible(function: Function, lifts: list[tuple[Lift, int]], lower: Any) -> Body:
-    def body(guest: Guest, arguments: int, results: int) -> None:
+    def body(guest: GuestInstance, arguments: int, results: int) -> None:
         values = [lift(guest, arguments + offset) for lift, offset in lifts]
         outcome: Ok | Err
         try:
@@ -148,7 +148,7 @@ def _fallible(function: Function, lifts: list[tuple[Lift, int]], lower: Any) -> 
 
 
 def _missing(name: str) -> Body:
-    def body(_guest: Guest, _arguments: int, _results: int) -> None:
+    def body(_guest: GuestInstance, _arguments: int, _results: int) -> None:
         raise Trap(f"the component called {name}, which this host does not have")
 
     return body

@@ -22,20 +22,20 @@ from ftl_operator.host.engine import capi, vectors
 from ftl_operator.host.engine.interface import Err, Ok, Trap
 
 if TYPE_CHECKING:
-    from ftl_operator.host.guest import Guest
+    from ftl_operator.host.guest import GuestInstance
 
-Lift = Callable[["Guest", int], Any]
-Lower = Callable[["Guest", Any, int], None]
+Lift = Callable[["GuestInstance", int], Any]
+Lower = Callable[["GuestInstance", Any, int], None]
 
 
 def _number(kind: int, cell: Any) -> tuple[Lift, Lower]:
     """`cell` is the ctypes type of the number's bytes."""
     at = cell.from_address
 
-    def lift(_guest: "Guest", address: int) -> Any:
+    def lift(_guest: "GuestInstance", address: int) -> Any:
         return at(address + capi.BODY).value
 
-    def lower(_guest: "Guest", value: Any, address: int) -> None:
+    def lower(_guest: "GuestInstance", value: Any, address: int) -> None:
         capi.set_kind(address, kind)
         at(address + capi.BODY).value = value
 
@@ -48,7 +48,7 @@ def _char() -> tuple[Lift, Lower]:
 
 
 def _string() -> tuple[Lift, Lower]:
-    def lower(_guest: "Guest", value: str, address: int) -> None:
+    def lower(_guest: "GuestInstance", value: str, address: int) -> None:
         capi.set_kind(address, capi.STRING)
         capi.set_text(address + capi.BODY, value)
 
@@ -70,18 +70,21 @@ def _list(element: wc.ValType) -> tuple[Lift, Lower]:
         return vectors.lift_headers, vectors.lower_headers
     lift_one, lower_one = codec(element)
 
-    def lift(guest: "Guest", address: int) -> list[Any]:
+    def lift(guest: "GuestInstance", address: int) -> list[Any]:
         start = capi.word(address + 16)
         return [lift_one(guest, start + i * capi.VAL_SIZE) for i in range(capi.word(address + capi.BODY))]
 
-    def lower(guest: "Guest", values: Any, address: int) -> None:
+    def lower(guest: "GuestInstance", values: Any, address: int) -> None:
         _lower_row(guest, [(lower_one, value) for value in values], address, (capi.LIST, capi.list_new))
 
     return lift, lower
 
 
 def _lower_row(
-    guest: "Guest", cells: list[tuple[Lower, Any]], address: int, kind: tuple[int, Callable[[int, int], None]]
+    guest: "GuestInstance",
+    cells: list[tuple[Lower, Any]],
+    address: int,
+    kind: tuple[int, Callable[[int, int], None]],
 ) -> None:
     """Write a list or a tuple. Its cells are false first: a failure in between leaves nothing undefined."""
     capi.set_kind(address, kind[0])
@@ -96,11 +99,11 @@ def _lower_row(
 def _tuple(elements: list[wc.ValType]) -> tuple[Lift, Lower]:
     codecs = [codec(element) for element in elements]
 
-    def lift(guest: "Guest", address: int) -> tuple[Any, ...]:
+    def lift(guest: "GuestInstance", address: int) -> tuple[Any, ...]:
         start = capi.word(address + 16)
         return tuple(one(guest, start + i * capi.VAL_SIZE) for i, (one, _) in enumerate(codecs))
 
-    def lower(guest: "Guest", values: Any, address: int) -> None:
+    def lower(guest: "GuestInstance", values: Any, address: int) -> None:
         cells = [(one, value) for (_, one), value in zip(codecs, values, strict=True)]
         _lower_row(guest, cells, address, (capi.TUPLE, capi.tuple_new))
 
@@ -110,11 +113,11 @@ def _tuple(elements: list[wc.ValType]) -> tuple[Lift, Lower]:
 def _record(fields: list[tuple[str, wc.ValType]]) -> tuple[Lift, Lower]:
     codecs = [(name, *codec(ty)) for name, ty in fields]
 
-    def lift(guest: "Guest", address: int) -> dict[str, Any]:
+    def lift(guest: "GuestInstance", address: int) -> dict[str, Any]:
         start = capi.word(address + 16)
         return {name: one(guest, start + i * capi.ENTRY_SIZE + 16) for i, (name, one, _) in enumerate(codecs)}
 
-    def lower(guest: "Guest", value: dict[str, Any], address: int) -> None:
+    def lower(guest: "GuestInstance", value: dict[str, Any], address: int) -> None:
         capi.set_kind(address, capi.RECORD)
         capi.record_new(address + capi.BODY, len(codecs))
         start = capi.word(address + 16)
@@ -126,7 +129,7 @@ def _record(fields: list[tuple[str, wc.ValType]]) -> tuple[Lift, Lower]:
     return lift, lower
 
 
-def _lower_boxed(guest: "Guest", lower: Lower, value: Any) -> int:
+def _lower_boxed(guest: "GuestInstance", lower: Lower, value: Any) -> int:
     cell = (ctypes.c_uint64 * (capi.VAL_SIZE // 8))()
     lower(guest, value, ctypes.addressof(cell))
     return int(capi.val_new(ctypes.addressof(cell)))
@@ -135,12 +138,12 @@ def _lower_boxed(guest: "Guest", lower: Lower, value: Any) -> int:
 def _variant(cases: list[tuple[str, wc.ValType | None]]) -> tuple[Lift, Lower]:
     codecs = {name: codec(ty) if ty is not None else None for name, ty in cases}
 
-    def lift(guest: "Guest", address: int) -> tuple[str, Any]:
+    def lift(guest: "GuestInstance", address: int) -> tuple[str, Any]:
         name = capi.text(address + capi.BODY)
         payload = codecs[name]
         return name, payload[0](guest, capi.word(address + 24)) if payload else None
 
-    def lower(guest: "Guest", value: tuple[str, Any], address: int) -> None:
+    def lower(guest: "GuestInstance", value: tuple[str, Any], address: int) -> None:
         name, inner = value
         payload = codecs[name]
         boxed = _lower_boxed(guest, payload[1], inner) if payload else 0
@@ -152,7 +155,7 @@ def _variant(cases: list[tuple[str, wc.ValType | None]]) -> tuple[Lift, Lower]:
 
 
 def _enum() -> tuple[Lift, Lower]:
-    def lower(_guest: "Guest", value: str, address: int) -> None:
+    def lower(_guest: "GuestInstance", value: str, address: int) -> None:
         capi.set_kind(address, capi.ENUM)
         capi.set_text(address + capi.BODY, value)
 
@@ -162,11 +165,11 @@ def _enum() -> tuple[Lift, Lower]:
 def _option(payload: wc.ValType) -> tuple[Lift, Lower]:
     lift_one, lower_one = codec(payload)
 
-    def lift(guest: "Guest", address: int) -> Any:
+    def lift(guest: "GuestInstance", address: int) -> Any:
         boxed = capi.word(address + capi.BODY)
         return lift_one(guest, boxed) if boxed else None
 
-    def lower(guest: "Guest", value: Any, address: int) -> None:
+    def lower(guest: "GuestInstance", value: Any, address: int) -> None:
         boxed = _lower_boxed(guest, lower_one, value) if value is not None else 0
         capi.set_kind(address, capi.OPTION)
         capi.set_word(address + capi.BODY, boxed)
@@ -178,13 +181,13 @@ def _result(ok: wc.ValType | None, err: wc.ValType | None) -> tuple[Lift, Lower]
     ok_codec = codec(ok) if ok is not None else None
     err_codec = codec(err) if err is not None else None
 
-    def lift(guest: "Guest", address: int) -> Ok | Err:
+    def lift(guest: "GuestInstance", address: int) -> Ok | Err:
         is_ok = ctypes.c_bool.from_address(address + capi.BODY).value
         payload = ok_codec if is_ok else err_codec
         value = payload[0](guest, capi.word(address + 16)) if payload else None
         return Ok(value) if is_ok else Err(value)
 
-    def lower(guest: "Guest", value: Ok | Err, address: int) -> None:
+    def lower(guest: "GuestInstance", value: Ok | Err, address: int) -> None:
         is_ok = isinstance(value, Ok)
         payload = ok_codec if is_ok else err_codec
         boxed = _lower_boxed(guest, payload[1], value.value) if payload else 0
@@ -196,11 +199,11 @@ def _result(ok: wc.ValType | None, err: wc.ValType | None) -> tuple[Lift, Lower]
 
 
 def _flags() -> tuple[Lift, Lower]:
-    def lift(_guest: "Guest", address: int) -> frozenset[str]:
+    def lift(_guest: "GuestInstance", address: int) -> frozenset[str]:
         start = capi.word(address + 16)
         return frozenset(capi.text(start + i * 16) for i in range(capi.word(address + capi.BODY)))
 
-    def lower(_guest: "Guest", value: frozenset[str], address: int) -> None:
+    def lower(_guest: "GuestInstance", value: frozenset[str], address: int) -> None:
         names = sorted(value)
         capi.set_kind(address, capi.FLAGS)
         capi.flags_new(address + capi.BODY, len(names))
@@ -211,7 +214,7 @@ def _flags() -> tuple[Lift, Lower]:
 
 
 def _resource(*, owned: bool) -> tuple[Lift, Lower]:
-    def lift(guest: "Guest", address: int) -> Any:
+    def lift(guest: "GuestInstance", address: int) -> Any:
         out = guest.out
         error = capi.to_host(guest.context, capi.word(address + capi.BODY), guest.out_address)
         if error:
@@ -222,7 +225,7 @@ def _resource(*, owned: bool) -> tuple[Lift, Lower]:
         capi.host_delete(host)
         return guest.resources.pop(rep) if owned else guest.resources[rep]
 
-    def lower(guest: "Guest", value: Any, address: int) -> None:
+    def lower(guest: "GuestInstance", value: Any, address: int) -> None:
         host = capi.host_new(True, guest.keep(value), value.wit_id)
         error = capi.to_any(guest.context, host, guest.out_address)
         capi.host_delete(host)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from ftl_operator.host.engine import capi
 
 if TYPE_CHECKING:
-    from ftl_operator.host.guest import Guest
+    from ftl_operator.host.guest import GuestInstance
 
 _PAIR = struct.Struct("@QQ")
 _PADDING = f"{capi.VAL_SIZE - 24}x"
@@ -36,18 +36,18 @@ def _write_bytes(value: bytes, vector: int) -> None:
         ctypes.memmove(capi.word(vector + 8), bytes(cells), length)
 
 
-def lift_bytes(_guest: "Guest", address: int) -> bytes:
+def lift_bytes(_guest: "GuestInstance", address: int) -> bytes:
     """A `list<u8>` at an address."""
     return _read_bytes(*_PAIR.unpack(ctypes.string_at(address + capi.BODY, _PAIR.size)))
 
 
-def lower_bytes(_guest: "Guest", value: bytes, address: int) -> None:
+def lower_bytes(_guest: "GuestInstance", value: bytes, address: int) -> None:
     """Write a `list<u8>`."""
     capi.set_kind(address, capi.LIST)
     _write_bytes(value, address + capi.BODY)
 
 
-def lift_headers(_guest: "Guest", address: int) -> list[tuple[str, bytes]]:
+def lift_headers(_guest: "GuestInstance", address: int) -> list[tuple[str, bytes]]:
     """A `list<tuple<string, list<u8>>>` at an address."""
     headers = []
     size, start = _PAIR.unpack(ctypes.string_at(address + capi.BODY, _PAIR.size))
@@ -57,7 +57,7 @@ def lift_headers(_guest: "Guest", address: int) -> list[tuple[str, bytes]]:
     return headers
 
 
-def lower_headers(_guest: "Guest", headers: list[tuple[str, bytes]], address: int) -> None:
+def lower_headers(_guest: "GuestInstance", headers: list[tuple[str, bytes]], address: int) -> None:
     """Write a `list<tuple<string, list<u8>>>`."""
     capi.set_kind(address, capi.LIST)
     capi.list_new(address + capi.BODY, len(headers))

@@ -7,7 +7,7 @@ import urllib3
 from urllib3 import exceptions as u3
 
 from ftl_operator.host.engine.interface import Err, Ok
-from ftl_operator.host.guest import Guest
+from ftl_operator.host.guest import GuestInstance
 from ftl_operator.host.spin.allowed_hosts import Target
 from ftl_operator.host.streams.pipe import Pipe, PipeError, Reader
 from ftl_operator.host.wasi.http_types import (
@@ -44,7 +44,7 @@ class Client:
 
     def send(
         self,
-        guest: Guest,
+        guest: GuestInstance,
         request: OutgoingRequest,
         options: RequestOptions | None,
         target: Target,
@@ -89,7 +89,7 @@ class Client:
         _pump(response, pipe, guest, seconds[2])
 
 
-def _timeouts(guest: Guest, options: RequestOptions | None) -> tuple[float, float, float]:
+def _timeouts(guest: GuestInstance, options: RequestOptions | None) -> tuple[float, float, float]:
     """Seconds to connect, to the first byte, and between bytes; never beyond the request's own end."""
     rest = max(0.001, guest.deadline - time.monotonic())
     values = options.values if options is not None else {}
@@ -101,7 +101,7 @@ def _timeouts(guest: Guest, options: RequestOptions | None) -> tuple[float, floa
     return one("connect-timeout"), one("first-byte-timeout"), one("between-bytes-timeout")
 
 
-def _pump(response: urllib3.BaseHTTPResponse, pipe: Pipe, guest: Guest, between: float) -> None:
+def _pump(response: urllib3.BaseHTTPResponse, pipe: Pipe, guest: GuestInstance, between: float) -> None:
     connection = getattr(response, "connection", None)
     sock = getattr(connection, "sock", None)
     if sock is not None:

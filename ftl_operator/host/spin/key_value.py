@@ -3,7 +3,7 @@
 from typing import Any
 
 from ftl_operator.host.engine.interface import Err, Interface, Resource
-from ftl_operator.host.guest import Guest
+from ftl_operator.host.guest import GuestInstance
 from ftl_operator.host.spin.store import Store
 from ftl_operator.host.spin.variables import VariableError
 
@@ -48,7 +48,7 @@ _atomics = Interface("wasi:keyvalue/atomics")
 
 
 @_variables.function("get")
-def _get_variable(guest: Guest, name: str) -> str:
+def _get_variable(guest: GuestInstance, name: str) -> str:
     try:
         return guest.component.variables.get(name)
     except VariableError as error:
@@ -56,7 +56,7 @@ def _get_variable(guest: Guest, name: str) -> str:
 
 
 @_config.function("get")
-def _config_get(guest: Guest, name: str) -> str | None:
+def _config_get(guest: GuestInstance, name: str) -> str | None:
     try:
         return guest.component.variables.get(name)
     except VariableError as error:
@@ -66,14 +66,14 @@ def _config_get(guest: Guest, name: str) -> str | None:
 
 
 @_config.function("get-all")
-def _config_get_all(guest: Guest) -> list[tuple[str, str]]:
+def _config_get_all(guest: GuestInstance) -> list[tuple[str, str]]:
     try:
         return guest.component.variables.all()
     except VariableError as error:
         raise Err(("upstream", str(error))) from None
 
 
-def _open(guest: Guest, label: str) -> Store:
+def _open(guest: GuestInstance, label: str) -> Store:
     if label not in guest.component.stores:
         # Spin also has no-such-store, for a label that no runtime defines; here every granted one exists.
         raise Err(("access-denied", None))
@@ -81,68 +81,68 @@ def _open(guest: Guest, label: str) -> Store:
 
 
 @_key_value.function("[static]store.open")
-def _open_store(guest: Guest, label: str) -> StoreHandle:
+def _open_store(guest: GuestInstance, label: str) -> StoreHandle:
     return StoreHandle(_open(guest, label))
 
 
 @_bucket.function("open")
-def _open_bucket(guest: Guest, label: str) -> Bucket:
+def _open_bucket(guest: GuestInstance, label: str) -> Bucket:
     return Bucket(_open(guest, label))
 
 
 @_key_value.function("[method]store.get")
 @_bucket.function("[method]bucket.get")
-def _get(_guest: Guest, handle: StoreHandle | Bucket, key: str) -> bytes | None:
+def _get(_guest: GuestInstance, handle: StoreHandle | Bucket, key: str) -> bytes | None:
     return handle.store.get(key)
 
 
 @_key_value.function("[method]store.set")
 @_bucket.function("[method]bucket.set")
-def _set(_guest: Guest, handle: StoreHandle | Bucket, key: str, value: bytes) -> None:
+def _set(_guest: GuestInstance, handle: StoreHandle | Bucket, key: str, value: bytes) -> None:
     handle.store.set([(key, value)])
 
 
 @_key_value.function("[method]store.delete")
 @_bucket.function("[method]bucket.delete")
-def _delete(_guest: Guest, handle: StoreHandle | Bucket, key: str) -> None:
+def _delete(_guest: GuestInstance, handle: StoreHandle | Bucket, key: str) -> None:
     handle.store.delete([key])
 
 
 @_key_value.function("[method]store.exists")
 @_bucket.function("[method]bucket.exists")
-def _exists(_guest: Guest, handle: StoreHandle | Bucket, key: str) -> bool:
+def _exists(_guest: GuestInstance, handle: StoreHandle | Bucket, key: str) -> bool:
     return handle.store.get(key) is not None
 
 
 @_key_value.function("[method]store.get-keys")
-def _get_keys(_guest: Guest, handle: StoreHandle) -> list[str]:
+def _get_keys(_guest: GuestInstance, handle: StoreHandle) -> list[str]:
     return handle.store.keys()
 
 
 @_bucket.function("[method]bucket.list-keys")
-def _list_keys(_guest: Guest, handle: Bucket, cursor: str | None) -> dict[str, Any]:
+def _list_keys(_guest: GuestInstance, handle: Bucket, cursor: str | None) -> dict[str, Any]:
     if cursor:
         raise Err(("other", "this host lists all keys at once and takes no cursor"))
     return {"keys": handle.store.keys(), "cursor": None}
 
 
 @_batch.function("get-many")
-def _get_many(_guest: Guest, bucket: Bucket, keys: list[str]) -> list[tuple[str, bytes | None]]:
+def _get_many(_guest: GuestInstance, bucket: Bucket, keys: list[str]) -> list[tuple[str, bytes | None]]:
     return [(key, bucket.store.get(key)) for key in keys]
 
 
 @_batch.function("set-many")
-def _set_many(_guest: Guest, bucket: Bucket, pairs: list[tuple[str, bytes]]) -> None:
+def _set_many(_guest: GuestInstance, bucket: Bucket, pairs: list[tuple[str, bytes]]) -> None:
     bucket.store.set(pairs)
 
 
 @_batch.function("delete-many")
-def _delete_many(_guest: Guest, bucket: Bucket, keys: list[str]) -> None:
+def _delete_many(_guest: GuestInstance, bucket: Bucket, keys: list[str]) -> None:
     bucket.store.delete(keys)
 
 
 @_atomics.function("increment")
-def _increment(_guest: Guest, bucket: Bucket, key: str, delta: int) -> int:
+def _increment(_guest: GuestInstance, bucket: Bucket, key: str, delta: int) -> int:
     try:
         return bucket.store.increment(key, delta)
     except ValueError as error:
@@ -150,16 +150,16 @@ def _increment(_guest: Guest, bucket: Bucket, key: str, delta: int) -> int:
 
 
 @_atomics.function("[static]cas.new")
-def _cas_new(_guest: Guest, bucket: Bucket, key: str) -> Cas:
+def _cas_new(_guest: GuestInstance, bucket: Bucket, key: str) -> Cas:
     return Cas(bucket.store, key)
 
 
 @_atomics.function("[method]cas.current")
-def _cas_current(_guest: Guest, cas: Cas) -> bytes | None:
+def _cas_current(_guest: GuestInstance, cas: Cas) -> bytes | None:
     return cas.seen
 
 
 @_atomics.function("swap")
-def _swap(_guest: Guest, cas: Cas, value: bytes) -> None:
+def _swap(_guest: GuestInstance, cas: Cas, value: bytes) -> None:
     if not cas.store.swap(cas.key, cas.seen, value):
         raise Err(("cas-failed", Cas(cas.store, cas.key)))

@@ -20,7 +20,7 @@ from typing import Any
 
 from ftl_operator.errors import Reason, SpecError
 from ftl_operator.host.engine.interface import Err, Interface, Resource
-from ftl_operator.host.guest import Guest
+from ftl_operator.host.guest import GuestInstance
 
 Value = tuple[str, Any]
 
@@ -299,14 +299,14 @@ for _name in ("fermyon:spin/sqlite", "spin:sqlite/sqlite"):
     _interface = Interface(_name)
 
     @_interface.function("[static]connection.open")
-    def _open(guest: Guest, label: str) -> Connection:
+    def _open(guest: GuestInstance, label: str) -> Connection:
         if label not in guest.component.databases:
             raise Err(("access-denied", None))
         return Connection(guest.component.databases[label])
 
     @_interface.function("[method]connection.execute")
     def _execute(
-        guest: Guest, connection: Connection, statement: str, parameters: list[Value]
+        guest: GuestInstance, connection: Connection, statement: str, parameters: list[Value]
     ) -> dict[str, Any]:
         seconds = guest.deadline - time.monotonic()
         try:
@@ -315,9 +315,9 @@ for _name in ("fermyon:spin/sqlite", "spin:sqlite/sqlite"):
             raise Err(("io", str(error))) from None
 
     @_interface.function("[method]connection.last-insert-rowid")
-    def _last_insert_rowid(_guest: Guest, connection: Connection) -> int:
+    def _last_insert_rowid(_guest: GuestInstance, connection: Connection) -> int:
         return connection.last_insert_rowid
 
     @_interface.function("[method]connection.changes")
-    def _changes(_guest: Guest, connection: Connection) -> int:
+    def _changes(_guest: GuestInstance, connection: Connection) -> int:
         return connection.changes

@@ -26,11 +26,23 @@ class Pipe:
     """Bytes go in at one end and come out at the other; the writer is held back when the reader is slow.
 
     The ends wake each other: `reader` and `writer` are set by whoever waits there. A guest that writes sets
-    `owe`, which wakes the reader when the guest has done its next step.
+    `defer`, which wakes the reader when the guest has done its next step.
     """
 
-    __slots__ = ("_chunks", "_lock", "_size", "capacity", "draining", "error", "finished", "owe", "reader",
-                 "reader_gone", "trailers", "writer")  # fmt: skip
+    __slots__ = (
+        "_chunks",
+        "_lock",
+        "_size",
+        "capacity",
+        "defer",
+        "draining",
+        "error",
+        "finished",
+        "reader",
+        "reader_gone",
+        "trailers",
+        "writer",
+    )  # fmt: skip
 
     def __init__(self, capacity: int = CAPACITY) -> None:
         self._chunks: deque[bytes] = deque()
@@ -43,7 +55,7 @@ class Pipe:
         self.error: PipeError | None = None
         self.reader_gone = False
         self.trailers: Any = None
-        self.owe: Callable[[Callable[[], None]], None] | None = None
+        self.defer: Callable[[Callable[[], None]], None] | None = None
         self.reader: Waker | None = None
         self.writer: Waker | None = None
 
@@ -124,10 +136,10 @@ class Pipe:
         reader = self.reader
         if reader is None:
             return
-        if self.owe is None or full:
+        if self.defer is None or full:
             reader.wake()
         else:
-            self.owe(reader.wake)
+            self.defer(reader.wake)
 
     def drain(self) -> None:
         """The reader wants no more, yet lets the writer end in peace: what it writes is dropped."""

@@ -4,7 +4,7 @@ import hashlib
 from typing import Any
 
 from ftl_operator.host.engine.interface import Err, Interface, Resource
-from ftl_operator.host.guest import Guest
+from ftl_operator.host.guest import GuestInstance
 from ftl_operator.host.streams.pipe import Pipe
 from ftl_operator.host.wasi.files import Directory, File, find
 from ftl_operator.host.wasi.io import MAX_CHUNK, InputStream, IoError
@@ -71,62 +71,62 @@ _types = Interface("wasi:filesystem/types")
 
 
 @Interface("wasi:filesystem/preopens").function("get-directories")
-def _get_directories(guest: Guest) -> list[tuple[Descriptor, str]]:
+def _get_directories(guest: GuestInstance) -> list[tuple[Descriptor, str]]:
     root = guest.component.files
     return [] if root is None else [(Descriptor(root, [], root), "/")]
 
 
 @_types.function("filesystem-error-code")
-def _filesystem_error_code(_guest: Guest, _error: IoError) -> str | None:
+def _filesystem_error_code(_guest: GuestInstance, _error: IoError) -> str | None:
     return None
 
 
 @_types.function("[method]descriptor.get-flags")
-def _get_flags(_guest: Guest, _descriptor: Descriptor) -> frozenset[str]:
+def _get_flags(_guest: GuestInstance, _descriptor: Descriptor) -> frozenset[str]:
     return frozenset(("read",))
 
 
 @_types.function("[method]descriptor.get-type")
-def _get_type(_guest: Guest, descriptor: Descriptor) -> str:
+def _get_type(_guest: GuestInstance, descriptor: Descriptor) -> str:
     return descriptor.kind
 
 
 @_types.function("[method]descriptor.read-via-stream")
-def _read_via_stream(_guest: Guest, descriptor: Descriptor, offset: int) -> InputStream:
+def _read_via_stream(_guest: GuestInstance, descriptor: Descriptor, offset: int) -> InputStream:
     return InputStream(Pipe.of(descriptor.data()[offset:]))
 
 
 @_types.function("[method]descriptor.read")
-def _read(_guest: Guest, descriptor: Descriptor, length: int, offset: int) -> tuple[bytes, bool]:
+def _read(_guest: GuestInstance, descriptor: Descriptor, length: int, offset: int) -> tuple[bytes, bool]:
     data = descriptor.data()
     end = offset + min(length, MAX_CHUNK)
     return data[offset:end], end >= len(data)
 
 
 @_types.function("[method]descriptor.advise")
-def _advise(_guest: Guest, _descriptor: Descriptor, _offset: int, _length: int, _advice: str) -> None:
+def _advise(_guest: GuestInstance, _descriptor: Descriptor, _offset: int, _length: int, _advice: str) -> None:
     return
 
 
 @_types.function("[method]descriptor.sync", "[method]descriptor.sync-data")
-def _sync(_guest: Guest, _descriptor: Descriptor) -> None:
+def _sync(_guest: GuestInstance, _descriptor: Descriptor) -> None:
     return
 
 
 @_types.function("[method]descriptor.read-directory")
-def _read_directory(_guest: Guest, descriptor: Descriptor) -> DirectoryEntries:
+def _read_directory(_guest: GuestInstance, descriptor: Descriptor) -> DirectoryEntries:
     if isinstance(descriptor.node, File):
         raise Err("not-directory")
     return DirectoryEntries(descriptor.node)
 
 
 @_types.function("[method]directory-entry-stream.read-directory-entry")
-def _read_directory_entry(_guest: Guest, entries: DirectoryEntries) -> dict[str, str] | None:
+def _read_directory_entry(_guest: GuestInstance, entries: DirectoryEntries) -> dict[str, str] | None:
     return entries.next()
 
 
 @_types.function("[method]descriptor.stat")
-def _stat(_guest: Guest, descriptor: Descriptor) -> dict[str, Any]:
+def _stat(_guest: GuestInstance, descriptor: Descriptor) -> dict[str, Any]:
     node = descriptor.node
     never = {"seconds": 0, "nanoseconds": 0}
     return {
@@ -140,13 +140,15 @@ def _stat(_guest: Guest, descriptor: Descriptor) -> dict[str, Any]:
 
 
 @_types.function("[method]descriptor.stat-at")
-def _stat_at(guest: Guest, descriptor: Descriptor, _flags: frozenset[str], path: str) -> dict[str, Any]:
+def _stat_at(
+    guest: GuestInstance, descriptor: Descriptor, _flags: frozenset[str], path: str
+) -> dict[str, Any]:
     return _stat(guest, descriptor.at(path))
 
 
 @_types.function("[method]descriptor.open-at")
 def _open_at(
-    _guest: Guest,
+    _guest: GuestInstance,
     descriptor: Descriptor,
     _path_flags: Any,
     path: str,
@@ -162,24 +164,24 @@ def _open_at(
 
 
 @_types.function("[method]descriptor.readlink-at")
-def _readlink_at(_guest: Guest, descriptor: Descriptor, path: str) -> str:
+def _readlink_at(_guest: GuestInstance, descriptor: Descriptor, path: str) -> str:
     descriptor.at(path)
     raise Err("invalid")
 
 
 @_types.function("[method]descriptor.is-same-object")
-def _is_same_object(_guest: Guest, descriptor: Descriptor, other: Descriptor) -> bool:
+def _is_same_object(_guest: GuestInstance, descriptor: Descriptor, other: Descriptor) -> bool:
     return descriptor.node is other.node
 
 
 @_types.function("[method]descriptor.metadata-hash")
-def _metadata_hash(_guest: Guest, descriptor: Descriptor) -> dict[str, int]:
+def _metadata_hash(_guest: GuestInstance, descriptor: Descriptor) -> dict[str, int]:
     digest = hashlib.sha256("/".join(descriptor.path).encode()).digest()
     return {"lower": int.from_bytes(digest[:8], "little"), "upper": int.from_bytes(digest[8:16], "little")}
 
 
 @_types.function("[method]descriptor.metadata-hash-at")
-def _metadata_hash_at(guest: Guest, descriptor: Descriptor, _flags: Any, path: str) -> dict[str, int]:
+def _metadata_hash_at(guest: GuestInstance, descriptor: Descriptor, _flags: Any, path: str) -> dict[str, int]:
     return _metadata_hash(guest, descriptor.at(path))
 
 
@@ -197,5 +199,5 @@ def _metadata_hash_at(guest: Guest, descriptor: Descriptor, _flags: Any, path: s
     "[method]descriptor.symlink-at",
     "[method]descriptor.unlink-file-at",
 )
-def _read_only(_guest: Guest, *_arguments: Any) -> None:
+def _read_only(_guest: GuestInstance, *_arguments: Any) -> None:
     raise Err("read-only")

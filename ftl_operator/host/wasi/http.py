@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ftl_operator.host.engine.interface import Err, Interface, Ok, Trap
-from ftl_operator.host.guest import Guest, Outcome
+from ftl_operator.host.guest import GuestInstance, Outcome
 from ftl_operator.host.spin.allowed_hosts import parse_path, parse_target
 from ftl_operator.host.streams.pipe import Pipe, PipeError
 from ftl_operator.host.wasi.http_types import (
@@ -33,17 +33,17 @@ handler = Interface("wasi:http/outgoing-handler")
 
 
 @types.function("http-error-code")
-def _http_error_code(_guest: Guest, error: IoError) -> ErrorCode | None:
+def _http_error_code(_guest: GuestInstance, error: IoError) -> ErrorCode | None:
     return error.error.code if isinstance(error.error, PipeError) else None
 
 
 @types.function("[constructor]fields")
-def _fields(_guest: Guest) -> Fields:
+def _fields(_guest: GuestInstance) -> Fields:
     return Fields([])
 
 
 @types.function("[static]fields.from-list")
-def _fields_from_list(_guest: Guest, entries: list[tuple[str, bytes]]) -> Fields:
+def _fields_from_list(_guest: GuestInstance, entries: list[tuple[str, bytes]]) -> Fields:
     fields = Fields([])
     for name, value in entries:
         fields.check(name, [value])
@@ -52,45 +52,45 @@ def _fields_from_list(_guest: Guest, entries: list[tuple[str, bytes]]) -> Fields
 
 
 @types.function("[method]fields.get")
-def _fields_get(_guest: Guest, fields: Fields, name: str) -> list[bytes]:
+def _fields_get(_guest: GuestInstance, fields: Fields, name: str) -> list[bytes]:
     return fields.get(name)
 
 
 @types.function("[method]fields.has")
-def _fields_has(_guest: Guest, fields: Fields, name: str) -> bool:
+def _fields_has(_guest: GuestInstance, fields: Fields, name: str) -> bool:
     return bool(fields.get(name))
 
 
 @types.function("[method]fields.set")
-def _fields_set(_guest: Guest, fields: Fields, name: str, values: list[bytes]) -> None:
+def _fields_set(_guest: GuestInstance, fields: Fields, name: str, values: list[bytes]) -> None:
     fields.check(name, values)
     fields.remove(name)
     fields.entries.extend((name, value) for value in values)
 
 
 @types.function("[method]fields.delete")
-def _fields_delete(_guest: Guest, fields: Fields, name: str) -> None:
+def _fields_delete(_guest: GuestInstance, fields: Fields, name: str) -> None:
     fields.check(name, [])
     fields.remove(name)
 
 
 @types.function("[method]fields.append")
-def _fields_append(_guest: Guest, fields: Fields, name: str, value: bytes) -> None:
+def _fields_append(_guest: GuestInstance, fields: Fields, name: str, value: bytes) -> None:
     fields.check(name, [value])
     fields.entries.append((name, value))
 
 
 @types.function("[method]fields.entries")
-def _fields_entries(_guest: Guest, fields: Fields) -> list[tuple[str, bytes]]:
+def _fields_entries(_guest: GuestInstance, fields: Fields) -> list[tuple[str, bytes]]:
     return fields.entries
 
 
 @types.function("[method]fields.clone")
-def _fields_clone(_guest: Guest, fields: Fields) -> Fields:
+def _fields_clone(_guest: GuestInstance, fields: Fields) -> Fields:
     return Fields(list(fields.entries))
 
 
-def _head(name: str) -> Callable[[Guest, IncomingRequest], Any]:
+def _head(name: str) -> Callable[[GuestInstance, IncomingRequest], Any]:
     return lambda _guest, request: request.head[name]
 
 
@@ -104,12 +104,12 @@ for _name in ("method", "path-with-query", "scheme", "authority"):
     "[method]outgoing-request.headers",
     "[method]outgoing-response.headers",
 )
-def _headers(_guest: Guest, message: Any) -> Fields:
+def _headers(_guest: GuestInstance, message: Any) -> Fields:
     return Fields(message.headers.entries, immutable=True)
 
 
 @types.function("[method]incoming-request.consume", "[method]incoming-response.consume")
-def _consume(guest: Guest, message: IncomingRequest | IncomingResponse) -> IncomingBody:
+def _consume(guest: GuestInstance, message: IncomingRequest | IncomingResponse) -> IncomingBody:
     if message.consumed:
         raise Err
     message.consumed = True
@@ -118,7 +118,7 @@ def _consume(guest: Guest, message: IncomingRequest | IncomingResponse) -> Incom
 
 
 @types.function("[method]incoming-body.stream")
-def _stream(_guest: Guest, body: IncomingBody) -> InputStream:
+def _stream(_guest: GuestInstance, body: IncomingBody) -> InputStream:
     if body.taken:
         raise Err
     body.taken = True
@@ -126,17 +126,17 @@ def _stream(_guest: Guest, body: IncomingBody) -> InputStream:
 
 
 @types.function("[static]incoming-body.finish")
-def _finish_incoming(_guest: Guest, body: IncomingBody) -> FutureTrailers:
+def _finish_incoming(_guest: GuestInstance, body: IncomingBody) -> FutureTrailers:
     return FutureTrailers(body.pipe)
 
 
 @types.function("[method]future-trailers.subscribe", "[method]future-incoming-response.subscribe")
-def _subscribe(_guest: Guest, future: FutureTrailers | FutureResponse) -> Pollable:
+def _subscribe(_guest: GuestInstance, future: FutureTrailers | FutureResponse) -> Pollable:
     return Pollable(future.ready)
 
 
 @types.function("[method]future-trailers.get")
-def _trailers(_guest: Guest, future: FutureTrailers) -> Ok | Err | None:
+def _trailers(_guest: GuestInstance, future: FutureTrailers) -> Ok | Err | None:
     if not future.ready():
         return None
     if future.taken:
@@ -149,34 +149,34 @@ def _trailers(_guest: Guest, future: FutureTrailers) -> Ok | Err | None:
 
 
 @types.function("[constructor]outgoing-response")
-def _outgoing_response(_guest: Guest, headers: Fields) -> OutgoingResponse:
+def _outgoing_response(_guest: GuestInstance, headers: Fields) -> OutgoingResponse:
     return OutgoingResponse(headers)
 
 
 @types.function("[method]outgoing-response.status-code")
-def _status(_guest: Guest, response: OutgoingResponse) -> int:
+def _status(_guest: GuestInstance, response: OutgoingResponse) -> int:
     return response.status
 
 
 @types.function("[method]outgoing-response.set-status-code")
-def _set_status(_guest: Guest, response: OutgoingResponse, status: int) -> None:
+def _set_status(_guest: GuestInstance, response: OutgoingResponse, status: int) -> None:
     if not 100 <= status <= 999:
         raise Err
     response.status = status
 
 
 @types.function("[method]incoming-response.status")
-def _incoming_status(_guest: Guest, response: IncomingResponse) -> int:
+def _incoming_status(_guest: GuestInstance, response: IncomingResponse) -> int:
     return response.status
 
 
 @types.function("[method]outgoing-response.body", "[method]outgoing-request.body")
-def _body(guest: Guest, message: OutgoingMessage) -> OutgoingBody:
+def _body(guest: GuestInstance, message: OutgoingMessage) -> OutgoingBody:
     return message.open(guest)
 
 
 @types.function("[method]outgoing-body.write")
-def _write(_guest: Guest, body: OutgoingBody) -> OutputStream:
+def _write(_guest: GuestInstance, body: OutgoingBody) -> OutputStream:
     if body.stream_taken:
         raise Err
     body.stream_taken = True
@@ -184,7 +184,7 @@ def _write(_guest: Guest, body: OutgoingBody) -> OutputStream:
 
 
 @types.function("[static]outgoing-body.finish")
-def _finish(_guest: Guest, body: OutgoingBody, trailers: Fields | None) -> None:
+def _finish(_guest: GuestInstance, body: OutgoingBody, trailers: Fields | None) -> None:
     body.done = True
     if body.length is not None and body.written != body.length:
         code = ("HTTP-request-body-size", body.written)
@@ -194,17 +194,17 @@ def _finish(_guest: Guest, body: OutgoingBody, trailers: Fields | None) -> None:
 
 
 @types.function("[constructor]outgoing-request")
-def _outgoing_request(_guest: Guest, headers: Fields) -> OutgoingRequest:
+def _outgoing_request(_guest: GuestInstance, headers: Fields) -> OutgoingRequest:
     return OutgoingRequest(headers)
 
 
 def _attribute(name: str, attribute: str, valid: Callable[[Any], bool]) -> None:
     @types.function(f"[method]outgoing-request.{name}")
-    def _get(_guest: Guest, request: OutgoingRequest) -> Any:
+    def _get(_guest: GuestInstance, request: OutgoingRequest) -> Any:
         return getattr(request, attribute)
 
     @types.function(f"[method]outgoing-request.set-{name}")
-    def _set(_guest: Guest, request: OutgoingRequest, value: Any) -> None:
+    def _set(_guest: GuestInstance, request: OutgoingRequest, value: Any) -> None:
         if value is not None and not valid(value):
             raise Err
         setattr(request, attribute, value)
@@ -219,17 +219,17 @@ _attribute("authority", "authority", lambda authority: parse_target("http", auth
 
 
 @types.function("[constructor]request-options")
-def _request_options(_guest: Guest) -> RequestOptions:
+def _request_options(_guest: GuestInstance) -> RequestOptions:
     return RequestOptions()
 
 
 def _option(name: str) -> None:
     @types.function(f"[method]request-options.{name}")
-    def _get(_guest: Guest, options: RequestOptions) -> int | None:
+    def _get(_guest: GuestInstance, options: RequestOptions) -> int | None:
         return options.values.get(name)
 
     @types.function(f"[method]request-options.set-{name}")
-    def _set(_guest: Guest, options: RequestOptions, value: int | None) -> None:
+    def _set(_guest: GuestInstance, options: RequestOptions, value: int | None) -> None:
         options.values[name] = value
 
 
@@ -238,7 +238,7 @@ for _name in ("connect-timeout", "first-byte-timeout", "between-bytes-timeout"):
 
 
 @types.function("[static]response-outparam.set")
-def _set_response(guest: Guest, _param: ResponseOutparam, response: Ok | Err) -> None:
+def _set_response(guest: GuestInstance, _param: ResponseOutparam, response: Ok | Err) -> None:
     if isinstance(response, Err):
         guest.finish(Outcome(error=response.value))
         return
@@ -247,12 +247,12 @@ def _set_response(guest: Guest, _param: ResponseOutparam, response: Ok | Err) ->
 
 
 @types.function("[method]future-incoming-response.get")
-def _get_response(_guest: Guest, future: FutureResponse) -> Ok | Err | None:
+def _get_response(_guest: GuestInstance, future: FutureResponse) -> Ok | Err | None:
     return future.get()
 
 
 @handler.function("handle")
-def _handle(guest: Guest, request: OutgoingRequest, options: RequestOptions | None) -> FutureResponse:
+def _handle(guest: GuestInstance, request: OutgoingRequest, options: RequestOptions | None) -> FutureResponse:
     if time.monotonic() >= guest.deadline:
         raise Trap("the request's time is over")
     return guest.component.send(guest, request, options)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ftl_operator.host.engine.interface import Err, Ok, Resource
-from ftl_operator.host.guest import Guest
+from ftl_operator.host.guest import GuestInstance
 from ftl_operator.host.streams.pipe import Pipe, PipeError
 from ftl_operator.host.wasi.io import IoError, OutputStream
 
@@ -147,7 +147,7 @@ class OutgoingMessage(Resource):
         self.headers = headers
         self.pipe: Pipe | None = None
 
-    def open(self, guest: Guest) -> OutgoingBody:
+    def open(self, guest: GuestInstance) -> OutgoingBody:
         """The body, once. Raises Err."""
         if self.pipe is not None:
             raise Err
@@ -157,7 +157,7 @@ class OutgoingMessage(Resource):
             # Two readers of the message would see two bodies.
             raise Err from None
         self.pipe = Pipe()
-        self.pipe.writer, self.pipe.owe = guest.waker, guest.owe
+        self.pipe.writer, self.pipe.defer = guest.waker, guest.defer
         return OutgoingBody(self.pipe, length)
 
 
@@ -204,18 +204,18 @@ class FutureResponse(Resource):
 
     wit = "future-incoming-response"
 
-    def __init__(self, guest: Guest) -> None:
+    def __init__(self, guest: GuestInstance) -> None:
         self._guest = guest
         self._value: Ok | Err | None = None
         self._taken = False
 
-    def set(self, value: Ok | Err, callee: Guest | None = None) -> None:
+    def set(self, value: Ok | Err, callee: GuestInstance | None = None) -> None:
         """Called once by whoever carries the request: Ok(IncomingResponse) or Err(error-code)."""
         self._value = value
         if callee is None:
             self._guest.waker.wake()
         else:
-            callee.owe(self._guest.waker.wake)
+            callee.defer(self._guest.waker.wake)
 
     def ready(self) -> bool:
         """Whether it is set."""
@@ -245,7 +245,7 @@ class FutureTrailers(Resource):
         return self.pipe.finished or self.pipe.error is not None
 
 
-Send = Callable[[Guest, OutgoingRequest, RequestOptions | None], FutureResponse]
+Send = Callable[[GuestInstance, OutgoingRequest, RequestOptions | None], FutureResponse]
 """Carries an outgoing request."""
 
 

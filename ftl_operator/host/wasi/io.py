@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from ftl_operator.host.engine.interface import Err, Interface, Resource, Trap
-from ftl_operator.host.guest import Guest
+from ftl_operator.host.guest import GuestInstance
 from ftl_operator.host.streams.pipe import Pipe, PipeError
 
 MAX_CHUNK = 64 << 10
@@ -109,22 +109,22 @@ _streams = Interface("wasi:io/streams")
 
 
 @_error.function("[method]error.to-debug-string")
-def _to_debug_string(_guest: Guest, error: IoError) -> str:
+def _to_debug_string(_guest: GuestInstance, error: IoError) -> str:
     return str(error.error)
 
 
 @_poll.function("[method]pollable.ready")
-def _ready(_guest: Guest, pollable: Pollable) -> bool:
+def _ready(_guest: GuestInstance, pollable: Pollable) -> bool:
     return pollable.ready()
 
 
 @_poll.function("[method]pollable.block")
-def _block(guest: Guest, pollable: Pollable) -> None:
+def _block(guest: GuestInstance, pollable: Pollable) -> None:
     _poll_all(guest, [pollable])
 
 
 @_poll.function("poll")
-def _poll_all(guest: Guest, pollables: list[Pollable]) -> list[int]:
+def _poll_all(guest: GuestInstance, pollables: list[Pollable]) -> list[int]:
     if not pollables:
         raise Trap("poll was called with an empty list")
     timers = [pollable.at for pollable in pollables if pollable.at is not None]
@@ -137,45 +137,45 @@ def _poll_all(guest: Guest, pollables: list[Pollable]) -> list[int]:
 
 
 @_streams.function("[method]input-stream.read")
-def _read(_guest: Guest, stream: InputStream, length: int) -> bytes:
+def _read(_guest: GuestInstance, stream: InputStream, length: int) -> bytes:
     return stream.read(length)
 
 
 @_streams.function("[method]input-stream.blocking-read")
-def _blocking_read(guest: Guest, stream: InputStream, length: int) -> bytes:
+def _blocking_read(guest: GuestInstance, stream: InputStream, length: int) -> bytes:
     if length:
         guest.wait(stream.ready)
     return stream.read(length)
 
 
 @_streams.function("[method]input-stream.skip")
-def _skip(_guest: Guest, stream: InputStream, length: int) -> int:
+def _skip(_guest: GuestInstance, stream: InputStream, length: int) -> int:
     return len(stream.read(length))
 
 
 @_streams.function("[method]input-stream.blocking-skip")
-def _blocking_skip(guest: Guest, stream: InputStream, length: int) -> int:
+def _blocking_skip(guest: GuestInstance, stream: InputStream, length: int) -> int:
     return len(_blocking_read(guest, stream, length))
 
 
 @_streams.function("[method]input-stream.subscribe", "[method]output-stream.subscribe")
-def _subscribe(_guest: Guest, stream: InputStream | OutputStream) -> Pollable:
+def _subscribe(_guest: GuestInstance, stream: InputStream | OutputStream) -> Pollable:
     return Pollable(stream.ready)
 
 
 @_streams.function("[method]output-stream.check-write")
-def _check_write(_guest: Guest, stream: OutputStream) -> int:
+def _check_write(_guest: GuestInstance, stream: OutputStream) -> int:
     return stream.room()
 
 
 @_streams.function("[method]output-stream.write")
-def _write(_guest: Guest, stream: OutputStream, data: bytes) -> None:
+def _write(_guest: GuestInstance, stream: OutputStream, data: bytes) -> None:
     if len(data) > stream.room():
         raise Trap("wrote more than check-write allowed")
     stream.write(data)
 
 
-def _write_all(guest: Guest, stream: OutputStream, data: bytes) -> None:
+def _write_all(guest: GuestInstance, stream: OutputStream, data: bytes) -> None:
     while data:
         guest.wait(stream.ready)
         room = stream.room()
@@ -184,37 +184,37 @@ def _write_all(guest: Guest, stream: OutputStream, data: bytes) -> None:
 
 
 @_streams.function("[method]output-stream.blocking-write-and-flush")
-def _blocking_write_and_flush(guest: Guest, stream: OutputStream, data: bytes) -> None:
+def _blocking_write_and_flush(guest: GuestInstance, stream: OutputStream, data: bytes) -> None:
     stream.room()
     _write_all(guest, stream, data)
 
 
 @_streams.function("[method]output-stream.flush", "[method]output-stream.blocking-flush")
-def _flush(_guest: Guest, stream: OutputStream) -> None:
+def _flush(_guest: GuestInstance, stream: OutputStream) -> None:
     stream.room()
 
 
 @_streams.function("[method]output-stream.write-zeroes")
-def _write_zeroes(guest: Guest, stream: OutputStream, length: int) -> None:
+def _write_zeroes(guest: GuestInstance, stream: OutputStream, length: int) -> None:
     if length > stream.room():
         raise Trap("wrote more than check-write allowed")
     _write_all(guest, stream, bytes(length))
 
 
 @_streams.function("[method]output-stream.blocking-write-zeroes-and-flush")
-def _blocking_write_zeroes(guest: Guest, stream: OutputStream, length: int) -> None:
+def _blocking_write_zeroes(guest: GuestInstance, stream: OutputStream, length: int) -> None:
     _write_all(guest, stream, bytes(min(length, MAX_CHUNK)))
 
 
 @_streams.function("[method]output-stream.splice")
-def _splice(_guest: Guest, stream: OutputStream, source: InputStream, length: int) -> int:
+def _splice(_guest: GuestInstance, stream: OutputStream, source: InputStream, length: int) -> int:
     data = source.read(min(length, stream.room()))
     stream.write(data)
     return len(data)
 
 
 @_streams.function("[method]output-stream.blocking-splice")
-def _blocking_splice(guest: Guest, stream: OutputStream, source: InputStream, length: int) -> int:
+def _blocking_splice(guest: GuestInstance, stream: OutputStream, source: InputStream, length: int) -> int:
     guest.wait(stream.ready)
     guest.wait(source.ready)
     return _splice(guest, stream, source, length)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ftl_operator.host.engine.interface import Err, Interface, Resource
-from ftl_operator.host.guest import Guest
+from ftl_operator.host.guest import GuestInstance
 
 
 class Network(Resource):
@@ -14,12 +14,12 @@ class Network(Resource):
 
 
 @Interface("wasi:sockets/instance-network").function("instance-network")
-def _instance_network(_guest: Guest) -> Network:
+def _instance_network(_guest: GuestInstance) -> Network:
     return Network()
 
 
 def _refuse(what: str, error: Any) -> Callable[..., None]:
-    def refuse(guest: Guest, *_arguments: Any) -> None:
+    def refuse(guest: GuestInstance, *_arguments: Any) -> None:
         guest.component.log(guest.component.id, f"asked for {what}, which this host does not give")
         raise Err(error)
 
