@@ -18,7 +18,7 @@ from bench.requests import LEGACY, call, direct, listing
 from bench.tokens import ALGORITHMS, Issuer
 from ftl_operator.api.auth import GatewayAuth
 from ftl_operator.component.tool import Component
-from ftl_operator.host import Code, Request
+from ftl_operator.host import Request
 
 COUNTS = {1: ("forecast_07", 1), 10: ("forecast_0?", 1), 100: ("*", 1), 1000: ("*", 10)}
 """Numbers of tools: the pattern that exposes so many of the component's hundred, and how often it is used."""
@@ -89,9 +89,6 @@ class Bench:
 
     def charge(self) -> dict[tuple[str, int], Charge]:
         """What each case costs with each number of tools."""
-        with embedded(self._app(1), Code.METERED):
-            # A component that was compiled just now has its data in other memory than one from the cache.
-            pass
         issuer = Issuer.new(RS256)
         found = {}
         for count in COUNTS:

@@ -95,7 +95,7 @@ def _mappings() -> Iterator[tuple[int, int, str, int]]:
             words = line.split()
             if not words[0].endswith(":"):
                 head = (words[0], words[1])
-            elif words[0] == "Private_Dirty:":
+            elif words[0] == "Anonymous:":
                 start, stop = (int(address, 16) for address in head[0].split("-"))
                 yield start, stop, head[1], int(words[1]) // 4
 
