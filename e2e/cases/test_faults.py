@@ -101,7 +101,8 @@ def test_dead_registries_do_not_delay_the_others(cluster: Cluster, namespace: st
     wait_until(
         "they are told",
         lambda: all(a.condition("Ready").get("reason", "").startswith("Registry") for a in dead[:3]),
-        120,
+        # Two at a time, each until its deadline.
+        300,
     )
     for other in dead:
         other.delete()
