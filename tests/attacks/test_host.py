@@ -55,9 +55,7 @@ def run_shortly(statement: str) -> str:
 TABLE = ["CREATE TABLE t (a INTEGER PRIMARY KEY AUTOINCREMENT, b TEXT)", "INSERT INTO t (b) VALUES ('x')"]
 ENDLESS = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c{}) SELECT count(*) FROM c"
 HEAVY = "SELECT instr(zeroblob({0}), CAST(zeroblob({0} / 2) || x'01' AS BLOB))"
-DENIED = (
-    r"not authorized|prohibited|authorization denied|unsafe use|user-defined function raised|SQL logic error"
-)
+DENIED = r"not authorized|prohibited|authorization denied|unsafe use|user-defined function raised|SQL logic error|non-deterministic"
 SQL = [
     ("an address of native code", ["SELECT fts3_tokenizer('simple')"], ["SELECT json('[1]')"]),
     (
@@ -104,6 +102,18 @@ SQL = [
         [*TABLE, "ALTER TABLE t ADD COLUMN c CHECK (fts3_tokenizer('x', x'41') IS NULL)", "INSERT INTO t (b) VALUES ('y')"],
         [*TABLE, "ALTER TABLE t ADD COLUMN c CHECK (json('[1]') IS NOT NULL)", "INSERT INTO t (b) VALUES ('y')"],
     ),
+    (
+        "a function of ALTER TABLE's own within a generated column that comes later",
+        [*TABLE, "ALTER TABLE t ADD COLUMN c AS (sqlite_rename_quotefix('main', 'create table q(a)'))", "SELECT c FROM t"],
+        [*TABLE, "ALTER TABLE t ADD COLUMN c AS (upper(b))", "SELECT c FROM t"],
+    ),
+    (
+        "memory by an index, within a check that comes later",
+        [*TABLE, "ALTER TABLE t ADD COLUMN c CHECK (sqlite_drop_column(12345, 'create table q(a, b)', 99) IS NULL)"],
+        [*TABLE, "ALTER TABLE t RENAME COLUMN b TO c", "ALTER TABLE t ADD COLUMN d", "ALTER TABLE t DROP COLUMN c", "ALTER TABLE t RENAME TO u", "SELECT d FROM u"],
+    ),
+    ("addresses in bytecode", ["EXPLAIN SELECT value FROM json_each('[1]')"], ["EXPLAIN QUERY PLAN SELECT value FROM json_each('[1]')"]),
+    ("addresses behind a comment", ["; /* x */ explain SELECT * FROM pragma_table_list"], ["; /* x */ SELECT 'explain'"]),
     (
         "a virtual table of fts3",
         ["CREATE VIRTUAL TABLE t USING fts3(tokenize=evil)"],
@@ -278,7 +288,7 @@ def send_lengths(lengths_and_body: tuple[list[bytes], bytes | None]) -> str:
     with contextlib.ExitStack() as stack:
         running = stack.enter_context(server.serve(Hello(), port=0))
         client = stack.enter_context(contextlib.closing(Client()))
-        guest = SimpleNamespace(deadline=time.monotonic() + SECONDS, waker=Waker(), owe=lambda act: act())
+        guest = SimpleNamespace(deadline=time.monotonic() + SECONDS, waker=Waker(), defer=lambda act: act())
         said = ""
         for entries, body in (([("content-length", value) for value in lengths], data), ([], None)):
             request = OutgoingRequest(Fields(list(entries)))

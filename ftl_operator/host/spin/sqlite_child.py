@@ -65,7 +65,15 @@ _FUNCTIONS = frozenset(
     sqlite_drop_column sqlite_rename_column sqlite_rename_quotefix sqlite_rename_table sqlite_rename_test
     """.split()  # noqa: SIM905
 )
-"""The last line's are called by ALTER TABLE and are not there for a statement of a component's own."""
+"""The last line's are called by ALTER TABLE, which takes SQLite's own; `_INTERNAL` keeps others from them."""
+_INTERNAL = """
+    affinity expr_compare expr_implies_expr fpdecode implies_nonnull_row parseuri sqlite_add_constraint
+    sqlite_drop_column sqlite_drop_constraint sqlite_fail sqlite_find_constraint sqlite_rename_column
+    sqlite_rename_parent sqlite_rename_quotefix sqlite_rename_table sqlite_rename_test sqlite_rename_trigger
+    """.split()  # noqa: SIM905
+"""Functions that `PRAGMA function_list` leaves out (`SQLITE_FUNC_INTERNAL` in func.c and alter.c)."""
+_BYTECODE = ["addr", "opcode", "p1"]
+"""The first columns of what EXPLAIN gives."""
 
 _OWN_TABLES = frozenset(("sqlite_master", "sqlite_temp_master", "sqlite_sequence", "sqlite_stat1"))
 """Tables of SQLite's own that statements change; SQLite itself refuses direct changes of the first two."""
@@ -214,6 +222,8 @@ class Session:
         try:
             cursor = self._connection.execute(statement, parameters)
             columns = [column[0] for column in cursor.description or ()]
+            if columns[:3] == _BYTECODE:
+                raise sqlite3.NotSupportedError("not authorized: EXPLAIN shows addresses of this process")
             rows: list[list[Any]] = []
             size = 0
             for row in cursor:
@@ -286,6 +296,9 @@ def remove_functions(connection: sqlite3.Connection) -> None:
 
     The authorizer alone is not enough: SQLite 3.40 does not ask it about a CHECK in `ALTER TABLE ADD COLUMN`.
     (`trusted_schema=OFF`, which is for that, also refuses JSON functions in views and generated columns.)
+    There, and in a generated column, the functions that ALTER TABLE itself calls are found too, which trust
+    their arguments: with others they read memory by an index. A function of that name hides SQLite's own from
+    all but the statements of ALTER TABLE (`DBFLAG_PreferBuiltin`).
 
     Raises:
         UnsafeSQLiteError: This SQLite does not say which functions it has.
@@ -300,6 +313,8 @@ def remove_functions(connection: sqlite3.Connection) -> None:
     for name, arguments in listed:
         if name not in _FUNCTIONS:
             connection.create_function(name, arguments, refuse)
+    for name in _INTERNAL:
+        connection.create_function(name, -1, refuse)
 
 
 def to_json(value: Any) -> Any:
