@@ -57,8 +57,6 @@ class Reason(StrEnum):
     """A tool's metadata breaks a rule of the Model Context Protocol."""
     DUPLICATE_TOOL = "DuplicateTool"
     """Two tools would have the same name. Use `rename`, `include` or `exclude`."""
-    CAPABILITY_NOT_GRANTED = "CapabilityNotGranted"
-    """The component imports something that its entry does not grant. Grant it or use another component."""
     DYNAMIC_TOOLS = "DynamicTools"
     """Some component could not be asked for its tools before deployment; the gateway asks it at run time."""
     PUBLIC_ACCESS = "PublicAccess"

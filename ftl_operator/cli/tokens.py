@@ -11,7 +11,7 @@ from ftl_operator.cli.dev_issuer import DevIssuer
 from ftl_operator.cli.environment import GATEWAY_WASM, state_directory
 from ftl_operator.cli.workspace import Authorize
 from ftl_operator.issuer.fetch import IssuerSettings
-from ftl_operator.issuer.preflight import Preflight, gateway_policies
+from ftl_operator.issuer.preflight import Preflight
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,9 @@ class TokenSource:
 def authorize(ca_file: Path | None = None) -> Authorize:
     """Checks an app's issuer and policy as the controller does, but may ask issuers of this machine."""
     settings = IssuerSettings(developing=True, ca_file=ca_file)
-    return Preflight(settings, gateway_policies(GATEWAY_WASM)).authorize
+    from ftl_operator.host.sandbox.parent import check_policy
+
+    return Preflight(settings, lambda _, request: check_policy(GATEWAY_WASM, request)).authorize
 
 
 @contextmanager

@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -200,13 +199,6 @@ class Preflight:
             raise
         self._decisions.put(key.namespace, question, decisions, CHECKED_SECONDS)
         return decisions
-
-
-def gateway_policies(gateway: Path) -> CheckPolicy:
-    """Evaluate policies in this gateway component, run in the sandbox."""
-    from ftl_operator.host.sandbox.parent import check_policy
-
-    return lambda _, request: check_policy(gateway, request)
 
 
 def _text(read: ReadKey, text: str | None, reference: KeyReference | None, where: str) -> str:

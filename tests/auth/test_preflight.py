@@ -15,9 +15,10 @@ from ftl_operator.api.app import FtlApp
 from ftl_operator.api.auth import Access, AuthSpec
 from ftl_operator.api.names import NamespacedName
 from ftl_operator.errors import ComponentError, FtlError, IssuerError, Reason, SpecError, WaitingError
+from ftl_operator.host.sandbox.parent import check_policy
 from ftl_operator.hosts import HostPatterns
 from ftl_operator.issuer.fetch import IssuerSettings
-from ftl_operator.issuer.preflight import CHECKED_SECONDS, FAILED_SECONDS, Preflight, gateway_policies
+from ftl_operator.issuer.preflight import CHECKED_SECONDS, FAILED_SECONDS, Preflight
 from tests.auth.live_issuer import HOST, Answer, LiveIssuer, jwk
 from tests.support.specs import ftlapp
 
@@ -292,7 +293,7 @@ def test_an_issuer_that_the_settings_do_not_allow(
 
 @pytest.fixture
 def engine(settings: IssuerSettings) -> Preflight:
-    return Preflight(settings, gateway_policies(GATEWAY))
+    return Preflight(settings, lambda _, request: check_policy(GATEWAY, request))
 
 
 def test_a_policy_decides_as_its_tests_say(app: Callable[..., FtlApp], engine: Preflight) -> None:

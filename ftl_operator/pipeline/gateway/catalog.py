@@ -28,8 +28,7 @@ from typing import Any
 from ftl_operator.api.tools import MAX_TOOL_NAME, ToolSpec
 from ftl_operator.component.tool import CLIENT_NAME, Component, Tool
 from ftl_operator.errors import ComponentError, Reason, SpecError
-from ftl_operator.oci.digest import canonical, sha256
-from ftl_operator.oci.reference import Digest
+from ftl_operator.oci.digest import canonical
 from ftl_operator.pipeline.gateway.call_schema import judged
 from ftl_operator.pipeline.gateway.parameter_headers import bad_tool, parameter_headers
 
@@ -86,11 +85,6 @@ class ExposedTool:
         """Whether it says that it changes nothing."""
         annotations = self.definition.get("annotations") or {}
         return annotations.get("readOnlyHint") is True
-
-    @property
-    def schema_digest(self) -> Digest:
-        """The digest of what a client is told about it; changes when its contract does."""
-        return sha256(canonical({**self.definition, "name": self.full_name}).encode())
 
 
 @dataclass(frozen=True, slots=True)
