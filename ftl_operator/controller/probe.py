@@ -15,6 +15,7 @@ from typing import Any
 
 from ftl_operator.api.conditions import ConditionState, false, true, unknown
 from ftl_operator.api.names import PROBE_HEADER, PROBE_ONCE_HEADER
+from ftl_operator.bounded_json import parse_json
 from ftl_operator.errors import Reason
 from ftl_operator.exchange import Answer, Deadline, ExchangeError, ExchangeSettings, HttpClient, Request
 from ftl_operator.hosts import HostError, HttpUrl, parse_url
@@ -23,6 +24,9 @@ PROTOCOL = "2025-11-25"
 """The revision of the Model Context Protocol that the operator asks in."""
 MAX_BYTES = 4 * 1024 * 1024
 """The largest answer that is read; the longest list of tools that an inspection takes from one component."""
+MAX_PARTS = 300_000
+"""The most parts of an answer that is parsed. A page of a quarter of a mebibyte has some ten thousand; a
+tool that is larger has a mebibyte of icons, which are few."""
 SHOWN_CHARACTERS = 200
 """How much of one text of an answer is shown."""
 
@@ -126,8 +130,8 @@ def _below(service: HttpUrl, path: str) -> HttpUrl:
 
 def _object(raw: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(raw)
-    except (ValueError, RecursionError):
+        value = parse_json(raw, MAX_PARTS)
+    except ValueError:
         return {}
     return value if isinstance(value, dict) else {}
 

@@ -7,11 +7,11 @@ value is checked before it is used, and the one error is ComponentError.
 """
 
 import contextlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ftl_operator.bounded_json import parse_json
 from ftl_operator.errors import ComponentError, Reason, SpecError
 from ftl_operator.oci.descriptor import Descriptor
 from ftl_operator.oci.reference import parse_digest
@@ -27,6 +27,8 @@ SPIN_APPLICATION = "application/vnd.fermyon.spin.application.v1+config"
 _TITLE = "org.opencontainers.image.title"
 _REFERENCE_TYPE = "vnd.docker.reference.type"
 """BuildKit's mark of an entry that only describes another one."""
+MAX_PARTS = 100_000
+"""The most parts of a manifest, or of a locked application, that is parsed; a layer has some ten."""
 _MAX_LISTED = 20
 
 
@@ -245,9 +247,9 @@ def _is_wasm_type(media_type: str) -> bool:
 
 def _object(raw: bytes, where: str, what: str) -> Mapping[str, Any]:
     try:
-        document = json.loads(raw)
-    except (ValueError, RecursionError):
-        raise _unsupported(where, f"its {what} is not JSON") from None
+        document = parse_json(raw, MAX_PARTS)
+    except ValueError as error:
+        raise _unsupported(where, f"its {what} is not usable JSON: {str(error)[:100]}") from None
     if not isinstance(document, dict):
         raise _unsupported(where, f"its {what} is not a JSON object")
     return document

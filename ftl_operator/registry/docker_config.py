@@ -219,20 +219,28 @@ def _entries(document: Mapping[str, Any], where: str) -> tuple[_Entry, ...]:
 
 
 def _login(entry: Mapping[str, Any], where: str) -> Login | None:
-    if token := entry.get("identitytoken"):
-        return Login(identity_token=str(token))
-    if token := entry.get("registrytoken"):
-        return Login(registry_token=str(token))
-    if auth := entry.get("auth"):
+    names = ("identitytoken", "registrytoken", "auth", "username", "password")
+    # What is null is absent, as in Go.
+    given = {name: "" if entry.get(name) is None else str(entry[name]) for name in names}
+    if not all(_is_text(value) for value in given.values()):
+        raise _unusable(where, "it has half of a character, which no registry can be sent")
+    if token := given["identitytoken"]:
+        return Login(identity_token=token)
+    if token := given["registrytoken"]:
+        return Login(registry_token=token)
+    if auth := given["auth"]:
         try:
-            username, password = _decoded(str(auth)).split(":", 1)
+            username, password = _decoded(auth).split(":", 1)
         except ValueError:  # also of binascii and of the missing colon
             raise _unusable(where, "its 'auth' is not the base64 text of USER:PASSWORD") from None
         # Some tools pad the decoded text with NUL bytes; docker strips them too.
         return Login(username, password.strip("\x00"))
-    if entry.get("username"):
-        return Login(str(entry["username"]), str(entry.get("password", "")))
-    return None
+    return Login(given["username"], given["password"]) if given["username"] else None
+
+
+def _is_text(value: str) -> bool:
+    """Whether it is whole: JSON can have one half of a pair of surrogates, which no encoding has."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
 def _decoded(auth: str) -> str:

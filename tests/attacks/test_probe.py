@@ -176,6 +176,14 @@ ROWS = [
         LISTED,
         is_verified,
     ),
+    Attack(
+        "H5 a page of small objects, thirty times as large in memory",
+        ask,
+        listing({"tools": TOOLS + [{"": 0}] * 200_000}),
+        is_silent,
+        listing({"tools": TOOLS + [{"": 0}] * 20_000}),
+        is_verified,
+    ),
     Attack("low tools is a number", ask, listing({"tools": 5}), is_silent, LISTED, is_verified),
     Attack("low tools is an object", ask, listing({"tools": {"name": "a"}}), is_silent, LISTED, is_verified),
     Attack(

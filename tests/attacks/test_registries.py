@@ -13,6 +13,7 @@ import pytest
 
 from ftl_operator.errors import RegistryError
 from ftl_operator.oci.descriptor import Descriptor
+from ftl_operator.oci.manifest import Manifest, parse_manifest
 from ftl_operator.oci.reference import Digest, Repository, parse_reference
 from ftl_operator.registry.client import Registry
 from ftl_operator.registry.docker_config import Credentials, Login
@@ -293,6 +294,22 @@ def dripping(connection: Any) -> None:
 # Secrets
 
 
+def login_of(entry: dict[str, Any]) -> Login | None:
+    """The login that an entry of a pull Secret gives."""
+    raw = json.dumps({"auths": {"reg.dev": entry}}).encode()
+    return Credentials.from_dockerconfigjson(raw, "the Secret 'pull'").find(Repository("reg.dev", "a/b"))
+
+
+def layers_beside(objects: int) -> int:
+    """How many layers are found in a manifest that has so many small objects beside them."""
+    layer = {"mediaType": "application/wasm", "digest": f"sha256:{'a' * 64}", "size": 1}
+    found = parse_manifest(
+        json.dumps({"layers": [layer], "notes": [{"": 0}] * objects}).encode(), "reg.dev/a"
+    )
+    assert isinstance(found, Manifest)
+    return len(found.layers)
+
+
 def complaint(key: str) -> str:
     """What is said of a pull Secret whose entry under this key cannot be read."""
     raw = json.dumps({"auths": {key: {"auth": "no base64!"}}}).encode()
@@ -425,6 +442,29 @@ ROWS = [
             lambda told: "the Secret 'pull', entry 1" in told,
         )
         for key in ("https://user:S3CRET@reg.dev", "S3CRET", "https://reg.dev/v1/?token=S3CRET")
+    ),
+    *(
+        Attack(
+            f"login whose {name} has half of a character",
+            login_of,
+            {**whole, name: "\ud800"},
+            "cannot be used",
+            whole,
+        )
+        for name, whole in (
+            ("identitytoken", {"identitytoken": "\u00fc"}),
+            ("registrytoken", {"registrytoken": "t"}),
+            ("username", {"username": "\U0001f600", "password": None}),
+            ("auth", {"auth": "YTpi"}),
+        )
+    ),
+    Attack(
+        "H5 manifest of small objects, thirty times as large in memory",
+        layers_beside,
+        200_000,
+        "not usable JSON",
+        2_000,
+        lambda layers: layers == 1,
     ),
 ]
 
