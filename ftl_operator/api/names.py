@@ -105,6 +105,9 @@ SPEC_ANNOTATION = "ftl.tools/spec"
 """On the Deployment, by way of the SpinApp: tells whether its numbers are about the SpinApp as it is now."""
 
 
+SPIN_VERSION_ANNOTATION = "ftl.tools/spin-version"
+"""On a SpinAppExecutor, by whoever made it: the version of its Spin, where no tag of `spinImage` says it."""
+
 TRIGGER_ANNOTATION = "ftl.tools/reconcile"
 """A person or a pipeline changes its value to ask for a look now."""
 

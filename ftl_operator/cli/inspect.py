@@ -61,7 +61,7 @@ class Inspected:
             f"exports    {_columns(component.binary.exports)}",
         ]
         if component.needs:
-            lines.append(f"needs      {component.needs}: no other Spin has all of its imports")
+            lines += [f"needs      {component.spin_needed}", f"{' ' * 11}elsewhere: {component.spin_advice}"]
         if component.tools is None:
             return [*lines, f"tools      asked at run time: {component.dynamic_reason}"]
         for index, tool in enumerate(component.tools):

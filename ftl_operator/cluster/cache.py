@@ -21,7 +21,7 @@ from ftl_operator.api.kinds import Api
 from ftl_operator.api.names import DIGEST_ANNOTATION, TRIGGER_ANNOTATION, NamespacedName
 from ftl_operator.api.status import FtlAppStatus
 from ftl_operator.cluster.deployment import Rollout, rollout_of
-from ftl_operator.cluster.executor import SpinAppStatus, makes_deployment, report_of
+from ftl_operator.cluster.executor import Executor, SpinAppStatus, executor_of, report_of
 from ftl_operator.cluster.secrets import SecretVersion, Source, secret_version, sources_of
 
 Json = dict[str, Any]
@@ -101,7 +101,7 @@ class Cache:
         self._owned: dict[NamespacedName, dict[tuple[Api, str], CachedObject]] = {}
         self._owner: dict[tuple[Api, str, str], NamespacedName] = {}
         self._rollouts: dict[NamespacedName, Rollout] = {}
-        self._executors: dict[NamespacedName, bool] = {}
+        self._executors: dict[NamespacedName, Executor] = {}
         self._reports: dict[NamespacedName, SpinAppStatus] = {}
         self._sources: dict[tuple[str, str, str], SecretVersion] = {}
         self._places: dict[tuple[Api, str, str], int] = {}
@@ -147,8 +147,8 @@ class Cache:
         """The state of the app's Deployment, if there is one."""
         return self._rollouts.get(key)
 
-    def executor(self, namespace: str, name: str) -> bool | None:
-        """Whether a SpinAppExecutor makes a Deployment; None if the namespace has no such one."""
+    def executor(self, namespace: str, name: str) -> Executor | None:
+        """What a SpinAppExecutor says; None if the namespace has no such one."""
         return self._executors.get(NamespacedName(namespace, name))
 
     def report(self, key: NamespacedName) -> SpinAppStatus:
@@ -256,12 +256,13 @@ class Cache:
         self._reports |= {} if gone else {key: report_of(body)}
         # Of a Deployment, its own watch tells more and sooner.
         executor = NamespacedName(key.namespace, (body.get("spec") or {}).get("executor", ""))
-        is_news = self._executors.get(executor) is False and self._reports.get(key, old) != old
+        makes_deployment = self._executors.get(executor, Executor()).makes_deployment
+        is_news = not makes_deployment and self._reports.get(key, old) != old
         return [key] if is_news and key in self._apps else []
 
     def _on_executor(self, key: NamespacedName, body: Body, *, gone: bool) -> list[NamespacedName]:
         old = self._executors.pop(key, None)
-        self._executors |= {} if gone else {key: makes_deployment(body)}
+        self._executors |= {} if gone else {key: executor_of(body)}
         is_news = self._executors.get(key) != old
         return [app for app in self._apps if is_news and app.namespace == key.namespace]
 

@@ -6,11 +6,16 @@ spin-operator's own words, which are the condition `Available`, `readyReplicas`,
 executor that the rest is about.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ftl_operator.api.names import SPIN_VERSION_ANNOTATION
+
 Body = Mapping[str, Any]
+
+_VERSION = re.compile(r"v?\d{1,3}\.\d{1,4}(?:\.\d{1,4})?(?:[+-][A-Za-z0-9.+-]{1,64})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,29 @@ def report_of(spin_app: Body) -> SpinAppStatus:
     )
 
 
-def makes_deployment(executor: Body) -> bool:
-    """Whether spin-operator makes a Deployment for apps of this SpinAppExecutor."""
-    return bool((executor.get("spec") or {}).get("createDeployment", True))
+@dataclass(frozen=True, slots=True)
+class Executor:
+    """What a SpinAppExecutor says.
+
+    Args:
+        makes_deployment: Whether spin-operator makes a Deployment for its apps.
+        spin_version: The version of its Spin, such as `4.1.0`; empty if it does not say one.
+    """
+
+    makes_deployment: bool = True
+    spin_version: str = ""
+
+
+def executor_of(body: Body) -> Executor:
+    """Read a SpinAppExecutor.
+
+    Its annotation `ftl.tools/spin-version` says which Spin it has, else the tag of its `spinImage` does. A
+    tag that is no version of at least two numbers, such as `latest` or `4`, says nothing.
+    """
+    spec = body.get("spec") or {}
+    image = str((spec.get("deploymentConfig") or {}).get("spinImage") or "")
+    tag = image.partition("@")[0].rpartition("/")[2].partition(":")[2]
+    annotations = (body.get("metadata") or {}).get("annotations") or {}
+    declared = (str(annotations.get(SPIN_VERSION_ANNOTATION) or ""), tag)
+    versions = (text.removeprefix("v") for text in declared if _VERSION.fullmatch(text))
+    return Executor(bool(spec.get("createDeployment", True)), next(versions, ""))

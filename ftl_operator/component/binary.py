@@ -40,7 +40,7 @@ class Kind(StrEnum):
     WASI_0_2 = "wasi-0.2"
     """A component of WASI 0.2 or older snapshots: runs on every Spin since 2.0 and in the embedded host."""
     WASI_0_3 = "wasi-0.3"
-    """A component of WASI 0.3 (or a release candidate of it): a matter of Spin 4."""
+    """A component of WASI 0.3 or of a release candidate of it; `spin_interfaces` says which Spin runs it."""
     CORE_MODULE = "core-module"
     """A core module; Spin turns it into a component when it carries `component-type` sections."""
 

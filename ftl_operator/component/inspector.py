@@ -25,7 +25,7 @@ from ftl_operator.keyed_lock import KeyedLock
 from ftl_operator.oci.descriptor import Artifact, Descriptor, LocalArtifact
 from ftl_operator.oci.reference import Digest, Repository
 
-CACHE_FORMAT = 2
+CACHE_FORMAT = 3
 """Raised whenever a new result could differ from a cached one: another reader, rule or limit of the code."""
 MAX_CACHE_BYTES = 64 << 20
 """How much the results on disk may hold; what was used least recently goes first."""

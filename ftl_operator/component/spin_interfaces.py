@@ -1,10 +1,10 @@
-"""Which interfaces Spin 3.6 and Spin 4 link for a component that serves HTTP. Pure data and its lookup.
+"""Which components that serve HTTP run on Spin 3.6, Spin 4 and Spin 4.1, by their interfaces. Pure.
 
 Spin instantiates a component only if each import has a host function behind it; one that is missing keeps
 every component of the application from starting. So a component is judged by this list before it is
 published.
 
-Sources, in github.com/spinframework/spin at the tags v3.6.3 and v4.0.2:
+Sources, in github.com/spinframework/spin at the tags v3.6.3 and v4.0.2, and at 4.1.0-pre0 (94a8fc8a):
 
 - `crates/factor-wasi/src/lib.rs`, `wasi_2023_10_18.rs`, `wasi_2023_11_10.rs`: wasi:cli, clocks, filesystem,
   io, random, sockets; the interfaces without functions beside them from `wit/deps`
@@ -12,15 +12,19 @@ Sources, in github.com/spinframework/spin at the tags v3.6.3 and v4.0.2:
 - `crates/factor-key-value`, `factor-llm`, `factor-outbound-mqtt`, `factor-outbound-mysql`,
   `factor-outbound-pg`, `factor-outbound-redis`, `factor-sqlite`, `factor-variables`, each `src/lib.rs`
 - `wit/world.wit`, `wit/deps/spin@unversioned/world.wit`, `wit/deps/spin@2.0.0/world.wit`: names and versions
+- `crates/http/src/trigger.rs`: the handlers of wasi:http 0.3; those of 0.2 and before are in each Spin
 - `crates/factor-otel/src/lib.rs`: wasi:otel is linked only with `--experimental-wasi-otel`, so it is not here
 
 Versions follow wasmtime's linker (`crates/environ/src/component/names.rs`, `alternate_lookup_key`): a release
 serves every release of its compatible track (`0.2.x`, `3.x`), a pre-release serves itself only.
 """
 
-from collections.abc import Iterable
+import re
+from collections.abc import Collection, Iterable
 
-SPIN_3_6, SPIN_4 = "Spin 3.6", "Spin 4"
+SPIN_3_6, SPIN_4, SPIN_4_1 = "Spin 3.6", "Spin 4", "Spin 4.1"
+NEWEST_SHIM = "3.6"
+"""The Spin in the newest containerd shim that SpinKube has released (0.24)."""
 
 _WASI_PARTS = {
     "cli": (
@@ -99,27 +103,37 @@ _BOTH = (
     | {f"wasi:keyvalue/{name}@0.2.0-draft2" for name in ("atomics", "batch", "store")}
     | {"spin:postgres/postgres@3.0.0", "wasi:config/store@0.2.0-draft-2024-09-27"}
 )
+_SPIN_4_INTERFACES = frozenset(
+    _BOTH
+    | {f"{name}@0.3.0-rc-2026-03-15" for name in _WASI_3}
+    | {
+        "spin:key-value/key-value@3.0.0",
+        "spin:mqtt/mqtt@3.0.0",
+        "spin:mysql/mysql@3.0.0",
+        "spin:postgres/postgres@4.2.0",
+        "spin:redis/redis@3.0.0",
+        "spin:sqlite/sqlite@3.1.0",
+        "spin:variables/variables@3.0.0",
+    }
+)
 INTERFACES: dict[str, frozenset[str]] = {
     SPIN_3_6: frozenset(
         _BOTH
         | {"spin:postgres/postgres@4.0.0", "spin:sqlite/sqlite@3.0.0"}
         | {f"{name}@0.3.0-rc-2026-01-06" for name in _WASI_3}
     ),
-    SPIN_4: frozenset(
-        _BOTH
-        | {f"{name}@0.3.0-rc-2026-03-15" for name in _WASI_3}
-        | {
-            "spin:key-value/key-value@3.0.0",
-            "spin:mqtt/mqtt@3.0.0",
-            "spin:mysql/mysql@3.0.0",
-            "spin:postgres/postgres@4.2.0",
-            "spin:redis/redis@3.0.0",
-            "spin:sqlite/sqlite@3.1.0",
-            "spin:variables/variables@3.0.0",
-        }
-    ),
+    SPIN_4: _SPIN_4_INTERFACES,
+    SPIN_4_1: _SPIN_4_INTERFACES | {f"{name}@0.3.0" for name in _WASI_3},
 }
-"""The interfaces that each Spin has, with the version that it links."""
+"""The interfaces that each Spin has, with the version that it links; the oldest Spin first."""
+_HANDLER = "wasi:http/handler"
+HANDLERS: dict[str, frozenset[str]] = {
+    SPIN_3_6: frozenset({f"{_HANDLER}@0.3.0-rc-2026-01-06"}),
+    SPIN_4: frozenset({f"{_HANDLER}@0.3.0-rc-2026-03-15"}),
+    SPIN_4_1: frozenset({f"{_HANDLER}@0.3.0-rc-2026-03-15", f"{_HANDLER}@0.3.0"}),
+}
+"""The handlers of wasi:http 0.3 by which each Spin hands a component a request."""
+_VERSION = re.compile(r"v?(\d{1,3})\.(\d{1,4})(?:[.+-].*)?")
 
 
 def spins_with(name: str) -> tuple[str, ...]:
@@ -127,8 +141,8 @@ def spins_with(name: str) -> tuple[str, ...]:
     return tuple(spin for spin, tracks in _TRACKS.items() if _track(name) in tracks)
 
 
-def refusal(imports: Iterable[str]) -> str | None:
-    """Why no Spin starts a component with these imports; None if some Spin does."""
+def refusal(imports: Collection[str], exports: Iterable[str] = ()) -> str | None:
+    """Why no Spin starts a component with these imports and exports; None if some Spin does."""
     missing = [name for name in imports if not spins_with(name)]
     if missing:
         shown = ", ".join(name[:200] for name in missing[:5])
@@ -137,16 +151,54 @@ def refusal(imports: Iterable[str]) -> str | None:
             f"it imports {shown}{more}, which neither Spin 3.6 nor Spin 4 has; build it without, or compose "
             "a component that provides it into this one"
         )
-    if not any(all(spin in spins_with(name) for name in imports) for spin in INTERFACES):
-        return "its imports are partly of Spin 3.6 and partly of Spin 4, and no Spin has all of them"
+    handlers = _handlers(exports)
+    if handlers and not any(_handles(spin, handlers) for spin in INTERFACES):
+        return (
+            f"it exports {handlers[0][:200]}, which neither Spin 3.6 nor Spin 4 calls; build it for WASI 0.2 "
+            "or for WASI 0.3.0"
+        )
+    if not _able(imports, handlers):
+        return "its interfaces are partly of Spin 3.6 and partly of Spin 4, and no Spin has all of them"
     return None
 
 
-def needed_spin(imports: Iterable[str]) -> str:
-    """The only Spin that has all of these imports; nothing if both have, or none."""
-    names = tuple(imports)
-    able = [spin for spin in INTERFACES if all(spin in spins_with(name) for name in names)]
-    return able[0] if len(able) == 1 else ""
+def needed_spin(imports: Collection[str], exports: Iterable[str] = ()) -> str:
+    """The oldest Spin that runs such a component; nothing if each Spin does, or none."""
+    able = _able(imports, _handlers(exports))
+    return able[0] if 0 < len(able) < len(INTERFACES) else ""
+
+
+def requirement(needs: str) -> str:
+    """What `needed_spin` gave, in words."""
+    return needs if needs == SPIN_3_6 else f"{needs} or newer"
+
+
+def runs(needs: str, version: str) -> bool:
+    """Whether a Spin of a version such as `4.1.0` runs what needs `needs`; False for what is no version."""
+    found = _VERSION.fullmatch(version)
+    if found is None:
+        return False
+    number = (int(found[1]), int(found[2]))
+    if needs == SPIN_3_6:
+        return (3, 6) <= number < (4, 0)
+    return number >= ((4, 1) if needs == SPIN_4_1 else (4, 0))
+
+
+def _handlers(exports: Iterable[str]) -> list[str]:
+    return [name for name in exports if name.partition("@")[0] == _HANDLER]
+
+
+def _handles(spin: str, handlers: Iterable[str]) -> bool:
+    known = frozenset(map(_track, HANDLERS[spin]))
+    return all(_track(name) in known for name in handlers)
+
+
+def _able(imports: Collection[str], handlers: Collection[str]) -> list[str]:
+    return [
+        spin
+        for spin in INTERFACES
+        if _handles(spin, handlers) and all(spin in spins_with(name) for name in imports)
+    ]
 
 
 def _track(name: str) -> str:

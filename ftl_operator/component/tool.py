@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ftl_operator.component.binary import Binary, Kind
+from ftl_operator.component.spin_interfaces import requirement
 from ftl_operator.errors import ComponentError, Reason
 from ftl_operator.oci.reference import Digest
 
@@ -139,7 +140,7 @@ class Tool:
 class Component:
     """A component and its tools; `tools` is None, with a reason, if it can only be asked at run time.
 
-    `needs` is the only Spin that has all of its imports, such as `Spin 4`; empty if Spin 3.6 and Spin 4 have.
+    `needs` is the oldest Spin that runs it, such as `Spin 4`; empty if Spin 3.6 and all later ones do.
     """
 
     digest: Digest
@@ -148,6 +149,24 @@ class Component:
     tools: tuple[Tool, ...] | None
     dynamic_reason: str = ""
     needs: str = ""
+
+    @property
+    def spin_needed(self) -> str:
+        """Which Spin it needs and why, such as `Spin 4.1 or newer (it is built for WASI 0.3)`."""
+        is_new = self.binary.kind is Kind.WASI_0_3
+        why = "it is built for WASI 0.3" if is_new else "no other Spin has all of its imports"
+        return f"{requirement(self.needs)} ({why})"
+
+    @property
+    def spin_advice(self) -> str:
+        """What to do where there is another Spin than it needs."""
+        build = (
+            "build it for WASI 0.2" if self.binary.kind is Kind.WASI_0_3 else "build it without those imports"
+        )
+        return (
+            f"{build}, or let spec.runtime.executor name a SpinAppExecutor whose deploymentConfig.spinImage "
+            f"has {requirement(self.needs)}"
+        )
 
 
 @dataclass(frozen=True, slots=True)

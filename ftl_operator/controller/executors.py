@@ -26,7 +26,8 @@ class Executors:
 
     def makes_deployment(self, app: FtlApp) -> bool:
         """Whether the app's executor makes a Deployment; one that is not there, and may come, would."""
-        return self._cache.executor(app.metadata.namespace, app.spec.runtime.executor) is not False
+        executor = self._cache.executor(app.metadata.namespace, app.spec.runtime.executor)
+        return executor is None or executor.makes_deployment
 
     def ensure(self, app: FtlApp) -> None:
         """See that the app's executor is there, and that the spec asks for nothing that it cannot do.

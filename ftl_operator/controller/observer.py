@@ -112,7 +112,8 @@ class Observer:
         key = snapshot.key
         spin_app = self._cache.spin_app(key, snapshot.app.uid) or {}
         spec = spin_app.get("spec") or {}
-        if self._cache.executor(key.namespace, spec.get("executor", "")) is False:
+        executor = self._cache.executor(key.namespace, spec.get("executor", ""))
+        if executor is not None and not executor.makes_deployment:
             # Another executor's Deployment may be there for a moment.
             report = self._cache.report(key)
             cause = "" if report.may_serve else str(report)

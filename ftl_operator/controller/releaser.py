@@ -74,14 +74,20 @@ class CachedRelease:
     Args:
         of: The app's uid, generation and trigger: another app has another release.
         pods: The digest of what its pods read.
+        spin_version: The Spin that its executor declared.
         result: The release.
         until: When it is planned anew, by the planner's clock.
     """
 
     of: tuple[str, int, str]
     pods: str
+    spin_version: str
     result: ReleaseResult
     until: float
+
+    def is_of(self, pods: str, spin_version: str, now: float) -> bool:
+        """Whether it still holds, with these inputs at this time."""
+        return (self.pods, self.spin_version) == (pods, spin_version) and now < self.until
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +192,8 @@ class ReleasePlanner:
                 known = self._known(snapshot)
                 self._dependencies.make_secret(app)
                 pods = self.pods_digest(app)
-                if known is not None and known.pods == pods and self._clock() < known.until:
+                spin_version = self._spin_version(app)
+                if known is not None and known.is_of(pods, spin_version, self._clock()):
                     return Planned(app, known.result)
                 result = self.release(app, snapshot.status, stages)
             except NotLeaderError:
@@ -198,7 +205,7 @@ class ReleasePlanner:
                 last = self._last(snapshot) if error.retryable else None
                 return Planned(app, last, stages.findings, error)
         until = self._clock() + interval_seconds(app, self._settings) * 0.9
-        fresh = CachedRelease(_identity(snapshot), pods, replace(result, facts={}), until)
+        fresh = CachedRelease(_identity(snapshot), pods, spin_version, replace(result, facts={}), until)
         return Planned(app, result, stages.findings, fresh=fresh)
 
     def remember(self, key: NamespacedName, planned: Planned) -> None:
@@ -230,7 +237,8 @@ class ReleasePlanner:
         with stages.run("auth", ConditionType.AUTH_READY) as found:
             auth = self._dependencies.authorize(app)
             found.append(auth_finding(auth))
-        inputs = inputs_of(app, digests, auth, self._dependencies.gateway.descriptor.digest)
+        gateway = self._dependencies.gateway.descriptor.digest
+        inputs = inputs_of(app, digests, auth, gateway, self._spin_version(app))
         issuer_urls = (auth.jwks_uri,) if auth is not None and auth.jwks_uri else ()
         image = _made_from(status, inputs)
         if image is not None:
@@ -250,6 +258,11 @@ class ReleasePlanner:
     def _known(self, snapshot: Snapshot) -> CachedRelease | None:
         known = self._releases.get(snapshot.key)
         return known if known is not None and known.of == _identity(snapshot) else None
+
+    def _spin_version(self, app: FtlApp) -> str:
+        """The version of Spin that the app's executor declares; empty if it declares none."""
+        executor = self._cache.executor(app.metadata.namespace, app.spec.runtime.executor)
+        return "" if executor is None else executor.spin_version
 
     def _last(self, snapshot: Snapshot) -> ReleaseResult | None:
         known = self._known(snapshot)
@@ -345,7 +358,9 @@ class ReleasePlanner:
                 Job(key, subject, what, lambda: inspector.inspect(source, where, registry.blob), fetch)
             )
 
-        return Inputs(find, inspect, self._dependencies.authorize, self._dependencies.gateway)
+        return Inputs(
+            find, inspect, self._dependencies.authorize, self._dependencies.gateway, self._spin_version(app)
+        )
 
     def _publish(self, app: FtlApp, planned: Plan, target: Repository, stages: Stages) -> None:
         registry = self._dependencies.registry.with_credentials(

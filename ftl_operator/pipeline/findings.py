@@ -5,8 +5,10 @@ from typing import Any
 
 from ftl_operator.api.auth import GatewayAuth
 from ftl_operator.api.conditions import ConditionState, true
+from ftl_operator.api.names import SPIN_VERSION_ANNOTATION
 from ftl_operator.api.status import ComponentStatus, ToolStatus
 from ftl_operator.component.capabilities import Severity, audit
+from ftl_operator.component.spin_interfaces import NEWEST_SHIM, runs
 from ftl_operator.component.tool import Component
 from ftl_operator.errors import Reason
 from ftl_operator.oci.digest import canonical, sha256
@@ -29,8 +31,16 @@ def published_finding(image: Reference) -> ConditionState:
     return true(f"published as {image}")
 
 
-def inspected_finding(resolved: ResolvedApp, components: Mapping[Digest, Component]) -> ConditionState:
-    """`Inspected` of an app whose components are all usable, with what is worth knowing about them."""
+def inspected_finding(
+    resolved: ResolvedApp, components: Mapping[Digest, Component], spin_version: str | None = None
+) -> ConditionState:
+    """`Inspected` of an app whose components are all usable, with what is worth knowing about them.
+
+    Args:
+        resolved: The app.
+        components: What was found in its components.
+        spin_version: The Spin that its executor declares; empty if it declares none, None without a cluster.
+    """
     notes: list[str] = []
     warned: list[str] = []
     dynamic = False
@@ -47,7 +57,8 @@ def inspected_finding(resolved: ResolvedApp, components: Mapping[Digest, Compone
             if finding.severity is Severity.WARNING
         ]
         if component.needs:
-            notes.append(f"{tool.spec.name} needs {component.needs}: no other Spin has all of its imports")
+            executor = resolved.app.spec.runtime.executor
+            notes.append(f"{tool.spec.name} {_spin_note(component, executor, spin_version)}")
         if component.tools:
             warned += [
                 f"tool {served.name!r} of {tool.spec.name!r}: {warning}"
@@ -59,6 +70,25 @@ def inspected_finding(resolved: ResolvedApp, components: Mapping[Digest, Compone
         notes.append(f"and {len(warned) - MAX_SHOWN} more warnings, which `ftl-operator inspect` shows")
     message = "; ".join([f"{_count(known, 'tool')} in {_count(len(resolved.tools), 'component')}", *notes])
     return true(message, Reason.DYNAMIC_TOOLS if dynamic else Reason.SUCCEEDED)
+
+
+def _spin_note(component: Component, executor: str, version: str | None) -> str:
+    """Which Spin a component needs, whether the executor has it, and what to do if not."""
+    needs = f"needs {component.spin_needed}"
+    if runs(component.needs, version or NEWEST_SHIM):
+        whose = f"the executor {executor!r}" if version else "the newest shim of SpinKube"
+        return f"{needs}, and {whose} has Spin {version or NEWEST_SHIM}"
+    if version:
+        found = f"the executor {executor!r} has Spin {version}, which does not run it"
+    elif version is None:
+        found = f"the newest shim of SpinKube has Spin {NEWEST_SHIM}"
+    else:
+        found = (
+            f"the executor {executor!r} does not say which Spin it has (its annotation "
+            f"{SPIN_VERSION_ANNOTATION}, or its spinImage's tag), and the newest shim of SpinKube has Spin "
+            f"{NEWEST_SHIM}"
+        )
+    return f"{needs}; {found}: {component.spin_advice}"
 
 
 def auth_finding(auth: GatewayAuth | None) -> ConditionState:

@@ -49,12 +49,15 @@ class Inputs:
         inspect: What a component is and which tools it has; the text names it in messages.
         authorize: What the gateway needs to judge tokens, checked; None for a public app.
         gateway: The operator's own gateway component.
+        spin_version: The Spin that the app's executor declares, such as `4.1.0`; empty if it declares none,
+            None without a cluster.
     """
 
     find: Callable[[Reference, str | None], Artifact]
     inspect: Callable[[Source, str], Component]
     authorize: Callable[[FtlApp], GatewayAuth | None]
     gateway: Layer
+    spin_version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +187,7 @@ def inspect_all(resolved: ResolvedApp, inputs: Inputs, stages: Stages) -> dict[D
     """
     with stages.run("inspect", ConditionType.INSPECTED) as found:
         components = {tool.digest: _inspect(tool, index, inputs) for index, tool in enumerate(resolved.tools)}
-        found.append(inspected_finding(resolved, components))
+        found.append(inspected_finding(resolved, components, inputs.spin_version))
     return components
 
 
@@ -236,12 +239,17 @@ def repository_of(app: FtlApp, settings: Settings) -> Repository:
 
 
 def inputs_of(
-    app: FtlApp, digests: Mapping[Reference, Digest], auth: GatewayAuth | None, gateway: Digest
+    app: FtlApp,
+    digests: Mapping[Reference, Digest],
+    auth: GatewayAuth | None,
+    gateway: Digest,
+    spin_version: str = "",
 ) -> Digest:
     """The digest of everything that decides the image, known before a byte of a component is read.
 
     The whole spec is in it, also what only concerns the cluster: after a failed rollout any change is worth
-    another try. What is not in it is whether pods are wanted at all.
+    another try. So is another Spin of the executor's, of which the inspection's finding speaks too. What is
+    not in it is whether pods are wanted at all.
     """
     spec = app.spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"suspend"})
     policy = "" if auth is None else f"{auth.policy}\0{auth.policy_data}"
@@ -254,6 +262,8 @@ def inputs_of(
         "auth": None if auth is None else auth.document(()),
         "policy": policy,
     }
+    if spin_version:
+        known["spin"] = spin_version
     return sha256(canonical(known).encode())
 
 

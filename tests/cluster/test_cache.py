@@ -3,7 +3,7 @@ import pytest
 from ftl_operator.api import kinds
 from ftl_operator.api.names import DIGEST_ANNOTATION, TRIGGER_ANNOTATION, NamespacedName
 from ftl_operator.cluster.cache import Cache, owner_of
-from ftl_operator.cluster.executor import SpinAppStatus
+from ftl_operator.cluster.executor import Executor, SpinAppStatus
 from ftl_operator.cluster.secrets import sources_of
 
 A = NamespacedName("ns", "a")
@@ -150,11 +150,14 @@ def test_an_executor_wakes_its_namespace_once():
     executor = {"metadata": {"namespace": "ns", "name": "containerd-shim-spin"}}
     assert cache.observe_event(kinds.SPIN_APP_EXECUTOR, executor) == [A]
     assert cache.observe_event(kinds.SPIN_APP_EXECUTOR, executor) == []
-    assert cache.executor("ns", "containerd-shim-spin") is True
+    assert cache.executor("ns", "containerd-shim-spin") == Executor()
     assert cache.observe_event(kinds.SPIN_APP_EXECUTOR, executor | {"spec": {"createDeployment": False}}) == [
         A
     ]
-    assert cache.executor("ns", "containerd-shim-spin") is False
+    assert cache.executor("ns", "containerd-shim-spin") == Executor(makes_deployment=False)
+    with_spin = {"deploymentConfig": {"spinImage": "ghcr.io/spinframework/spin:v4.1.0"}}
+    assert cache.observe_event(kinds.SPIN_APP_EXECUTOR, executor | {"spec": with_spin}) == [A]
+    assert cache.executor("ns", "containerd-shim-spin") == Executor(spin_version="4.1.0")
     assert cache.observe_event(kinds.SPIN_APP_EXECUTOR, executor, gone=True) == [A]
     assert cache.executor("ns", "containerd-shim-spin") is None
 

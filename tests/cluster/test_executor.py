@@ -2,7 +2,7 @@
 
 import pytest
 
-from ftl_operator.cluster.executor import SpinAppStatus, makes_deployment, report_of
+from ftl_operator.cluster.executor import SpinAppStatus, executor_of, report_of
 
 
 def spin_app(executor="external", **status):
@@ -14,9 +14,37 @@ def available(status="True", **more):
 
 
 def test_a_deployment_is_made_unless_the_executor_says_that_it_is_not():
-    assert makes_deployment({"spec": {"createDeployment": True}})
-    assert not makes_deployment({"spec": {"createDeployment": False}})
-    assert makes_deployment({})
+    assert executor_of({"spec": {"createDeployment": True}}).makes_deployment
+    assert not executor_of({"spec": {"createDeployment": False}}).makes_deployment
+    assert executor_of({}).makes_deployment
+
+
+@pytest.mark.parametrize(
+    ("image", "annotation", "version"),
+    [
+        ("ghcr.io/spinframework/spin:v4.1.0", None, "4.1.0"),
+        ("localhost:5000/spin:4.1", None, "4.1"),
+        ("ghcr.io/spinframework/spin:4.1.0-pre0@sha256:" + "a" * 64, None, "4.1.0-pre0"),
+        ("ghcr.io/spinframework/spin:latest", None, ""),
+        ("ghcr.io/spinframework/spin:4", None, ""),
+        ("ghcr.io/spinframework/spin:canary-4.1", None, ""),
+        ("localhost:5000/spin", None, ""),
+        ("ghcr.io/spinframework/spin@sha256:" + "4" * 64, None, ""),
+        ("ghcr.io/spinframework/spin:v3.6.3", "4.1.0", "4.1.0"),
+        ("ghcr.io/spinframework/spin:v3.6.3", "soon", "3.6.3"),
+        (None, "4.1.0", "4.1.0"),
+        (None, "4.1 " + "x" * 5000, ""),
+        (None, None, ""),
+    ],
+)
+def test_the_spin_of_an_executor_is_what_its_annotation_or_the_tag_of_its_image_declares(
+    image, annotation, version
+):
+    body = {
+        "metadata": {"annotations": {"ftl.tools/spin-version": annotation} if annotation else None},
+        "spec": {"deploymentConfig": {"spinImage": image} if image else None},
+    }
+    assert executor_of(body).spin_version == version
 
 
 @pytest.mark.parametrize(

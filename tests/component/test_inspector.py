@@ -61,6 +61,11 @@ def assemble(text: str) -> bytes:
     return bytes(wat2wasm(text))
 
 
+def newest(handler: str = "wasi:http/handler@0.3.0") -> bytes:
+    """A component as the newest SDKs build it, as far as its interfaces tell."""
+    return assemble(f'(component (instance $h) (export "{handler}" (instance $h)))')
+
+
 def test_a_real_tool_is_asked_once_and_then_known(tmp_path: Path) -> None:
     asked = Asked()
     component = inspector(tmp_path, asked).inspect(local(TEXT), WHERE, unreachable)
@@ -132,12 +137,23 @@ def test_what_was_used_least_recently_goes(tmp_path: Path, monkeypatch: pytest.M
     assert digest_of(b"c").removeprefix("sha256:") in kept
 
 
-def test_wasi_0_3_is_dynamic_and_not_run(tmp_path: Path) -> None:
-    name = "wasi:http/handler@0.3.0-rc-2026-03-15"
-    raw = assemble(f'(component (instance $h) (export "{name}" (instance $h)))')
+@pytest.mark.parametrize(
+    ("version", "needs"),
+    [("0.3.0-rc-2026-01-06", "Spin 3.6"), ("0.3.0-rc-2026-03-15", "Spin 4"), ("0.3.0", "Spin 4.1")],
+)
+def test_wasi_0_3_is_dynamic_and_not_run(tmp_path: Path, version: str, needs: str) -> None:
+    raw = newest(f"wasi:http/handler@{version}")
     component = inspector(tmp_path).inspect(written(tmp_path / "a.wasm", raw), WHERE, unreachable)
     assert (component.binary.kind, component.tools) == (Kind.WASI_0_3, None)
     assert "WASI 0.3" in component.dynamic_reason
+    assert component.needs == needs
+
+
+def test_a_component_of_a_wasi_that_no_spin_has_is_refused(tmp_path: Path) -> None:
+    source = written(tmp_path / "a.wasm", newest("wasi:http/handler@0.3.0-rc-2025-09-16"))
+    with pytest.raises(ComponentError, match=r"which neither Spin 3\.6 nor Spin 4 calls") as caught:
+        inspector(tmp_path).inspect(source, WHERE, unreachable)
+    assert caught.value.reason is Reason.UNSUPPORTED_IMPORT
 
 
 def test_an_older_interface_is_dynamic_and_not_run(tmp_path: Path) -> None:

@@ -2,9 +2,10 @@
 
 import pytest
 
-from ftl_operator.component.spin_interfaces import INTERFACES, needed_spin, refusal, spins_with
+from ftl_operator.component.spin_interfaces import INTERFACES, needed_spin, refusal, runs, spins_with
 
 BOTH = tuple(INTERFACES)
+NEW = ("Spin 4", "Spin 4.1")
 
 
 @pytest.mark.parametrize(
@@ -35,14 +36,18 @@ BOTH = tuple(INTERFACES)
         ("wasi:config/store@0.2.0-rc.1", ()),
         ("wasi:config/runtime@0.2.0-draft", ()),
         ("wasi:cli/environment@0.3.0-rc-2026-01-06", ("Spin 3.6",)),
-        ("wasi:cli/environment@0.3.0-rc-2026-03-15", ("Spin 4",)),
-        ("wasi:http/client@0.3.0-rc-2026-03-15", ("Spin 4",)),
+        ("wasi:cli/environment@0.3.0-rc-2026-03-15", NEW),
+        ("wasi:cli/environment@0.3.0", ("Spin 4.1",)),
+        ("wasi:http/types@0.3.1", ("Spin 4.1",)),
+        ("wasi:http/types@0.3.0-rc-2025-09-16", ()),
+        ("wasi:http/handler@0.3.0", ()),
+        ("wasi:http/client@0.3.0-rc-2026-03-15", NEW),
         ("fermyon:spin/key-value", BOTH),
         ("fermyon:spin/key-value@2.0.0", BOTH),
         ("fermyon:spin/mqtt", ()),
         ("fermyon:spin/mqtt@2.0.0", BOTH),
         ("fermyon:spin/outbound-http", ()),
-        ("spin:key-value/key-value@3.0.0", ("Spin 4",)),
+        ("spin:key-value/key-value@3.0.0", NEW),
         ("spin:sqlite/sqlite@3.0.0", BOTH),
         ("spin:postgres/postgres@4.1.0", BOTH),
         ("spin:postgres/postgres@5.0.0", ()),
@@ -74,3 +79,48 @@ def test_what_only_one_spin_has_is_told() -> None:
     assert needed_spin(("wasi:io/poll@0.2.0",)) == ""
     assert refusal((new,)) is None
     assert "no Spin has all of them" in (refusal((old, new)) or "")
+
+
+@pytest.mark.parametrize(
+    ("handler", "needs"),
+    [
+        ("wasi:http/handler@0.3.0", "Spin 4.1"),
+        ("wasi:http/handler@0.3.2", "Spin 4.1"),
+        ("wasi:http/handler@0.3.0-rc-2026-03-15", "Spin 4"),
+        ("wasi:http/handler@0.3.0-rc-2026-01-06", "Spin 3.6"),
+        ("wasi:http/incoming-handler@0.2.0", ""),
+        ("fermyon:spin/inbound-http", ""),
+    ],
+)
+def test_the_handler_decides_which_spin_a_component_needs(handler: str, needs: str) -> None:
+    assert refusal((), (handler, "wasi:cli/run@0.2.0")) is None
+    assert needed_spin(("wasi:io/poll@0.2.0",), (handler,)) == needs
+
+
+@pytest.mark.parametrize("version", ["0.3.0-rc-2025-09-16", "0.4.0", ""])
+def test_a_handler_that_no_spin_calls_is_refused(version: str) -> None:
+    name = f"wasi:http/handler@{version}"
+    assert f"it exports {name}, which neither" in (refusal((), (name,)) or "")
+    old = "wasi:cli/exit@0.3.0-rc-2026-01-06"
+    assert "no Spin has all of them" in (refusal((old,), ("wasi:http/handler@0.3.0",)) or "")
+
+
+@pytest.mark.parametrize(
+    ("needs", "version", "can"),
+    [
+        ("Spin 4.1", "4.1.0", True),
+        ("Spin 4.1", "v4.10.2", True),
+        ("Spin 4.1", "4.1.0-pre0", True),
+        ("Spin 4.1", "5.0", True),
+        ("Spin 4.1", "4.0.2", False),
+        ("Spin 4.1", "3.6.3", False),
+        ("Spin 4", "4.0.0", True),
+        ("Spin 4", "3.6.3", False),
+        ("Spin 3.6", "3.6.3", True),
+        ("Spin 3.6", "4.1.0", False),
+        ("Spin 4", "latest", False),
+        ("Spin 4", "", False),
+    ],
+)
+def test_which_versions_run_what_a_component_needs(needs: str, version: str, *, can: bool) -> None:
+    assert runs(needs, version) is can

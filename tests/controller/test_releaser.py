@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -70,8 +71,8 @@ class World:
         self.objects = {}
         for name, data in secrets:
             self.secret(name, data)
-        component = Component(BYTES.digest, BYTES.size, Binary(Kind.WASI_0_2, (), ()), (TOOL,))
-        inspector = SimpleNamespace(known=lambda layer, where: component)
+        self.component = Component(BYTES.digest, BYTES.size, Binary(Kind.WASI_0_2, (), ()), (TOOL,))
+        inspector = SimpleNamespace(known=lambda layer, where: self.component)
         self.inspections = InspectionPool(lambda key, seconds: None)
         self.config = folder / "config.json"
         self.config.write_text(docker(registry_acme_dev="operator")[".dockerconfigjson"])
@@ -304,3 +305,21 @@ def test_without_any_repository_the_spec_must_say_where(tmp_path):
     with pytest.raises(SpecError) as caught:
         world.release(app())
     assert caught.value.field == "spec.publish.repository"
+
+
+def test_another_spin_of_the_executor_is_told_and_makes_no_new_image(tmp_path):
+    def executor(version):
+        annotations = {"ftl.tools/spin-version": version}
+        metadata = {"namespace": "ns", "name": "containerd-shim-spin", "annotations": annotations}
+        world.cache.observe_event(kinds.SPIN_APP_EXECUTOR, {"metadata": metadata})
+
+    world = World(tmp_path)
+    world.component = replace(world.component, needs="Spin 4.1")
+    executor("3.6.3")
+    before, steps, _ = world.release(app())
+    assert "has Spin 3.6.3, which does not run it" in steps.findings[ConditionType.INSPECTED].message
+    executor("4.1.0")
+    after, steps, _ = world.release(app(), status_of(before, steps))
+    assert "has Spin 4.1.0" in steps.findings[ConditionType.INSPECTED].message
+    assert after.release.image == before.release.image
+    assert after.release.inputs != before.release.inputs

@@ -38,8 +38,8 @@ def examine(wasm: Path, gateway: Path, runner: Runner) -> bytes:
 
     Returns:
         JSON `{"kind", "imports", "exports", "needs", "tools": [record…] or null, "dynamicReason"}`: the
-        binary as `wasm.Binary` has it, the only Spin that has all of its imports or an empty text, and
-        records as `Tool.record` gives them.
+        binary as `Binary` has it, the oldest Spin that runs it or an empty text, and records as
+        `Tool.record` gives them.
 
     Raises:
         ComponentError: It is no component that serves HTTP on some Spin, or describes no tools.
@@ -59,7 +59,7 @@ def examine(wasm: Path, gateway: Path, runner: Runner) -> bytes:
         imports, exports = made.imports, made.exports
     else:
         exports = binary.exports
-    _check_imports(component, imports)
+    needs = _needed_spin(component, imports, exports)
     tools: list[Any] | None = None
     reason = _why_not_asked(binary, exports)
     if not reason:
@@ -70,7 +70,7 @@ def examine(wasm: Path, gateway: Path, runner: Runner) -> bytes:
         "kind": binary.kind,
         "imports": binary.imports,
         "exports": binary.exports,
-        "needs": spin_interfaces.needed_spin(imports),
+        "needs": needs,
         "tools": tools,
         "dynamicReason": reason,
     }
@@ -79,7 +79,7 @@ def examine(wasm: Path, gateway: Path, runner: Runner) -> bytes:
 
 def _why_not_asked(binary: Binary, exports: Iterable[str]) -> str:
     if binary.kind is Kind.WASI_0_3:
-        return "it is built for WASI 0.3, which runs on Spin 4 and not in the inspection sandbox"
+        return "it is built for WASI 0.3, which the inspection sandbox does not run"
     if not any(_ASKABLE.fullmatch(name) for name in exports):
         return "it is built for an older interface than wasi:http 0.2.0, which the sandbox does not have"
     return ""
@@ -106,14 +106,19 @@ def _componentized(core: Path, runner: Runner) -> Path:
     return Path(f"/proc/self/fd/{handle}")
 
 
-def _check_imports(component: Path, imports: Sequence[str]) -> None:
-    """Raises ComponentError for imports that no Spin has, except those of nothing but types."""
+def _needed_spin(component: Path, imports: Sequence[str], exports: Sequence[str]) -> str:
+    """The oldest Spin that runs a component, or an empty text. Imports of nothing but types ask for nothing.
+
+    Raises:
+        ComponentError: No Spin runs it.
+    """
     missing = [name for name in imports if not spin_interfaces.spins_with(name)]
     if missing:
         missing = _with_functions(component, missing)
     needed = [name for name in imports if name in missing or spin_interfaces.spins_with(name)]
-    if why := spin_interfaces.refusal(needed):
+    if why := spin_interfaces.refusal(needed, exports):
         raise ComponentError(why, reason=Reason.UNSUPPORTED_IMPORT)
+    return spin_interfaces.needed_spin(needed, exports)
 
 
 def _with_functions(component: Path, names: Sequence[str]) -> list[str]:
