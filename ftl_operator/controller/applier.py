@@ -1,4 +1,4 @@
-"""Brings the cluster from what an app owns to what it should own; writes nothing where nothing differs."""
+"""Applies the objects of an app and deletes those it no longer needs; writes only where something differs."""
 
 import threading
 from collections.abc import Iterable, Mapping
@@ -26,13 +26,13 @@ from ftl_operator.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """What was changed in the cluster for one app.
+    """The changes that were made in the cluster for one app.
 
     Args:
         written: The objects that were applied or deleted, as `Kind/name`.
         resumed: Whether pods come back after a suspension.
-        missing: What was left out, because the cluster does not serve its kind.
-        error: What stopped it.
+        missing: Objects that were left out because the cluster does not serve their kind.
+        error: The error that ended the apply, if any.
     """
 
     written: tuple[str, ...] = ()
@@ -42,12 +42,12 @@ class Applied:
 
     @property
     def vital_error(self) -> FtlError | None:
-        """What stopped it, or the first missing kind without which the app is not as the spec wants it."""
+        """The error, or the first missing kind that the spec cannot do without."""
         return self.error or next((item.error() for item in self.missing if item.is_vital), None)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader of the status should know besides."""
+        """Missing objects that the app can do without, for the status."""
         return tuple(str(item) for item in self.missing if not item.is_vital)
 
 
@@ -61,7 +61,7 @@ class Applier:
     Args:
         settings: The operator's settings.
         kube: The cluster.
-        cache: What was seen of it; told of every write at once.
+        cache: The watched objects; gets the result of every write at once.
     """
 
     def __init__(self, settings: Settings, kube: Kube, cache: Cache) -> None:
@@ -81,10 +81,10 @@ class Applier:
             release: What is to run.
 
         Returns:
-            What was changed, or what stopped it.
+            The changes, or the error.
 
         Raises:
-            NotLeaderError: Another replica acts.
+            NotLeaderError: Another replica leads.
             TerminatingError: The app's namespace is being deleted.
         """
         try:
@@ -106,7 +106,7 @@ class Applier:
             What was written, as `Kind/name`.
 
         Raises:
-            ClusterError: The cluster refused something, or a name is somebody else's.
+            ClusterError: The cluster refused a request, or another owner has an object of the same name.
         """
         key = snapshot.key
         live = self._cache.owned(key, app.metadata.uid)
@@ -116,7 +116,7 @@ class Applier:
         for manifest in map(stamped, desired.objects):
             api, name = kinds.api_of(manifest), manifest["metadata"]["name"]
             if api in kinds.SCALERS:
-                # Another one would be refused as long as the old one is there.
+                # The API server refuses a new autoscaler while the old one exists.
                 written += self._delete(key, [seen for seen in left if seen.api in kinds.SCALERS])
                 left = [seen for seen in left if seen.api not in kinds.SCALERS]
             seen = live.get((api, name))
@@ -131,7 +131,7 @@ class Applier:
         return written + self._apply_pod_fields(snapshot, app)
 
     def _delete(self, key: NamespacedName, left: Iterable[CachedObject]) -> list[str]:
-        """Delete what the app owns and does not want any more."""
+        """Delete objects that the app owns and no longer needs."""
         deleted = []
         for seen in left:
             self._kube.delete(seen.api, key.namespace, seen.name, seen.uid)
@@ -142,8 +142,8 @@ class Applier:
     def _apply_pod_fields(self, snapshot: Snapshot, app: FtlApp) -> list[str]:
         """Apply the operator's part of the Deployment, once spin-operator has made it for this SpinApp.
 
-        It rolls the pods. So a Deployment that serves, of an app that nobody changed, gets it when few others
-        are being rolled out; an upgrade of the operator would roll all of them at once.
+        This rolls the pods. An upgrade of the operator may change the part for every app; `max_rollouts`
+        limits how many complete Deployments of unchanged apps roll at once.
         """
         key = snapshot.key
         rollout = self._cache.rollout(key)
@@ -162,13 +162,13 @@ class Applier:
         try:
             self._cache.observe_event(kinds.DEPLOYMENT, self._kube.apply(desired))
         except (ConflictError, NotFoundError):
-            # Another Deployment, or none, is there by now: the watch tells, and the next reconcile has it.
+            # The Deployment was replaced or deleted. A watch event queues the app again.
             return []
         metrics.CLUSTER_WRITES.labels("apply", kinds.DEPLOYMENT.kind).inc()
         return [f"Deployment/{key.name}"]
 
     def _may_roll(self, key: NamespacedName, now: datetime) -> bool:
-        """Take one of the places for Deployments that are rolled out although nobody changed their app."""
+        """Take one of the `max_rollouts` slots for unchanged apps, if one is free. Returns whether it did."""
         deadline = timedelta(seconds=self._settings.progress_deadline_seconds)
         with self._lock:
             self._rolling = {
@@ -188,8 +188,8 @@ class Applier:
     def _scale_for_suspension(self, app: FtlApp, spin_app: Mapping[str, Any] | None) -> bool:
         """Remove the pods of a suspended app, and bring them back afterwards.
 
-        This comes before the SpinApp loses its mark of suspension, so that a crash between the two is
-        made good.
+        This happens before the SpinApp loses its suspension annotation: after a crash between the two, the
+        next reconcile sees the annotation and scales again.
 
         Returns:
             Whether pods are being brought back.
@@ -198,14 +198,14 @@ class Applier:
         rollout = self._cache.rollout(key)
         marked = SUSPENDED_ANNOTATION in ((spin_app or {}).get("metadata", {}).get("annotations") or {})
         if app.spec.suspend:
-            # Only once spin-operator was told to leave the replicas alone, or it would set them again.
+            # Only after the annotation is applied: without it spin-operator would set the replicas again.
             if marked and rollout is not None and rollout.desired != 0:
                 self._scale(key, 0)
             return False
         scaling = app.spec.runtime.autoscaling
         least = scaling.min_replicas if scaling is not None else 0
         if marked and least and rollout is not None and rollout.desired == 0:
-            # A HorizontalPodAutoscaler does nothing at zero.
+            # A HorizontalPodAutoscaler never scales up from zero.
             self._scale(key, least)
         return marked
 
@@ -214,7 +214,7 @@ class Applier:
         metrics.CLUSTER_WRITES.labels("scale", kinds.DEPLOYMENT.kind).inc()
 
     def _refuse_foreign(self, api: Api, key: NamespacedName, name: str, uid: str) -> None:
-        """Refuse to take over an object that exists and that the app was not seen to own."""
+        """Refuse to take over an existing object that belongs to another owner."""
         found = self._kube.get(api, key.namespace, name)
         if found is None:
             return

@@ -1,4 +1,4 @@
-"""Which release an app runs now: the planned one, the last good one, or none yet. Pure."""
+"""Chooses the release that an app runs now: the planned one, the last good one, or none. Pure."""
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -13,16 +13,16 @@ from ftl_operator.manifests.spinapp import Release
 from ftl_operator.oci.reference import parse_reference
 
 LONG_WAIT = 30.0
-"""Seconds to the next reconcile where an event should have come before."""
+"""Seconds to the next reconcile while a watch event is expected; the reconcile covers a missed one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What is to run.
+    """The release to apply.
 
     Args:
-        release: What is applied; None where nothing is.
-        wanted: The version that the spec asks for; another image runs after a rollback.
+        release: The release; None to apply nothing.
+        wanted: The version that the spec asks for; after a rollback `release` is another one.
         waiting: Why the planned release is not applied yet.
     """
 
@@ -42,13 +42,13 @@ class Choice:
 
 
 def choose(snapshot: Snapshot, planned: Planned, *, rollouts: int, max_rollouts: int) -> Choice:
-    """Choose between the planned release and the last good one, and limit rollouts that nobody asked for.
+    """Choose between the planned release and the last good one, and limit rollouts of unchanged specs.
 
     Args:
         snapshot: The app.
-        planned: What it should run.
+        planned: Its planned release.
         rollouts: How many apps are being rolled out now.
-        max_rollouts: How many may be at once that nobody changed.
+        max_rollouts: From how many on an app whose spec did not change has to wait.
     """
     if planned.app is None or planned.result is None:
         return Choice()
@@ -64,5 +64,5 @@ def choose(snapshot: Snapshot, planned: Planned, *, rollouts: int, max_rollouts:
 
 
 def rollouts_since(snapshot: Snapshot, deadline_seconds: float) -> str:
-    """When a rollout that still counts began at the earliest, as a status writes it."""
+    """The earliest start of a rollout that has not missed its deadline, in the status' time format."""
     return timestamp(snapshot.now - timedelta(seconds=deadline_seconds))

@@ -1,13 +1,13 @@
-"""Circuit breakers: keep a slow or dead registry from holding the workers that other apps need.
+"""Circuit breakers: keep a slow or dead registry from blocking the workers that other apps need.
 
-A breaker stands before each registry for each tenant (a namespace). It is closed at first and lets requests
-through; after a failure it is open for a while, so that a hundred apps of a dead registry cost one timeout
-and not a hundred; then it is half-open: one trial request until one succeeds. A breaker whose registry has
-not answered yet is half-open too. Who finds no room comes back later instead of waiting.
+Each registry has one breaker per tenant (namespace). A closed breaker lets requests through. After a failure
+it is open for a while, so that a hundred apps of a dead registry cost one timeout instead of a hundred. Then
+it is half-open: one trial request until one succeeds. A breaker whose registry has not answered yet is
+half-open too. A request that finds no free slot is retried later; it does not block a worker.
 
-What is shared between tenants is shared by `fair_share`: the connections to one registry (one host may serve
-two tenants from different backends), and the room of all requests to registries that have not answered. A
-tenant's failures open its own breakers only.
+A tenant's failures open its own breakers only, because one host may serve two tenants from different
+backends. `fair_share` divides between tenants the connections to one registry, and the slots for requests to
+registries that have not answered.
 """
 
 import contextlib
@@ -26,10 +26,10 @@ FIRST_PAUSE = 5.0
 LONGEST_PAUSE = 60.0
 """The most seconds it stays open."""
 PATIENCE = 0.25
-"""Seconds to wait for room; a registry that answers serves many requests in that time. Of a registry that has
-not answered yet, only the trial request's first moments are waited for."""
+"""Seconds to wait for a slot; a registry that answers serves many requests in that time. For a half-open
+breaker the wait counts from the start of the trial request."""
 MAX_BREAKERS = 4096
-"""How many breakers are remembered; the ones that were used longest ago are forgotten first."""
+"""How many breakers are kept; the least recently used are dropped first."""
 
 
 @dataclass(slots=True)
@@ -37,7 +37,7 @@ class _Breaker:
     tenant: str
     registry: str
     pins: int = 0
-    """Requests that are under way or wait for room: while there are any, it is not forgotten."""
+    """Requests that are under way or wait for a slot; the breaker is not dropped while there are any."""
     inside: int = 0
     since: float = 0.0
     """When the last request began."""
@@ -48,7 +48,7 @@ class _Breaker:
 
 
 class CircuitBreakers:
-    """The breakers of every registry that was spoken to, by tenant.
+    """The breakers of all registries, by tenant.
 
     Args:
         width: How many requests to one registry may be under way at once, and how many to all registries that
@@ -67,25 +67,25 @@ class CircuitBreakers:
 
     @contextlib.contextmanager
     def enter(self, tenant: str, registry: str) -> Iterator[None]:
-        """Speak to a registry in the body, on behalf of a namespace.
+        """Send requests to a registry in the body, on behalf of a namespace.
 
         Raises:
-            WaitingError: There is no room.
-            RegistryError: The breaker is open; the error says when it closes.
+            WaitingError: No slot is free.
+            RegistryError: The breaker is open; `retry_after` says until when.
         """
         breaker, turns = self._begin(tenant, registry)
         failure: TransientError | None = None
         try:
             yield
         except TransientError as error:
-            # Only a registry that does not answer as it should opens the breaker; a refusal is about one app.
+            # Only transient failures open the breaker; a refusal concerns one app only.
             failure = error
             raise
         finally:
             self._end(breaker, turns, failure)
 
     def __len__(self) -> int:
-        """How many breakers and registries are remembered."""
+        """How many breakers and registries are kept."""
         return len(self._breakers) + len(self._connections)
 
     def _begin(self, tenant: str, registry: str) -> tuple[_Breaker, list[tuple[FairShare, Turn]]]:
@@ -93,7 +93,7 @@ class CircuitBreakers:
             breaker = self._breaker(tenant, registry)
             left = breaker.open_until - self._clock()
             if left > 0:
-                # Not the error that opened it, for that names another app's references.
+                # Not the error that opened it: that one names another app's references.
                 raise RegistryError(
                     f"the registry {registry} does not answer; it is asked again soon", retry_after=left
                 )
@@ -101,7 +101,7 @@ class CircuitBreakers:
             taken = 0.0 if breaker.answers else self._clock() - self._newest(breaker)
             if not self._lock.wait_for(lambda: self._has_room(breaker), max(0.0, PATIENCE - taken)):
                 breaker.pins -= 1
-                # The longer it takes, the less often it is looked at.
+                # The longer the trial request takes, the less often others ask.
                 seconds = max(COME_BACK, taken) * random.uniform(0.5, 1.5)  # noqa: S311 - spreads load
                 raise WaitingError(f"{registry} is busy", seconds)
             breaker.inside += 1
@@ -146,7 +146,7 @@ class CircuitBreakers:
         return [other for other in self._breakers.values() if other.inside and not other.answers]
 
     def _newest(self, breaker: _Breaker) -> float:
-        """When the request began that a visitor of a registry that has not answered waits for."""
+        """When the trial request began that a request to this half-open breaker waits for."""
         inside = [breaker] if breaker.inside else self._half_open()
         return max((other.since for other in inside), default=self._clock())
 
@@ -156,9 +156,9 @@ class CircuitBreakers:
             return False
         if breaker.answers:
             return True
-        # One trial request; the others follow when it has succeeded.
+        # Half-open: one trial request until one succeeds.
         if breaker.inside or not self._unproven.may_take(tenant):
             return False
-        # Of a tenant's registries, those that failed before leave room for those that nobody has tried.
+        # A tenant's registries that failed before get a quarter of the slots; the untried ones get the rest.
         failing = sum(1 for other in self._half_open() if other.tenant == tenant and other.failures)
         return not breaker.failures or failing < max(1, self._width // 4)

@@ -1,4 +1,4 @@
-"""The SpinAppExecutor that an app names: whether it is there, what it can do, a new one if it is missing."""
+"""Checks the SpinAppExecutor that an app names, and creates a missing one if the settings allow it."""
 
 from ftl_operator.api import kinds
 from ftl_operator.api.app import FtlApp
@@ -11,12 +11,12 @@ from ftl_operator.settings import ExecutorKind, Settings
 
 
 class Executors:
-    """Checks and makes executors. One that exists is never changed, whoever made it.
+    """Checks and creates executors. It never changes an existing one.
 
     Args:
         settings: The operator's settings.
         kube: The cluster.
-        cache: What was seen of it; told of every write at once.
+        cache: The watched objects; gets the result of every write at once.
     """
 
     def __init__(self, settings: Settings, kube: Kube, cache: Cache) -> None:
@@ -25,16 +25,17 @@ class Executors:
         self._cache = cache
 
     def makes_deployment(self, app: FtlApp) -> bool:
-        """Whether the app's executor makes a Deployment; one that is not there, and may come, would."""
+        """Whether the app's executor makes a Deployment; True for an executor that does not exist yet."""
         executor = self._cache.executor(app.metadata.namespace, app.spec.runtime.executor)
         return executor is None or executor.makes_deployment
 
     def ensure(self, app: FtlApp) -> None:
-        """See that the app's executor is there, and that the spec asks for nothing that it cannot do.
+        """Check that the app's executor exists and can do what the spec asks for.
 
         Raises:
-            ClusterError: It is not in the app's namespace, and the operator may not make it.
-            SpecError: It makes no Deployment, and the spec needs one.
+            ClusterError: The executor does not exist in the app's namespace, and the operator may not create
+                it.
+            SpecError: The executor makes no Deployment, and the spec needs one.
         """
         namespace, name = app.metadata.namespace, app.spec.runtime.executor
         if not self.makes_deployment(app):
@@ -53,6 +54,6 @@ class Executors:
         try:
             made = self._kube.create(kinds.SPIN_APP_EXECUTOR, new_executor(namespace, name, self._settings))
         except ConflictError:
-            # Somebody was faster: the watch tells of theirs.
+            # Somebody else has created it meanwhile; the watch adds it to the cache.
             return
         self._cache.observe_event(kinds.SPIN_APP_EXECUTOR, made)

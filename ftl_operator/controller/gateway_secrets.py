@@ -1,8 +1,9 @@
-"""The Secret of an app's gateway: a key that seals its store, and the word of the operator's deep probe.
+"""Creates and reads the Secret of an app's gateway: the key that seals its store, and the probe word.
 
-An app names a Secret of its own, or the operator makes one, where the chart gives it the right to. The two
-texts are random and independent: who learns the word of the probe learns nothing about the key. What is there
-is never replaced, so no reconcile rolls an app's pods.
+The probe word is the secret by which the operator makes the gateway check every tool. An app names a Secret
+of its own, or the operator creates one where the chart grants the right. The two values are random and
+independent: the probe word reveals nothing about the key. An existing Secret is never replaced, so no
+reconcile rolls pods because of it.
 """
 
 import base64
@@ -19,12 +20,12 @@ from ftl_operator.settings import Settings
 
 
 class GatewaySecrets:
-    """Makes and reads the Secrets of gateways.
+    """Creates and reads the Secrets of gateways.
 
     Args:
         settings: The operator's settings.
         kube: The cluster.
-        cache: What was seen of it; told of every write at once.
+        cache: The watched objects; gets the result of every write at once.
     """
 
     def __init__(self, settings: Settings, kube: Kube, cache: Cache) -> None:
@@ -33,7 +34,7 @@ class GatewaySecrets:
         self._cache = cache
 
     def ensure(self, app: FtlApp) -> None:
-        """Make the app's Secret if the operator is to make it and it is not there.
+        """Create the app's Secret if it is missing and the settings let the operator create it.
 
         Raises:
             ClusterError: The cluster refused it.
@@ -47,12 +48,12 @@ class GatewaySecrets:
             secret = new_gateway_secret(app.metadata.namespace, name)
             made = self._kube.create(kinds.SECRET, owned(secret, owner_of_app(app)))
         except ConflictError:
-            # Another replica, or somebody before: the watch tells of it.
+            # It exists already; the watch adds it to the cache.
             return
         self._cache.observe_event(kinds.SECRET, made)
 
     def probe_word(self, app: FtlApp) -> str:
-        """The word by which the app answers for each tool; empty if it has none.
+        """The app's probe word; empty if it has none.
 
         Raises:
             ClusterError: The cluster does not answer.
@@ -63,5 +64,5 @@ class GatewaySecrets:
             encoded = ((found or {}).get("data") or {}).get(PROBE_WORD_KEY, "")
             return base64.b64decode(encoded, validate=True).decode("ascii").strip()
         except ValueError:
-            # What cannot stand in a header is no word.
+            # A value that is not valid in an HTTP header cannot be a probe word.
             return ""

@@ -1,10 +1,9 @@
-"""Runs what takes seconds beside the workers: inspections of components and checks of policies.
+"""Runs slow jobs outside of the workers: inspections of components and checks of policies.
 
-Every use of the sandbox goes through this pool, so that the number of sandboxed children, and with it the
-operator's memory, is bounded by the setting `inspectors` alone. A job is first fetched (it waits for a
-registry) and then run (it takes a core and memory); both are shared between namespaces by `fair_share`, and
-each namespace has a queue of its own. A reconcile asks for a job; a result that is not there soon wakes the
-app later.
+Every use of the sandbox goes through this pool, so the setting `inspectors` alone limits the number of
+sandboxed children and thus the operator's memory. A job first fetches its data (it waits for a registry) and
+then runs (it uses a core and memory). Each namespace has its own queue for both, and `fair_share` divides the
+slots between namespaces. A reconcile waits for a job for a moment only; a later result queues the app again.
 """
 
 import threading
@@ -24,31 +23,31 @@ from ftl_operator.ttl_cache import Outcome, TtlCache
 T = TypeVar("T")
 
 PATIENCE = 1.0
-"""Seconds a reconcile waits for a job before it lets go of its worker; a small component needs less."""
+"""Seconds a reconcile waits for a job before it frees its worker; a small component needs less."""
 FETCHERS = 8
 """How many components are fetched at once."""
 MAX_WAITING = 256
-"""How many jobs of one namespace wait at once; an app that would be one more comes back later."""
+"""How many jobs of one namespace may wait at once; a further app is retried later."""
 COME_BACK = 30.0
-"""Seconds after which it does."""
+"""Seconds until that retry."""
 DONE_SECONDS = 30.0
-"""How long a success is kept for the apps that wait for it; caches of their own keep it for longer."""
+"""How long a success is kept for the apps that wait for it; the inspector's own cache keeps it longer."""
 FAILED_SECONDS = 300.0
-"""How long a failure that another try would only repeat is kept: as long as a checked issuer or policy."""
+"""How long a permanent failure is kept: as long as a checked issuer or policy."""
 PASSING_SECONDS = 5.0
-"""How long a failure that may pass is kept, so that the apps that wait for it see it."""
+"""How long a transient failure is kept, so that the apps that wait for it see it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job(Generic[T]):
-    """Something to do beside the workers.
+    """A job for the pool.
 
     Args:
-        key: The app that asks; its namespace is the tenant.
-        subject: What it is about: jobs of one namespace with the same subject are one job.
-        message: Says what is going on, as `weather is being inspected (2.0 MB)`.
-        run: Does it in the sandbox. May raise FtlError.
-        fetch: Gets first what `run` needs from a registry. May raise FtlError or WaitingError.
+        key: The app that needs it; its namespace is the tenant.
+        subject: Identifies the job: jobs of one namespace with the same subject are one job.
+        message: What the status says meanwhile, such as `weather is being inspected (2.0 MB)`.
+        run: The work in the sandbox. May raise FtlError.
+        fetch: Downloads beforehand what `run` needs. May raise FtlError or WaitingError.
     """
 
     key: NamespacedName
@@ -63,11 +62,11 @@ class _Active:
     job: Job[Any]
     future: Future[Outcome[Any]] = field(default_factory=Future)
     apps: set[NamespacedName] = field(default_factory=set)
-    """Which apps to wake: those that no longer wait."""
+    """The apps to queue at the end: their reconciles have stopped waiting."""
 
 
 class _Lane:
-    """One kind of work: a queue for each namespace, and threads that are shared between them."""
+    """One kind of work: a queue per namespace, and threads that the namespaces share."""
 
     def __init__(self, name: str, slots: int, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -93,7 +92,7 @@ class _Lane:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _start(self) -> None:
-        """Start what may start now. The caller holds the lock."""
+        """Start every job that has a slot. The caller holds the lock."""
         while not self._closed:
             ready = [namespace for namespace in self._queues if self._share.may_take(namespace)]
             if not ready:
@@ -114,10 +113,10 @@ class _Lane:
 
 
 class InspectionPool:
-    """Jobs that are under way, and what came of them lately.
+    """Jobs that are under way, and recent results.
 
     Args:
-        wake: Called with an app to look at again, and in how many seconds.
+        wake: Called with an app to reconcile again, and in how many seconds.
         inspectors: How many jobs run at once.
         clock: Monotonic seconds.
     """
@@ -136,11 +135,11 @@ class InspectionPool:
         self._outcomes: TtlCache[Any] = TtlCache(clock)
 
     def run(self, job: Job[T]) -> T:
-        """The job's result, if it is known soon.
+        """Return the job's result; start the job if it is new, and wait for it for `PATIENCE` seconds.
 
         Raises:
-            WaitingError: It is under way; the app is woken when it is done.
-            FtlError: It failed, now or a while ago.
+            WaitingError: The job is under way; its end queues the app again.
+            FtlError: The job failed, now or recently.
         """
         identity = (job.key.namespace, job.subject)
         known = self._outcomes.get(identity)
@@ -165,7 +164,7 @@ class InspectionPool:
         return cast("T", active.future.result().result())
 
     def close(self) -> None:
-        """Start nothing any more."""
+        """Start no further job."""
         self._fetching.close()
         self._running.close()
 
@@ -179,7 +178,7 @@ class InspectionPool:
             try:
                 if job.fetch is not None:
                     job.fetch()
-            except BaseException as error:  # noqa: BLE001 - the result of the job, whatever it is
+            except BaseException as error:  # noqa: BLE001 - any error is the result of the job
                 self._finish(identity, active, _raiser(error))
             else:
                 self._running.add(namespace, run)
@@ -194,7 +193,7 @@ class InspectionPool:
             outcome = Outcome(run())
         except FtlError as error:
             outcome = Outcome(None, error)
-        except BaseException as error:  # noqa: BLE001 - who asked for the job reports it
+        except BaseException as error:  # noqa: BLE001 - raised again in the reconciles that need the job
             failure = error
         if outcome is not None:
             self._remember(active.job.key.namespace, identity, outcome)

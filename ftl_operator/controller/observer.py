@@ -1,4 +1,4 @@
-"""What a running app shows: its Deployment's numbers, its pods' causes, and its answers when it is asked."""
+"""Observes a running app: the state of its Deployment, why pods are not ready, and the result of a probe."""
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,15 +24,15 @@ from ftl_operator.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What was observed of a running app.
+    """The observed state of a running app.
 
     Args:
-        rollout: Its Deployment's numbers, if there is one.
-        is_current: Whether they are about the SpinApp as it was applied last.
+        rollout: The state of its Deployment, if there is one.
+        is_current: Whether that state belongs to the SpinApp as it was applied last.
         cause: Why its pods do not become ready.
-        report: What its SpinApp says, if its executor makes no Deployment.
-        probe: What the running app said, if it was asked now.
-        waiting: Why it was not asked, although it should be.
+        report: The SpinApp's own status, if its executor makes no Deployment.
+        probe: The result of the probe, if the app was probed now.
+        waiting: Why the probe was put off.
     """
 
     rollout: Rollout | None = None
@@ -44,19 +44,19 @@ class Observation:
 
     @property
     def is_there(self) -> bool:
-        """Whether there is anything that can be observed."""
+        """Whether there is a Deployment or a status of the SpinApp."""
         return self.rollout is not None or self.report is not None
 
     @property
     def is_complete(self) -> bool:
-        """Whether all pods run what was applied last and are available, as far as anything tells."""
+        """Whether all pods run what was applied last and are available, as far as the cluster tells."""
         if self.report is not None:
             return self.report.may_serve
         return self.rollout is not None and self.is_current and self.rollout.is_complete
 
     @property
     def is_scaled_to_zero(self) -> bool:
-        """Whether nobody asks for a pod and none is left."""
+        """Whether zero pods are desired and none is left."""
         return self.rollout is not None and self.rollout.is_scaled_to_zero
 
 
@@ -66,8 +66,8 @@ class Observer:
     Args:
         settings: The operator's settings.
         kube: The cluster.
-        cache: What was seen of it.
-        probe: Asks running apps.
+        cache: The watched objects.
+        probe: Probes running apps.
     """
 
     def __init__(self, settings: Settings, kube: Kube, cache: Cache, probe: Probe) -> None:
@@ -76,8 +76,8 @@ class Observer:
         self._cache = cache
         self._probe = probe
         self._gateway_secrets = GatewaySecrets(settings, kube, cache)
-        # An app that does not answer holds a worker until the timeout: half of them stay free for other work,
-        # and apps that are known to be silent get few slots, so that others are asked meanwhile.
+        # An app that does not answer blocks a worker until the timeout. Half of the workers stay free for
+        # other work, and apps that did not answer the last time get few slots.
         self._slots = FairShare(max(1, settings.workers // 2))
         self._silent = FairShare(max(1, settings.workers // 8))
         self._lock = threading.Lock()
@@ -85,21 +85,21 @@ class Observer:
     def observe(
         self, snapshot: Snapshot, app: FtlApp | None, choice: Choice, *, is_new: bool, tools: Sequence[str]
     ) -> Observation:
-        """See what runs, and ask it for its tools unless it has answered well since it was rolled out.
+        """Read the state of the app, and probe it unless a probe has succeeded since the rollout.
 
         Args:
             snapshot: The app.
-            app: The same, parsed; None if it cannot be.
-            choice: What was applied.
+            app: The same, parsed; None if its spec is invalid.
+            choice: The release that was applied.
             is_new: Whether the SpinApp was changed just now.
             tools: The names of tools that clients must see.
         """
-        seen = self._see(snapshot)
+        seen = self._read_state(snapshot)
         if app is None or app.spec.suspend or not choice.image or not seen.is_there:
             return seen
         if not seen.is_complete or seen.is_scaled_to_zero:
             return seen
-        # Another image, or changed pods, have not been asked, whatever the status says of what ran before.
+        # An earlier result in the status does not count for a new image or changed pods.
         is_same = snapshot.status.image == choice.image and not is_new
         before = snapshot.status.condition(ConditionType.VERIFIED) if is_same else None
         try:
@@ -107,14 +107,14 @@ class Observer:
         except WaitingError as waiting:
             return replace(seen, waiting=waiting)
 
-    def _see(self, snapshot: Snapshot) -> Observation:
-        """What is seen without asking the app."""
+    def _read_state(self, snapshot: Snapshot) -> Observation:
+        """What the cluster tells, without a probe."""
         key = snapshot.key
         spin_app = self._cache.spin_app(key, snapshot.app.uid) or {}
         spec = spin_app.get("spec") or {}
         executor = self._cache.executor(key.namespace, spec.get("executor", ""))
         if executor is not None and not executor.makes_deployment:
-            # Another executor's Deployment may be there for a moment.
+            # A Deployment that an earlier executor made may still exist; it says nothing about this app.
             report = self._cache.report(key)
             cause = "" if report.may_serve else str(report)
             return Observation(None, report.is_current, cause, report)
@@ -130,10 +130,10 @@ class Observer:
     def verify(
         self, app: FtlApp, before: ConditionState | None, tools: Sequence[str]
     ) -> ConditionState | None:
-        """Ask the running app. Returns None if it has answered well before.
+        """Probe the running app. Returns None if an earlier probe has succeeded.
 
         Raises:
-            WaitingError: Too many apps are being asked now.
+            WaitingError: Too many probes are under way.
         """
         if before is not None and before.status == "True":
             return None
@@ -145,7 +145,7 @@ class Observer:
             try:
                 word = self._gateway_secrets.probe_word(app)
             except ClusterError as error:
-                return unknown(f"the word for the app's probe cannot be read: {error}", Reason.NOT_VERIFIED)
+                return unknown(f"the app's probe word cannot be read: {error}", Reason.NOT_VERIFIED)
             is_public = app.spec.access is Access.PUBLIC
             return self._probe.ask(url, word, expected=tools, is_public=is_public)
 
@@ -154,7 +154,7 @@ class Observer:
         shares = (self._silent, self._slots) if was_silent else (self._slots,)
         with self._lock:
             if not all(share.may_take(namespace) for share in shares):
-                raise WaitingError("other apps are being asked for their tools", COME_BACK)
+                raise WaitingError("other apps are being probed first", COME_BACK)
             turns = [(share, share.take(namespace)) for share in shares]
         try:
             yield
@@ -168,10 +168,10 @@ def _is_of(rollout: Rollout, spin_app: Mapping[str, Any]) -> bool:
     """Whether a Deployment is the one that spin-operator makes of this SpinApp as it is now."""
     spec = spin_app["spec"]
     return (
-        # One that an earlier SpinApp left is about to be collected with its pods.
+        # The garbage collector is about to delete the Deployment of an earlier SpinApp.
         rollout.owner in ("", spin_app["metadata"]["uid"])
-        # Somebody else may have changed the image and not the annotation. Only the digests are compared, for
-        # a cluster's own policies may lead pulls to a mirror.
+        # Somebody may have changed the image but not the annotation. Only digests are compared, because a
+        # cluster's policies may redirect pulls to a mirror.
         and rollout.image.rpartition("@")[2] == spec["image"].rpartition("@")[2]
         and rollout.spec_digest == (spec.get("deploymentAnnotations") or {}).get(SPEC_ANNOTATION, "")
     )

@@ -1,4 +1,4 @@
-"""The running operator: watches that feed the cache, an election, and workers that act while it is won."""
+"""The running operator: watches that fill the cache, the leader election, and workers that run as leader."""
 
 import asyncio
 import logging
@@ -24,23 +24,22 @@ from ftl_operator.errors import ClusterError
 from ftl_operator.settings import Settings
 
 SYNC_SECONDS = 0.2
-"""How often a starting replica compares what it has seen with what there is."""
+"""How often a starting replica checks whether its cache has every listed object."""
 RELIST_SECONDS = 10.0
-"""How long it waits for something before it asks whether that is still there."""
+"""How long it waits for a listed object before it lists again, since the object may be deleted."""
 WATCHDOG_SECONDS = 60.0
-"""How often a running one does, for its apps."""
+"""How often a running replica checks the same for its apps."""
 STALLED_SECONDS = 150.0
-"""How long a watch may miss a change before the liveness probe fails; kopf itself gives up a silent one
-after 70.
-"""
+"""How long a watch may miss a change before the liveness probe fails. kopf itself gives up a silent watch
+after 70 seconds."""
 
 HANDOVER_SECONDS = 0.5
-"""How long looks that are under way may take to end by themselves once the replica is told to end; what they
-have not written then, the next replica writes."""
+"""How long reconciles may still take once the replica is told to end. The next replica writes what they have
+not written."""
 
 END_SECONDS = 8.0
-"""How long the process waits for its threads when it ends. A Lease that could not be freed lasts longer, so
-what is still under way then ends before another replica begins."""
+"""How long the process waits for its threads when it ends. A Lease that was not released lasts longer, so all
+writes have ended before another replica begins."""
 
 Place = tuple[str, str, int]
 _log = logging.getLogger(__name__)
@@ -50,13 +49,13 @@ class Operator:
     """One replica.
 
     Args:
-        settings: The operator's settings; their `identity` is set. kopf gets it too: its own guess asks
-            for the user's name, which an arbitrary uid in a container does not have.
-        kube: The cluster; its write_gate is open while this replica leads.
-        cache: Fed by the watches.
-        queue: Fed by the watches.
+        settings: The operator's settings; their `identity` is set. kopf gets it too, because its default
+            needs a user name, which an arbitrary uid in a container does not have.
+        kube: The cluster; its write gate is open while this replica leads.
+        cache: Filled by the watches.
+        queue: Filled by the watches.
         reconciler: Reconciles apps.
-        election: This replica's part in the election; None without one.
+        election: The leader election; None if this is the only replica.
     """
 
     def __init__(
@@ -98,7 +97,7 @@ class Operator:
             health.stop()
 
     async def _listen(self, kubeconfig: Path | None) -> None:
-        """Run the watches, and beside them what acts on what they hear, until a signal comes."""
+        """Run the watches, the election, the first sync and the workers, until a signal comes."""
         clusterwide = not self._settings.namespaces
         ended = asyncio.Event()
         others = asyncio.all_tasks()
@@ -113,14 +112,14 @@ class Operator:
         )
 
         def end(number: signal.Signals) -> None:
-            # The Lease does not wait for kopf, which takes seconds to end.
+            # The Lease is released at once; kopf takes seconds to end.
             _log.info("%s: this replica ends", number.name)
             self._stop.set()
             self._queue.close()
             ended.set()
 
         for number in (signal.SIGINT, signal.SIGTERM):
-            # In place of kopf's own.
+            # Replaces kopf's handler.
             asyncio.get_running_loop().add_signal_handler(number, end, number)
         for name, target in (("election", self._run_election), ("sync", self._sync)):
             self._start(name, target)
@@ -145,13 +144,13 @@ class Operator:
         self._drain()
 
     def _drain(self) -> bool:
-        """Let the workers end, and nothing be written from then on. Returns whether nothing is under way."""
+        """Stop the workers and close the write gate. Returns whether every write has ended."""
         _join(self._workers, HANDOVER_SECONDS)
         return self._kube.write_gate.close(WRITE_SECONDS)
 
-    def _on_leading_changed(self, leads: bool) -> None:  # noqa: FBT001 - what the election says
+    def _on_leading_changed(self, leads: bool) -> None:  # noqa: FBT001 - the election's callback
         metrics.LEADER.set(leads)
-        _log.info("this replica %s", "acts" if leads else "stands by")
+        _log.info("this replica %s", "leads" if leads else "stands by")
         if leads:
             self._wake_all()
 
@@ -167,7 +166,7 @@ class Operator:
                 self._stop.wait(0.2)
 
     def _sync(self) -> None:
-        """Wait until the first listings are complete: what is not seen yet must not be taken for missing."""
+        """Wait until the cache has every listed object, so that none counts as missing."""
         for api in watches.SELECTORS:
             awaited: list[Place] | None = None
             tried = time.monotonic()
@@ -182,7 +181,7 @@ class Operator:
                     if not awaited:
                         break
                     if time.monotonic() - tried > RELIST_SECONDS:
-                        # What was deleted between the two listings will never be seen.
+                        # An object that was deleted after the listing never reaches the cache.
                         awaited = None
                 self._stop.wait(SYNC_SECONDS)
         self._synced.set()
@@ -191,12 +190,12 @@ class Operator:
         self._watchdog()
 
     def _watchdog(self) -> None:
-        """Ask now and then whether the watch of apps has missed something, as a silent watch would."""
+        """Check periodically whether the watch of apps has missed a change, as a silent watch does."""
         while not self._stop.wait(WATCHDOG_SECONDS):
             try:
                 places = self._places(kinds.FTL_APP)
             except ClusterError:
-                # An API server that does not answer is no reason to restart.
+                # A restart does not help if the API server does not answer.
                 continue
             if all(self._cache.has_seen(kinds.FTL_APP, *place) for place in places):
                 self._missed_since = None
@@ -204,7 +203,7 @@ class Operator:
                 self._missed_since = time.monotonic()
 
     def _places(self, api: kinds.Api) -> list[Place]:
-        """Namespace, name and version of every object of a kind that is watched."""
+        """List namespace, name and version of every watched object of a kind."""
         listed = self._kube.list_metadata(api, self._settings.namespaces, *watches.SELECTORS[api])
         return [
             (item["metadata"]["namespace"], item["metadata"]["name"], version_of(item)) for item in listed
@@ -229,7 +228,7 @@ class Operator:
 
 
 def _join(threads: Iterable[threading.Thread], seconds: float) -> None:
-    """Wait until all have ended, so many seconds in all."""
+    """Wait until all threads have ended, for at most `seconds` in all."""
     give_up = time.monotonic() + seconds
     for thread in threads:
         thread.join(max(0.0, give_up - time.monotonic()))

@@ -1,4 +1,4 @@
-"""What one reconcile did, and what follows: the history, the next status, the next reconcile. Pure."""
+"""The results of one reconcile, and what follows from them: history, status, requeue. Pure."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -19,14 +19,14 @@ from ftl_operator.manifests.deployment import component_bytes, memory_notes
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far the rollout of an app is.
+    """The progress of an app's rollout.
 
     Args:
-        history: Its versions, as the status will tell them.
-        seconds_left: Seconds until what rolls out misses its deadline; 0 if it just did and another version
-            is next; None without a deadline.
-        failed: The image that just missed its deadline, if there is a version to go back to.
-        is_late: Whether it missed its deadline and there is none.
+        history: The app's versions for the next status.
+        seconds_left: Seconds until the rollout misses its deadline; 0 if it just did and is rolled back; None
+            without a deadline.
+        failed: The image that just missed its deadline, if there is a version to roll back to.
+        is_late: Whether the rollout missed its deadline and there is no such version.
     """
 
     history: History
@@ -40,11 +40,11 @@ class Outcome:
     """The results of all steps of one reconcile.
 
     Args:
-        snapshot: The app as it was.
-        planned: What it should run.
-        choice: What it runs now.
-        applied: What was changed in the cluster.
-        observed: What the cluster runs.
+        snapshot: The app at the start of the reconcile.
+        planned: The planned release.
+        choice: The release that was chosen.
+        applied: The changes in the cluster.
+        observed: The observed state.
         url: The URL of the app's MCP endpoint; empty if the spec cannot be read.
         deadline_seconds: How many seconds a rollout may take.
         history_limit: How many versions the status keeps.
@@ -61,7 +61,7 @@ class Outcome:
 
     @property
     def error(self) -> FtlError | None:
-        """What stopped the reconcile, or keeps the app from being as the spec wants it."""
+        """The error that ended the reconcile, or that keeps the app from what its spec asks for."""
         return self.applied.error or self.planned.error or self.applied.vital_error
 
     @property
@@ -81,7 +81,7 @@ class Outcome:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader of `Ready` should know besides."""
+        """Remarks for the message of `Ready`."""
         if self.planned.app is None or not self.is_applied:
             return ()
         facts = self.planned.result.facts if self.planned.result is not None else {}
@@ -90,12 +90,12 @@ class Outcome:
 
     @property
     def rolls(self) -> bool:
-        """Whether the SpinApp was changed, so that what runs has to be asked again."""
+        """Whether the SpinApp was changed, so that the app has to be probed again."""
         return f"SpinApp/{self.snapshot.key.name}" in self.applied.written
 
 
 def progress_of(outcome: Outcome) -> Progress:
-    """Follow the rollout: what serves now, and what missed its deadline."""
+    """Update the history: mark the version that serves, and the one that missed its deadline."""
     versions = _applied_history(outcome)
     image, seen, now = outcome.choice.image, outcome.observed, outcome.snapshot.now
     if outcome.is_suspended or not image or not seen.is_there or seen.waiting is not None:
@@ -117,7 +117,7 @@ def progress_of(outcome: Outcome) -> Progress:
 
 
 def status_input(outcome: Outcome, progress: Progress) -> StatusInput:
-    """What the next status is made from."""
+    """Collect what the next status is made from."""
     snapshot, planned, observed = outcome.snapshot, outcome.planned, outcome.observed
     return StatusInput(
         old=snapshot.status,
@@ -142,7 +142,7 @@ def status_input(outcome: Outcome, progress: Progress) -> StatusInput:
 
 
 def requeue_of(outcome: Outcome, progress: Progress, interval_seconds: float) -> Requeue:
-    """When to reconcile the app again."""
+    """Decide when to reconcile the app again."""
     choice, observed = outcome.choice, outcome.observed
     waits_for_pods = choice.image and not observed.is_complete and not observed.is_scaled_to_zero
     asked_later = observed.waiting.seconds if observed.waiting is not None else None
@@ -170,14 +170,14 @@ def _applied_history(outcome: Outcome) -> History:
 
 
 def _facts(outcome: Outcome, progress: Progress) -> dict[str, Any]:
-    """Fields of `FtlAppStatus` that are known now."""
+    """The fields of `FtlAppStatus` that this reconcile determines."""
     snapshot, planned, choice = outcome.snapshot, outcome.planned, outcome.choice
     facts: dict[str, Any] = {
         "last_handled_reconcile_at": snapshot.app.trigger,
         "history": progress.history,
     }
     if planned.app is None or choice.waiting is not None:
-        # What was planned is told once it runs.
+        # The status shows a planned release only once it runs.
         return facts
     facts |= {"url": outcome.url, "spin_app": planned.app.metadata.name}
     if planned.result is not None:

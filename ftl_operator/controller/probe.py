@@ -1,12 +1,12 @@
-"""EDGE: asks a running app, through its Service, whether it answers for every tool.
+"""Probes a running app through its Service: does it answer for every tool?
 
-The gateway's `/readyz` wakes every component when the header `x-ftl-probe` has the app's own word, and
-names those that do not answer. An app without a word is asked as the kubelet asks: whether all have answered
-since this version runs. A public app is asked for its list of tools too, as any client would ask.
+The gateway's `/readyz` calls every component when the header `x-ftl-probe` has the app's probe word, and
+names those that do not answer. An app without a probe word gets the kubelet's request: have all components
+answered since this version runs? A public app is also asked for `tools/list`, as a client does.
 
-A pod runs what its tenant wants: `gateway.image` may be anybody's program. So asking an app takes bounded
-time and memory, any answer becomes a condition, and what an answer says is cut and made printable before it
-is shown.
+The answer is untrusted: `gateway.image` may be any program of the tenant. So a probe takes bounded time and
+memory, every answer becomes a condition, and texts from an answer are cut and made printable before they are
+shown.
 """
 
 import json
@@ -21,31 +21,31 @@ from ftl_operator.exchange import Answer, Deadline, ExchangeError, ExchangeSetti
 from ftl_operator.hosts import HostError, HttpUrl, parse_url
 
 PROTOCOL = "2025-11-25"
-"""The revision of the Model Context Protocol that the operator asks in."""
+"""The revision of the Model Context Protocol in the operator's requests."""
 MAX_BYTES = 4 * 1024 * 1024
-"""The largest answer that is read; the longest list of tools that an inspection takes from one component."""
+"""The largest answer that is read: as large as a component's list of tools may be in an inspection."""
 MAX_PARTS = 300_000
-"""The most parts of an answer that is parsed. A page of a quarter of a mebibyte has some ten thousand; a
-tool that is larger has a mebibyte of icons, which are few."""
+"""How many JSON values an answer may have. A page of a quarter of a mebibyte has some ten thousand;
+a larger tool has a mebibyte of icons, which are few values."""
 SHOWN_CHARACTERS = 200
-"""How much of one text of an answer is shown."""
+"""How many characters of one text in an answer are shown."""
 
 _MAX_PAGES = 64
-"""The most pages of a list that are asked for; a page has a quarter of a mebibyte."""
+"""How many pages of a list are read at most; the gateway's pages have a quarter of a mebibyte."""
 _MAX_NAMED = 10
 """How many components or tools a message names."""
 
 
 class Probe:
-    """Asks running apps. Safe for threads.
+    """Probes running apps. Safe to use from several threads.
 
     Args:
-        timeout_seconds: How long asking one app may take in all.
+        timeout_seconds: How long the probe of one app may take in all.
     """
 
     def __init__(self, timeout_seconds: float) -> None:
         self._seconds = timeout_seconds
-        # The Services of apps have private addresses. No proxy stands between the operator and its cluster.
+        # Services have private addresses, and no proxy stands between the operator and its cluster.
         self._client = HttpClient(
             ExchangeSettings(
                 may_be_private=lambda _: True,
@@ -57,16 +57,16 @@ class Probe:
         )
 
     def ask(self, url: str, word: str, *, expected: Sequence[str], is_public: bool) -> ConditionState:
-        """Ask one app.
+        """Probe one app.
 
         Args:
             url: The app's Service, without a slash at the end.
-            word: The app's own word for the deep probe; empty if it has none.
+            word: The app's probe word; empty if it has none.
             expected: The names of tools that clients must see.
-            is_public: Whether the list of tools can be had without a token.
+            is_public: Whether `tools/list` needs no token.
 
         Returns:
-            The condition `Verified`: Unknown with `NotVerified` if the app could not be reached or asked.
+            The condition `Verified`: Unknown with `NotVerified` if the app could not be reached.
         """
         deadline = Deadline.after(self._seconds)
         try:
@@ -141,7 +141,7 @@ def _list(value: object) -> list[Any]:
 
 
 def _shown(value: object) -> str:
-    """A text of an answer as a message may have it; anything but a text is named by its kind."""
+    """Make a string from an answer short and printable; for any other value, name its type."""
     if not isinstance(value, str):
         return "nothing" if value is None else f"a JSON value of the type {type(value).__name__}"
     cut = value[:SHOWN_CHARACTERS]

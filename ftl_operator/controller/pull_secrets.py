@@ -1,4 +1,4 @@
-"""With which logins an app's tools are pulled and the app is published."""
+"""The registry credentials with which an app's tools are pulled and the app is published."""
 
 import base64
 import json
@@ -23,13 +23,13 @@ _log = logging.getLogger(__name__)
 
 
 class OperatorCredentials:
-    """The operator's own logins, as a Docker configuration file has them now.
+    """The operator's own registry credentials, from a Docker configuration file.
 
-    In a pod the file is a Secret's, and the kubelet replaces it within a minute or two of a change; it is
-    read again when it is not the file that was read last. Safe to use from several threads.
+    The file is read again when it has changed: in a pod it belongs to a Secret, and the kubelet replaces it
+    within a minute or two of a change. Safe to use from several threads.
 
     Args:
-        path: The file; None if the operator has no logins of its own.
+        path: The file; None if the operator has no credentials.
 
     Raises:
         RegistryError: The file cannot be used.
@@ -44,24 +44,24 @@ class OperatorCredentials:
             self._stamp, self._credentials = _stamp(path), Credentials.from_docker_config(path)
 
     def now(self) -> Credentials:
-        """The logins. A new file that cannot be used is told in the log, and the last good one stays."""
+        """The present credentials. If a new file is invalid, the log says so and the last good one stays."""
         if self._path is None:
             return self._credentials
         with self._lock:
             stamp = _stamp(self._path)
             if stamp != self._stamp:
-                # The stamp is from before the file is read, so a change meanwhile is seen the next time.
+                # The stamp is taken before the file is read, so a change in between is seen the next time.
                 self._stamp = stamp
                 try:
                     self._credentials = Credentials.from_docker_config(self._path)
-                    _log.info("the operator's own logins were read again")
+                    _log.info("the operator's registry credentials were read again")
                 except RegistryError as error:
-                    _log.warning("the operator's own logins stay as they were: %s", error)
+                    _log.warning("the operator's registry credentials stay as they were: %s", error)
             return self._credentials
 
 
 def _stamp(path: Path) -> tuple[int, ...]:
-    """What tells one file from its next version; empty without a file."""
+    """A value that changes when the file is replaced or written; empty without a file."""
     try:
         status = path.stat()
     except OSError:
@@ -70,14 +70,14 @@ def _stamp(path: Path) -> tuple[int, ...]:
 
 
 class PullSecrets:
-    """Reads logins from Secrets, each again only when it changed. Safe to use from several threads.
+    """Reads credentials from Secrets; caches each until its Secret changes. Safe to use from several threads.
 
     Args:
         settings: The operator's settings.
-        cache: Which Secrets there are.
-        read: Reads them.
-        operator: Gives the operator's own logins. Used for nothing but its own publish repository: otherwise
-            whoever may write an FtlApp could read and write what only the operator may.
+        cache: The watched Secrets, as digests.
+        read: Reads a Secret.
+        operator: The operator's own credentials. They are used for its own publish repository only; otherwise
+            anyone who may write an FtlApp could read and write with the operator's rights.
     """
 
     def __init__(
@@ -91,16 +91,16 @@ class PullSecrets:
         self._lock = threading.Lock()
 
     def known_by(self, app: FtlApp) -> tuple[str, ...]:
-        """Which logins an app pulls with, by the digests of its Secrets, which no two Secrets share."""
+        """Identify the credentials that an app pulls with, by its Secrets' digests (unique per Secret)."""
         namespace = app.metadata.namespace
         seen = (self._cache.source("Secret", namespace, item.name) for item in app.spec.image_pull_secrets)
         return tuple(source.digest if source is not None else "" for source in seen)
 
     def push(self, app: FtlApp, target: Repository) -> Credentials:
-        """What an app publishes with. The operator's own login is for the app's default repository alone."""
+        """The credentials to publish with. The operator's own are for the app's default repository only."""
         own = self.pull(app)
         if app.spec.publish.secret_ref is not None:
-            # First, so that it decides for the target even if a pull secret knows the registry too.
+            # First, so that it takes precedence over a pull secret for the same registry.
             return self._login(app, app.spec.publish.secret_ref.name, "spec.publish.secretRef").then(own)
         default = self._settings.default_repository(app.metadata.namespace, app.metadata.name)
         login = self._operator.now().find(target) if target == default else None
@@ -116,10 +116,10 @@ class PullSecrets:
         return Credentials.from_dockerconfigjson(json.dumps(document).encode(), "the operator's").then(own)
 
     def pull(self, app: FtlApp) -> Credentials:
-        """What an app's tools are pulled with: its own pull secrets.
+        """The credentials to pull an app's tools with: those in its own pull secrets.
 
         Raises:
-            ClusterError: A Secret does not exist or holds no logins.
+            ClusterError: A Secret does not exist or has no credentials.
         """
         credentials = Credentials()
         for index, secret in enumerate(app.spec.image_pull_secrets):

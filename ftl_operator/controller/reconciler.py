@@ -1,7 +1,8 @@
 """Reconciles apps: plan the release, choose, apply, observe, write the status.
 
-Level-based: a reconcile never asks what happened, only what is. Whatever ends it, the status is written, and
-the queue is told when to reconcile again. Every step takes values and gives one.
+Level-based: a reconcile looks at the present state, never at the event that caused it. It writes the status
+even when a step fails, and it tells the queue when to reconcile again. Every step takes values and returns
+one.
 """
 
 import logging
@@ -35,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Steps:
-    """The steps of a reconcile that reach outside of the process.
+    """The steps of a reconcile that use the network.
 
     Args:
         releases: Plans what an app should run.
@@ -55,9 +56,9 @@ class Reconciler:
 
     Args:
         settings: The operator's settings.
-        cache: What was seen of the cluster.
+        cache: The watched objects.
         queue: Which apps to reconcile.
-        steps: The steps that reach outside.
+        steps: The steps that use the network.
         clock: The time of day.
     """
 
@@ -88,7 +89,7 @@ class Reconciler:
             metrics.WORKERS_BUSY.inc()
             try:
                 self.handle(key)
-            except Exception:  # noqa: BLE001 - no defect may end a worker
+            except Exception:  # noqa: BLE001 - a defect must not end a worker
                 _log.exception("a reconcile failed", extra={"namespace": key.namespace, "app": key.name})
                 self._queue.retry(key)
             finally:
@@ -99,7 +100,7 @@ class Reconciler:
         """Reconcile one app, and queue its next reconcile."""
         snapshot = self._cache.snapshot(key, self._clock())
         if snapshot is None:
-            # The cluster deletes what it owned: every object has an owner reference, and none a finalizer.
+            # The cluster deletes the app's objects: each has an owner reference, and none has a finalizer.
             self._releases.forget(key)
             self._terminating.pop(key, None)
             self._queue.forget(key)
@@ -110,15 +111,15 @@ class Reconciler:
         try:
             requeue = self.reconcile(snapshot)
         except (NotLeaderError, NotFoundError):
-            # Another replica acts, or the app is gone; the watch will tell.
+            # Another replica leads, or the app is gone. A watch event follows in both cases.
             return
         except TerminatingError:
-            # The app goes too, and everything that goes before it would wake it.
+            # The app is deleted too. Until then every deleted object of its would queue it again.
             self._terminating[key] = (snapshot.app.uid, time.monotonic() + LONG_WAIT)
             self._queue.add(key, LONG_WAIT)
             return
         except ConflictError:
-            # The app changed meanwhile: the next reconcile sees it as it is.
+            # The app changed during the reconcile; the next one reads it anew.
             self._queue.add(key, COME_BACK)
             return
         except FtlError as error:
@@ -130,11 +131,11 @@ class Reconciler:
         metrics.RECONCILES.labels(requeue.result).inc()
 
     def reconcile(self, snapshot: Snapshot) -> Requeue:
-        """Bring the cluster to what one app asks for, and say in its status how far that is.
+        """Bring the cluster to the state that one app asks for, and write the app's status.
 
         Raises:
             ClusterError: The status was not written.
-            NotLeaderError: Another replica acts.
+            NotLeaderError: Another replica leads.
             TerminatingError: The app's namespace is being deleted.
         """
         planned = self._plan(snapshot)
@@ -146,7 +147,7 @@ class Reconciler:
         self._log_rollback(snapshot, progress)
         wrote = self._status.write(snapshot, next_status(status_input(outcome, progress)))
         if choice.waiting is None:
-            # Only now: what was planned must be in the status before the next reconcile may leave it out.
+            # After the status: a later reconcile writes only what changed since the remembered release.
             self._releases.remember(snapshot.key, planned)
         requeue = requeue_of(outcome, progress, interval_seconds(planned.app, self._settings))
         is_unchanged = requeue.result == "done" and not wrote and not applied.written
@@ -157,7 +158,7 @@ class Reconciler:
             return self._releases.plan(snapshot)
         except NotLeaderError:
             raise
-        except Exception:  # noqa: BLE001 - a defect is an outcome like any other, and told in the status
+        except Exception:  # noqa: BLE001 - a defect is an error like any other: the status reports it
             return Planned(error=_defect(snapshot))
 
     def _choose(self, snapshot: Snapshot, planned: Planned) -> Choice:
@@ -173,7 +174,7 @@ class Reconciler:
                 applied = self._applier.apply(snapshot, planned.app, choice.release)
             except (NotLeaderError, TerminatingError):
                 raise
-            except Exception:  # noqa: BLE001 - likewise
+            except Exception:  # noqa: BLE001 - the same
                 applied = Applied(error=_defect(snapshot))
             stage.error = applied.error
         if applied.written:
@@ -207,7 +208,7 @@ class Reconciler:
         return own or self._settings.progress_deadline_seconds
 
     def _namespace_terminating(self, snapshot: Snapshot) -> bool:
-        """Whether the app's namespace was being deleted a moment ago, by the API server's own word."""
+        """Whether the API server said a moment ago that the app's namespace is being deleted."""
         uid, until = self._terminating.get(snapshot.key, ("", 0.0))
         left = until - time.monotonic()
         if uid != snapshot.app.uid or left <= 0:
@@ -236,14 +237,14 @@ class Reconciler:
 
 @dataclass(slots=True)
 class _Stage:
-    """A stage that is being measured; its body says what stopped it."""
+    """A stage that is being measured; the body of the `with` sets its error."""
 
     error: FtlError | None = None
 
 
 @contextmanager
 def _measured(snapshot: Snapshot, name: str) -> Iterator[_Stage]:
-    """Measure a stage after planning, and log what stops it."""
+    """Measure a stage that follows planning, and log its error."""
     stage, started = _Stage(), time.perf_counter()
     try:
         yield stage

@@ -1,7 +1,7 @@
-"""What an app should run: known at once when nothing changed, planned and published when something did.
+"""Plans the release of an app: reuses the last one if no input changed, else builds and publishes a new one.
 
-"Nothing changed" costs one HEAD request per reference. It survives a restart with an empty cache, because the
-digest of all inputs stands in `status.history` beside the image that was made from them.
+The check for changes costs one HEAD request per reference. It needs no build after a restart, because
+`status.history` has the digest of all inputs beside the image that was made from them.
 """
 
 import hashlib
@@ -52,16 +52,16 @@ from ftl_operator.settings import Settings
 _log = logging.getLogger(__name__)
 
 HEAD_SECONDS = 5.0
-"""How long an answer to "what does this tag mean" serves other apps with the same login."""
+"""How long a tag's digest is cached for other apps that use the same credentials."""
 MAX_HEADS = 10_000
 
 Authorize = Callable[[FtlApp], GatewayAuth | None]
-"""The auth stage's edge: checks `spec.auth`; None for a public app."""
+"""Checks `spec.auth`. Returns None for a public app."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReleaseResult:
-    """What to run, and what the status says of it if that is newly known."""
+    """The release to run, and the fields of the status that planning it has changed."""
 
     release: Release
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -69,14 +69,14 @@ class ReleaseResult:
 
 @dataclass(frozen=True, slots=True)
 class CachedRelease:
-    """A release that was planned and told in the status.
+    """A release that was planned and that the status shows.
 
     Args:
-        of: The app's uid, generation and trigger: another app has another release.
-        pods: The digest of what its pods read.
-        spin_version: The Spin that its executor declared.
+        of: The app's uid, generation and trigger; the release is valid for these only.
+        pods: The digest of the Secrets and ConfigMaps that its pods read.
+        spin_version: The version of Spin that its executor declared.
         result: The release.
-        until: When it is planned anew, by the planner's clock.
+        until: When it expires, by the planner's clock.
     """
 
     of: tuple[str, int, str]
@@ -92,15 +92,15 @@ class CachedRelease:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """What came of planning an app's release.
+    """The result of planning an app's release.
 
     Args:
-        app: The app, parsed; None if it cannot be.
-        result: What to run: newly planned, or through an outage the last one.
-        stages: What the stages that ran found.
-        error: What stopped a stage.
+        app: The app, parsed; None if its spec is invalid.
+        result: The release to run: a new one, or the last one during an outage.
+        stages: The conditions of the stages that ran.
+        error: The error of a stage.
         waiting: What a stage waits for.
-        fresh: What later reconciles may go by, once the status tells it.
+        fresh: The release for later reconciles to reuse, once the status shows it.
     """
 
     app: FtlApp | None = None
@@ -113,19 +113,19 @@ class Planned:
 
 @dataclass(frozen=True, slots=True)
 class Dependencies:
-    """What the way to a release asks of the world outside the process.
+    """What the planner needs from outside the process.
 
     Args:
         read: Reads an object of the cluster.
-        registry: Registries, without anybody's credentials.
-        operator: The operator's own logins; used for nothing but its own publish repository, for
-            otherwise whoever may write an FtlApp could read and write what only the operator may.
+        registry: Registries, without credentials.
+        operator: The operator's own credentials. They are used for its own publish repository only; otherwise
+            anyone who may write an FtlApp could read and write with the operator's rights.
         inspector: Inspects components.
         authorize: Checks `spec.auth`.
         gateway: The operator's own gateway component.
-        write_gate: What every publication passes.
-        ensure_executor: Checks the app's executor, and makes it if the operator is to and it is not there.
-        make_secret: Makes the Secret of an app's gateway, if the operator is to make it and it is not there.
+        write_gate: Is held while an app is published.
+        ensure_executor: Checks the app's executor; creates a missing one if the settings allow it.
+        make_secret: Creates a missing Secret of the app's gateway if the settings allow it.
     """
 
     read: ReadObject
@@ -140,14 +140,14 @@ class Dependencies:
 
 
 class ReleasePlanner:
-    """Finds, or makes, what apps should run. Safe to use from several threads.
+    """Plans the releases of apps. Safe to use from several threads.
 
     Args:
         settings: The operator's settings.
-        cache: What was seen of the cluster.
-        dependencies: What planning asks of the world outside.
-        inspections: Inspects components.
-        breakers: Keep slow registries from holding workers.
+        cache: The watched objects.
+        dependencies: What planning needs from outside the process.
+        inspections: Runs inspections of components.
+        breakers: Keep slow registries from blocking workers.
         clock: Monotonic seconds.
     """
 
@@ -172,10 +172,10 @@ class ReleasePlanner:
         self._lock = threading.Lock()
 
     def plan(self, snapshot: Snapshot) -> Planned:
-        """Find what the app should run, and have it published. Whatever stops that is in the result.
+        """Plan the release of an app, and publish it if it is new. The result has any other error.
 
         Raises:
-            NotLeaderError: Another replica acts.
+            NotLeaderError: Another replica leads.
         """
         with Stages(observe_stage(snapshot)) as stages:
             try:
@@ -201,7 +201,7 @@ class ReleasePlanner:
             except WaitingError as waiting:
                 return Planned(app, self._last(snapshot), stages.findings, waiting=waiting)
             except FtlError as error:
-                # Through an outage the last release is kept up; nothing newer is known than what runs.
+                # During an outage the last release keeps running: no newer one is known.
                 last = self._last(snapshot) if error.retryable else None
                 return Planned(app, last, stages.findings, error)
         until = self._clock() + interval_seconds(app, self._settings) * 0.9
@@ -209,50 +209,50 @@ class ReleasePlanner:
         return Planned(app, result, stages.findings, fresh=fresh)
 
     def remember(self, key: NamespacedName, planned: Planned) -> None:
-        """Let the next reconciles go by what was planned; only once the status tells it."""
+        """Let later reconciles reuse this plan. Call it only once the status shows the plan."""
         if planned.fresh is not None:
             self._releases[key] = planned.fresh
 
     def forget(self, key: NamespacedName) -> None:
-        """The app is gone."""
+        """Drop what is cached of a deleted app."""
         self._releases.pop(key, None)
 
     def release(self, app: FtlApp, status: FtlAppStatus, stages: Stages) -> ReleaseResult:
-        """What the app should run now; published if it was not yet.
+        """Find the app's release; build and publish it if no earlier one has the same inputs.
 
         Args:
             app: The app.
-            status: Its status as it is.
-            stages: Times the stages and keeps what they find.
+            status: Its present status.
+            stages: Times the stages and collects their conditions.
 
         Raises:
-            FtlError: Whatever stops a stage.
+            FtlError: A stage failed.
             WaitingError: A component is being inspected, or a registry is busy.
         """
         pods = self.pods_digest(app)
         pulling = self._dependencies.registry.with_credentials(self._pull_secrets.pull(app))
         with stages.run("resolve", ConditionType.RESOLVED) as found:
-            digests = self._digests(app, pulling, status, fresh=_is_asked_for(app, status))
+            digests = self._digests(app, pulling, status, fresh=_wants_fresh_digests(app, status))
             found.append(resolved_finding(len(app.spec.tools)))
         with stages.run("auth", ConditionType.AUTH_READY) as found:
             auth = self._dependencies.authorize(app)
             found.append(auth_finding(auth))
         gateway = self._dependencies.gateway.descriptor.digest
-        inputs = inputs_of(app, digests, auth, gateway, self._spin_version(app))
+        inputs_digest = inputs_of(app, digests, auth, gateway, self._spin_version(app))
         issuer_urls = (auth.jwks_uri,) if auth is not None and auth.jwks_uri else ()
-        image = _made_from(status, inputs)
+        image = _image_built_from(status, inputs_digest)
         if image is not None:
-            stages.keep(_kept(status))
-            return ReleaseResult(Release(image, inputs, pods, issuer_urls))
+            stages.keep(_build_conditions(status))
+            return ReleaseResult(Release(image, inputs_digest, pods, issuer_urls))
         target = repository_of(app, self._settings)
-        edges = self._edges(app, pulling, digests)
+        inputs = self._inputs(app, pulling, digests)
         with stages.run("resolve", ConditionType.RESOLVED) as found:
-            resolved = resolve_all(app, edges)
+            resolved = resolve_all(app, inputs)
             found.append(resolved_finding(len(resolved.tools)))
-        components = inspect_all(resolved, edges, stages)
-        planned = build(resolved, components, auth, edges.gateway, stages)
+        components = inspect_all(resolved, inputs, stages)
+        planned = build(resolved, components, auth, inputs.gateway, stages)
         self._publish(app, planned, target, stages)
-        release = Release(Reference(target, digest=planned.image.digest), inputs, pods, issuer_urls)
+        release = Release(Reference(target, digest=planned.image.digest), inputs_digest, pods, issuer_urls)
         return ReleaseResult(release, facts_of(planned.resolved, planned.components, planned.locked))
 
     def _known(self, snapshot: Snapshot) -> CachedRelease | None:
@@ -269,10 +269,10 @@ class ReleasePlanner:
         return known.result if known is not None else None
 
     def pods_digest(self, app: FtlApp) -> str:
-        """A digest of the Secrets and ConfigMaps that the app's pods read; empty if they read none.
+        """Digest the Secrets and ConfigMaps that the app's pods read; empty if they read none.
 
         Raises:
-            ClusterError: One of them, or a key of it, does not exist.
+            ClusterError: A Secret or ConfigMap, or a key in one, does not exist.
         """
         digests = set()
         for source in pod_sources(app, self._settings):
@@ -313,7 +313,7 @@ class ReleasePlanner:
         *,
         fresh: bool,
     ) -> Digest:
-        """What a reference means now; a thousand apps that name it after a restart ask once in a while."""
+        """The digest of a reference, cached for `HEAD_SECONDS`: a thousand apps may share it at a restart."""
         place = (reference, logins)
         with self._lock:
             kept = self._heads.get(place)
@@ -327,7 +327,7 @@ class ReleasePlanner:
             self._heads[place] = (time.monotonic() + HEAD_SECONDS, digest)
         return digest
 
-    def _edges(self, app: FtlApp, registry: Registry, digests: Mapping[Reference, Digest]) -> Inputs:
+    def _inputs(self, app: FtlApp, registry: Registry, digests: Mapping[Reference, Digest]) -> Inputs:
         inspector = self._dependencies.inspector
         key = NamespacedName(app.metadata.namespace, app.metadata.name)
 
@@ -342,7 +342,8 @@ class ReleasePlanner:
             )
 
         def inspect(source: Source, where: str) -> Component:
-            # A digest is no secret: what is known of a component is for those who can read it themselves.
+            # A digest is no secret. A cached inspection is only for apps that can pull the component
+            # themselves.
             known = inspector.known(source.layer, where) if is_readable(source) else None
             if known is not None or not isinstance(source, Artifact):
                 return known or inspector.inspect(source, where, registry.blob)
@@ -351,7 +352,7 @@ class ReleasePlanner:
                 with self._breakers.enter(key.namespace, source.reference.repository.registry):
                     registry.blob(source.reference.repository, source.layer)
 
-            # Apps of other logins may not reach the same digest: only who asks alike shares the answer.
+            # Other credentials may not reach this digest: only apps with the same ones share the result.
             subject = (source.reference.repository, source.layer.digest, self._pull_secrets.known_by(app))
             what = f"{where} is being inspected ({source.layer.size / 1_000_000:.1f} MB)"
             return self._inspections.run(
@@ -371,28 +372,28 @@ class ReleasePlanner:
             publish(planned, registry, target, stages)
 
 
-_MADE = (ConditionType.INSPECTED, ConditionType.COMPOSED, ConditionType.PUBLISHED)
-"""The stages that are left out when nothing changed."""
+_BUILD_STAGES = (ConditionType.INSPECTED, ConditionType.COMPOSED, ConditionType.PUBLISHED)
+"""The stages that are skipped when no input changed."""
 
 
-def _made_from(status: FtlAppStatus, inputs: str) -> Reference | None:
-    """The image that was made from exactly these inputs, if the status is about them."""
+def _image_built_from(status: FtlAppStatus, inputs: str) -> Reference | None:
+    """The newest image in the history, if these inputs made it and every build stage succeeded."""
     newest = next(iter(status.history), None)
     if newest is None or newest.inputs != inputs:
         return None
-    kept = _kept(status)
-    is_whole = all(condition in kept and kept[condition].status == "True" for condition in _MADE)
-    return parse_reference(newest.image) if is_whole else None
+    kept = _build_conditions(status)
+    is_complete = all(condition in kept and kept[condition].status == "True" for condition in _BUILD_STAGES)
+    return parse_reference(newest.image) if is_complete else None
 
 
-def _kept(status: FtlAppStatus) -> dict[ConditionType, ConditionState]:
-    """What the stages that are left out found when they ran."""
-    found = {condition: status.condition(condition) for condition in _MADE}
+def _build_conditions(status: FtlAppStatus) -> dict[ConditionType, ConditionState]:
+    """The conditions that the build stages left in the status."""
+    found = {condition: status.condition(condition) for condition in _BUILD_STAGES}
     return {condition: kept for condition, kept in found.items() if kept is not None}
 
 
-def _is_asked_for(app: FtlApp, status: FtlAppStatus) -> bool:
-    """Whether somebody wants to know what tags mean right now, by a new spec or by the annotation."""
+def _wants_fresh_digests(app: FtlApp, status: FtlAppStatus) -> bool:
+    """Whether tags must be resolved now, because the spec or the trigger annotation changed."""
     trigger = app.metadata.annotations.get(TRIGGER_ANNOTATION, "")
     return (
         status.observed_generation != app.metadata.generation or status.last_handled_reconcile_at != trigger
@@ -424,7 +425,7 @@ def _identity(snapshot: Snapshot) -> tuple[str, int, str]:
 
 
 def _suspended(spin_app: Mapping[str, Any] | None, settings: Settings) -> ReleaseResult | None:
-    """What a suspended app keeps, with no pods: just what it had."""
+    """The release of a suspended app: the one that its SpinApp has."""
     if spin_app is None:
         return None
     spec = spin_app["spec"]
@@ -445,7 +446,7 @@ def interval_seconds(app: FtlApp | None, settings: Settings) -> float:
 
 
 def observe_stage(snapshot: Snapshot) -> Observe:
-    """Measures the stages of one reconcile, and logs what stops one."""
+    """Return a function that measures the stages of one reconcile and logs their errors."""
 
     def observe(stage: str, seconds: float, error: FtlError | None) -> None:
         metrics.STAGE_SECONDS.labels(stage).observe(seconds)

@@ -6,7 +6,7 @@ from ftl_operator.controller.choice import LONG_WAIT
 from ftl_operator.errors import FtlError, WaitingError
 
 SOON, SELDOM = 3.0, 60.0
-"""Seconds to the next reconcile while pods do not become ready, at first and in the end: no event tells."""
+"""Shortest and longest poll, in seconds, while pods are not ready: no watch shows why a pod is not ready."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,9 +14,9 @@ class Requeue:
     """The next reconcile of an app.
 
     Args:
-        result: What the metric calls this one: `waiting`, `retry`, `stalled`, `done` or `unchanged`.
-        after: Seconds to the next one at the latest; None leaves it to the backoff or to an event.
-        backoff: Whether it comes with growing delays, because this one failed.
+        result: The metric's label of this reconcile: `waiting`, `retry`, `stalled`, `done` or `unchanged`.
+        after: Seconds to the next reconcile at the latest; None leaves it to the backoff or to an event.
+        backoff: Whether the delay grows, because this reconcile failed.
         at_least: The shortest delay of the backoff.
     """
 
@@ -27,7 +27,7 @@ class Requeue:
 
     @property
     def succeeded(self) -> bool:
-        """Whether the backoff starts anew."""
+        """Whether the backoff is reset."""
         return self.result in ("stalled", "done", "unchanged")
 
 
@@ -44,10 +44,10 @@ def requeue_after(
 
     Args:
         waiting: What the app waits for.
-        error: What stopped the reconcile.
-        is_verified: Whether the app, if it was asked now, answered well.
-        deadline_seconds: Seconds until a rollout misses its deadline, or until the app can be asked.
-        rolling_seconds: For how long pods have not become ready; None if they are.
+        error: The error of the reconcile, if any.
+        is_verified: False if this reconcile probed the app and the probe failed.
+        deadline_seconds: Seconds until a rollout misses its deadline, or until the app can be probed.
+        rolling_seconds: For how many seconds pods have not been ready; None if they are.
         interval_seconds: Seconds between two reconciles without any change.
     """
     if waiting is not None:

@@ -1,8 +1,8 @@
-"""Every kopf handler: what the watches hear goes into the cache, and which apps to look at into the queue.
+"""All kopf handlers: they put watch events into the cache, and the apps to reconcile into the queue.
 
-Only `on.event` is used. kopf then writes nothing: no finalizer that could hold up a deletion when the
-operator is gone, and no annotation of its own. Handlers are coroutines that never wait; the work is done by
-workers (`operator.py`).
+Only `on.event` is used, because kopf then writes nothing: neither a finalizer, which would block deletions
+once the operator is gone, nor annotations. Handlers are coroutines that never wait; the workers in
+`operator.py` do the work.
 """
 
 import asyncio
@@ -23,9 +23,9 @@ from ftl_operator.controller.telemetry import metrics
 from ftl_operator.controller.workqueue import WorkQueue
 
 CHUNK = 200
-"""Objects per page of a first listing: the most that are held as parsed JSON at once, per kind."""
+"""Objects per page of the first listing. At most so many of a kind are in memory as parsed JSON at once."""
 HEARTBEAT_SECONDS = 5.0
-"""How often the event loop proves that it runs."""
+"""Seconds between two heartbeats of the event loop."""
 
 SELECTORS: Mapping[Api, tuple[str, str]] = {
     **{api: (SELECTOR, "") for api in kinds.OWNED if api != kinds.CONFIG_MAP},
@@ -33,7 +33,7 @@ SELECTORS: Mapping[Api, tuple[str, str]] = {
     kinds.SPIN_APP_EXECUTOR: ("", ""),
     kinds.DEPLOYMENT: (POD_LABEL, ""),
     kinds.CONFIG_MAP: ("", ""),
-    # Helm keeps every release in a Secret of up to a megabyte; no app reads one.
+    # Helm stores every release in a Secret of up to a megabyte, which no app reads.
     kinds.SECRET: ("", "type!=helm.sh/release.v1"),
 }
 """Label and field selector of every kind that is watched."""
@@ -42,7 +42,10 @@ _log = logging.getLogger(__name__)
 
 
 class _NoDiffBase(kopf.DiffBaseStorage):
-    """kopf compares nothing: only the cache does, and copies of every object would cost most of a restart."""
+    """Stops kopf from copying every object for comparison, which would dominate the time of a restart.
+
+    Only the cache compares objects.
+    """
 
     def build(self, **_: object) -> kopf.BodyEssence:
         return kopf.BodyEssence()
@@ -55,7 +58,7 @@ class _NoDiffBase(kopf.DiffBaseStorage):
 
 
 class _NoProgress(kopf.ProgressStorage):
-    """kopf keeps nothing in objects: no handler of its kinds with a progress is used."""
+    """Stops kopf from storing progress in objects: no handler here has any."""
 
     def fetch(self, **_: object) -> None:
         return None
@@ -74,13 +77,13 @@ class _NoProgress(kopf.ProgressStorage):
 
 
 class EventLoopHeartbeat:
-    """When the event loop last ran, and when a watch last heard anything. Monotonic seconds."""
+    """When the event loop last ran, in monotonic seconds."""
 
     def __init__(self) -> None:
         self.beat = time.monotonic()
 
     async def run(self) -> None:
-        """Beat for as long as the loop runs."""
+        """Record a heartbeat every `HEARTBEAT_SECONDS` while the loop runs."""
         while True:
             self.beat = time.monotonic()
             await asyncio.sleep(HEARTBEAT_SECONDS)
@@ -89,13 +92,13 @@ class EventLoopHeartbeat:
 def registry_of(
     cache: Cache, queue: WorkQueue, heart: EventLoopHeartbeat, kubeconfig: Path | None
 ) -> kopf.OperatorRegistry:
-    """All handlers.
+    """Build the registry of all handlers.
 
     Args:
-        cache: Remembers what was seen.
-        queue: Told which apps to look at.
-        heart: Beats with the event loop.
-        kubeconfig: How to log in; None for the pod's ServiceAccount or the user's default.
+        cache: Gets every event.
+        queue: Gets the apps to reconcile.
+        heart: The heartbeat of the event loop.
+        kubeconfig: How to log in; None for the pod's ServiceAccount or the user's default kubeconfig.
     """
     registry = kopf.OperatorRegistry()
     beats: set[asyncio.Task[None]] = set()
@@ -113,7 +116,7 @@ def registry_of(
 
     @kopf.on.cleanup(registry=registry)
     async def end(**_: object) -> None:
-        # kopf waits five seconds for whatever still runs.
+        # Otherwise kopf waits five seconds for this task to end.
         for beat in beats:
             beat.cancel()
 
@@ -123,10 +126,10 @@ def registry_of(
 
 
 def framework_settings(*, clusterwide: bool) -> kopf.OperatorSettings:
-    """Kopf's settings: no writes of its own, small pages, server-side selection.
+    """Kopf's settings: no writes, small pages, server-side selectors.
 
     Args:
-        clusterwide: Whether the operator may list CRDs and namespaces, and so notice new ones.
+        clusterwide: Whether the operator may list CRDs and namespaces, and so notices new ones.
     """
     settings = kopf.OperatorSettings()
     settings.scanning.disabled = not clusterwide

@@ -1,10 +1,10 @@
-"""The queue of apps to look at: each at most once, never two workers on one, failures with growing delays.
+"""The work queue of apps to reconcile: no duplicates, one worker per app, exponential backoff after failures.
 
-It is the level-based half of the controller: an event only says *which* app to look at, so a burst of
-events about one app is one look, and an event that comes during a look causes exactly one more.
+The queue is level-based: an event only says *which* app to reconcile. A burst of events about one app causes
+one reconcile, and events that come during a reconcile cause exactly one more.
 
-Workers are shared between namespaces by `fair_share`: whatever a reconcile waits for, be it a registry, an
-issuer, a policy or the app itself, one namespace holds its share of the workers and no more.
+`fair_share` divides the workers between namespaces: one namespace holds no more than its share of them,
+whatever its reconciles wait for (a registry, an issuer, a policy or the app itself).
 """
 
 import heapq
@@ -17,9 +17,9 @@ from ftl_operator.api.names import NamespacedName
 from ftl_operator.fair_share import FairShare, Rank, Turn
 
 FIRST_DELAY = 1.0
-"""Seconds before the first retry of a failed look."""
+"""Seconds before the first retry of a failed reconcile."""
 LONGEST_DELAY = 300.0
-"""Seconds that the doubling of retry delays stops at."""
+"""The longest retry delay, in seconds, after repeated doubling."""
 
 
 class WorkQueue:
@@ -27,9 +27,9 @@ class WorkQueue:
 
     Args:
         clock: Monotonic seconds.
-        jitter: Gives a factor around 1 for each delay, so that apps that failed together do not return
+        jitter: Returns a factor around 1 for each delay, so that apps that failed together are not retried
             together.
-        workers: How many keys are held at once.
+        workers: How many keys can be held at once.
     """
 
     def __init__(
@@ -44,14 +44,14 @@ class WorkQueue:
         self._lock = threading.Condition()
         self._due: dict[NamespacedName, float] = {}
         self._heaps: dict[str, list[tuple[float, NamespacedName]]] = {}
-        """By namespace, what is due when. An entry is stale when an earlier one has replaced it."""
+        """When each key is due, by namespace. An entry is stale once an earlier one has replaced it."""
         self._share = FairShare(workers, clock)
         self._held: dict[NamespacedName, Turn] = {}
         self._failures: dict[NamespacedName, int] = {}
         self._closed = False
 
     def add(self, key: NamespacedName, delay: float = 0.0) -> None:
-        """Ask for a look at `key` in `delay` seconds; an earlier request that still waits stays."""
+        """Queue a reconcile of `key` in `delay` seconds, unless an earlier one is queued already."""
         with self._lock:
             due = self._clock() + delay
             if due < self._due.get(key, float("inf")):
@@ -60,7 +60,7 @@ class WorkQueue:
                 self._lock.notify()
 
     def retry(self, key: NamespacedName, at_least: float = 0.0) -> float:
-        """Ask for another look after a failure and return its delay, which doubles with each one in a row."""
+        """Queue a reconcile after a failure. Returns the delay, which doubles with each failure in a row."""
         with self._lock:
             failures = self._failures.get(key, 0)
             self._failures[key] = failures + 1
@@ -69,22 +69,21 @@ class WorkQueue:
         return delay
 
     def succeeded(self, key: NamespacedName) -> None:
-        """The next failure of `key` starts with the shortest delay again."""
+        """Reset the backoff of `key`."""
         with self._lock:
             self._failures.pop(key, None)
 
     def forget(self, key: NamespacedName) -> None:
-        """`key` is gone: no look at it is due any more."""
+        """Drop a deleted `key` and its backoff."""
         with self._lock:
             self._failures.pop(key, None)
             self._due.pop(key, None)
 
     def take(self, timeout: float | None = None) -> NamespacedName | None:
-        """Wait for a key that is due, that nobody holds and whose namespace may hold one more, and hold it.
+        """Wait for a key that is due, is not held, and whose namespace may hold one more; then hold it.
 
         Returns:
-            The key, to be given back with `release`; None when the queue is closed or `timeout` seconds
-            passed.
+            The key; give it back with `release`. None when the queue is closed or after `timeout` seconds.
         """
         give_up = None if timeout is None else self._clock() + timeout
         with self._lock:
@@ -104,18 +103,18 @@ class WorkQueue:
             return None
 
     def release(self, key: NamespacedName) -> None:
-        """Let others hold `key`; requests that came meanwhile are due then."""
+        """Let other workers hold `key`, and queue it again if it was added meanwhile."""
         with self._lock:
             turn = self._held.pop(key, None)
             if turn is not None:
                 self._share.give_back(turn)
             if key in self._due:
                 self._push(key)
-            # All of them: the one that is woken may be none that the freed slot is for.
+            # Wake all: a single woken waiter may not be one that can use the freed slot.
             self._lock.notify_all()
 
     def close(self) -> None:
-        """Wake every waiter with None, now and from now on."""
+        """Make every present and later `take` return None."""
         with self._lock:
             self._closed = True
             self._lock.notify_all()
@@ -134,7 +133,7 @@ class WorkQueue:
         heapq.heappush(self._heaps.setdefault(key.namespace, []), (self._due[key], key))
 
     def _choose(self, now: float) -> tuple[NamespacedName | None, float | None]:
-        """The key to hold next, if there is one; else the moment at which the next one is due."""
+        """Return the key to hold next; if there is none, the time at which the next one is due."""
         chosen: tuple[Rank, NamespacedName] | None = None
         next_due: float | None = None
         for namespace in list(self._heaps):
@@ -156,7 +155,7 @@ class WorkQueue:
 
     def _first(self, namespace: str) -> tuple[float, NamespacedName] | None:
         heap = self._heaps[namespace]
-        # A held key's entry comes back on release.
+        # `release` pushes the entry of a held key again.
         while heap and (self._due.get(heap[0][1]) != heap[0][0] or heap[0][1] in self._held):
             heapq.heappop(heap)
         return heap[0] if heap else None

@@ -1,1 +1,1 @@
-"""The status of an FtlApp: conditions, history, events, and how it is written."""
+"""The status of an FtlApp: its conditions, history and events, and the writer."""

@@ -1,9 +1,9 @@
 """The next status of an FtlApp. Pure.
 
-Written for kstatus, so that `kubectl wait`, Helm, Flux and Argo CD understand it: `observedGeneration` stands
-in the status and in every condition, `Reconciling` and `Stalled` are there only while they are true, and
-`Ready` is true only when the cluster is as the spec wants it. An outage of a registry or an issuer does not
-make a running app unready: its stage says what is wrong and `Ready` repeats the reason.
+The status follows kstatus, so that `kubectl wait`, Helm, Flux and Argo CD understand it: the status and every
+condition have `observedGeneration`, `Reconciling` and `Stalled` exist only while they are true, and `Ready`
+is true only when the cluster is as the spec wants it. An outage of a registry or an issuer does not make a
+running app unready: the condition of its stage has the error, and `Ready` repeats the reason.
 """
 
 from collections.abc import Mapping
@@ -23,14 +23,14 @@ from ftl_operator.controller.status.inputs import StatusInput
 from ftl_operator.errors import Reason
 
 _NEEDS_SOMEBODY = (Reason.REFERENCE_NOT_FOUND, Reason.REGISTRY_UNAUTHORIZED, Reason.PUBLISH_FAILED)
-"""Reasons that are tried again, for they may be mended elsewhere, but that do not pass by themselves."""
+"""Errors that are retried because somebody may fix them elsewhere, but that do not pass by themselves."""
 
 MESSAGE_LENGTH = 2000
-"""How many characters of a message a condition shows; the log has all of it."""
+"""How many characters of a message a condition shows; the log has the whole message."""
 
 
 def next_status(given: StatusInput) -> FtlAppStatus:
-    """The status to write."""
+    """Make the status to write."""
     facts = {
         **{name: getattr(given.old, name) for name in given.old.model_fields_set},
         **given.facts,
@@ -42,7 +42,7 @@ def next_status(given: StatusInput) -> FtlAppStatus:
         facts["ready_replicas"] = given.report.ready
     elif given.rollout is not None:
         facts |= {"replicas": given.rollout.total, "ready_replicas": given.rollout.ready}
-    # Values of a model's own fields: nothing here needs to be validated once more.
+    # All values come from validated models, so they are not validated again.
     return FtlAppStatus.model_construct(
         **{name: value for name, value in facts.items() if value not in (None, "", ())}
     )
@@ -83,7 +83,7 @@ def _available(given: StatusInput) -> ConditionState:
         return true("no pod runs because nothing asks for one", Reason.SCALED_TO_ZERO)
     counted = f"{rollout.available} of {rollout.desired} pods are available"
     if rollout.is_available and rollout.is_observed:
-        # With old pods serving, a cause is about the new ones; `Ready` tells it.
+        # The old pods serve, so a cause concerns the new ones, and `Ready` has it.
         return true(counted, Reason.MINIMUM_AVAILABLE)
     cause = given.cause or rollout.message
     return false(cause, Reason.PODS_FAILING) if cause else false(counted, Reason.ROLLING_OUT)
@@ -102,7 +102,7 @@ def _verified(given: StatusInput) -> ConditionState | None:
 def _summary(
     given: StatusInput, states: Mapping[ConditionType, ConditionState]
 ) -> dict[ConditionType, ConditionState]:
-    """`Ready`, and `Reconciling` or `Stalled` while they are true."""
+    """`Ready`, and whichever of `Reconciling` and `Stalled` is true."""
     error = given.error
     state = _state(given, states)
     if error is not None and not error.retryable:
@@ -148,7 +148,7 @@ def _reconciling(ready: ConditionState, reason: Reason) -> dict[ConditionType, C
 
 
 def _state(given: StatusInput, states: Mapping[ConditionType, ConditionState]) -> ConditionState:
-    """Whether the cluster is as the spec wants it, errors and waiting aside."""
+    """Whether the cluster is as the spec wants it, apart from errors and waiting."""
     available = states[ConditionType.AVAILABLE]
     if given.suspended:
         if available.reason is Reason.SUSPENDED:

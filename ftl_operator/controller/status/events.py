@@ -1,4 +1,4 @@
-"""Events: what happened to an app that a person would want to read, said once. Pure."""
+"""Kubernetes events about changes of an app's conditions, each posted once. Pure."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ NOTE_LENGTH = 1000
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """Something worth an event."""
+    """A change that is worth an event."""
 
     kind: str
     reason: str
@@ -25,7 +25,7 @@ class Transition:
 
 
 def events_between(old: FtlAppStatus, new: FtlAppStatus) -> Iterator[Transition]:
-    """What changed between two statuses. A status that only says the same in other words changes nothing."""
+    """The changes between two statuses. A different message for the same state is no change."""
     if old.image != new.image and new.image:
         yield Transition("Normal", "Published", "Publish", f"runs {new.image}")
     before = {(entry.image, entry.generation): entry.result for entry in old.history}
@@ -38,7 +38,7 @@ def events_between(old: FtlAppStatus, new: FtlAppStatus) -> Iterator[Transition]
         if now is None or now.status == "Unknown":
             continue
         changed = was is None or was.status != now.status
-        # Another reason for the same answer is news when the answer is a bad one, except during a rollout.
+        # A new reason for a False condition is a change, except during a rollout.
         changed |= now.status == "False" and was is not None and was.reason != now.reason
         is_news = now.status == "True" or now.reason not in (Reason.PROGRESSING, Reason.ROLLING_OUT)
         if changed and is_news:
@@ -49,14 +49,14 @@ def events_between(old: FtlAppStatus, new: FtlAppStatus) -> Iterator[Transition]
 def event(
     transition: Transition, metadata: Mapping[str, Any], *, identity: str, serial: str, now: datetime
 ) -> dict[str, Any]:
-    """The event to create.
+    """Make the Event object to create.
 
     Args:
-        transition: What happened.
-        metadata: The FtlApp's.
+        transition: The change.
+        metadata: The FtlApp's metadata.
         identity: This replica of the operator.
         serial: Makes the event's name unique.
-        now: When it happened.
+        now: The time of the change.
     """
     return {
         "apiVersion": kinds.EVENT.api_version,

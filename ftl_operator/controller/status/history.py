@@ -1,7 +1,7 @@
-"""The published versions of an app: which one runs, and what became of those before it. Pure.
+"""The published versions of an app: the running one, and the fate of the earlier ones. Pure.
 
 A version that does not become ready in time is rolled back: the last good one runs in its place until the
-spec or an input changes. A change shows as another digest of the inputs than that of the failed version.
+spec or an input changes, that is, until the digest of the inputs differs from the failed version's.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ MESSAGE_LENGTH = 1000
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A published application and the digest of everything that it was made from."""
+    """A published application and the digest of its inputs."""
 
     image: str
     inputs: str
@@ -26,7 +26,7 @@ class Version:
 
 
 def chosen(history: Sequence[HistoryEntry], wanted: Version) -> str:
-    """The image to run: the wanted one, or if that failed with these very inputs, the last good one."""
+    """The image to run: the wanted one, or the last good one if that failed with the same inputs."""
     failed = any(
         entry.result == Result.ROLLED_BACK and (entry.image, entry.inputs) == (wanted.image, wanted.inputs)
         for entry in history
@@ -35,13 +35,13 @@ def chosen(history: Sequence[HistoryEntry], wanted: Version) -> str:
 
 
 def applied(history: Sequence[HistoryEntry], running: str, wanted: Version, now: datetime) -> History:
-    """The history once `running` was applied; `wanted` differs from it after a rollback."""
+    """The history after `running` was applied; `wanted` differs from it after a rollback."""
     if history and running != wanted.image:
         return tuple(history)
     newest = history[0] if history else None
     if newest and newest.image == running and newest.result != Result.ROLLED_BACK:
-        # Other inputs that make the same image are no new version, and no reason to plan again after a
-        # restart.
+        # Other inputs that make the same image are no new version. Their digest is recorded so that a restart
+        # does not build again.
         same = newest.model_copy(update={"inputs": wanted.inputs, "generation": wanted.generation})
         return (same, *history[1:])
     entry = HistoryEntry(
@@ -55,7 +55,7 @@ def applied(history: Sequence[HistoryEntry], running: str, wanted: Version, now:
 
 
 def serving(history: Sequence[HistoryEntry], image: str) -> History:
-    """The history once every pod of `image` is ready."""
+    """The history after every pod of `image` became ready."""
     return tuple(
         entry.model_copy(update={"result": Result.SERVING.value}) if _rolls_out(entry, image) else entry
         for entry in history
@@ -63,7 +63,7 @@ def serving(history: Sequence[HistoryEntry], image: str) -> History:
 
 
 def restarted(history: Sequence[HistoryEntry], now: datetime) -> History:
-    """The history when pods come back after a suspension: the time to become ready starts anew."""
+    """The history when pods come back after a suspension: the deadline counts from now."""
     return tuple(
         entry.model_copy(update={"time": timestamp(now)}) if entry.result == Result.ROLLING_OUT else entry
         for entry in history
@@ -86,7 +86,7 @@ def elapsed(history: Sequence[HistoryEntry], image: str, now: datetime) -> float
 
 
 def failed(history: Sequence[HistoryEntry], image: str, message: str) -> History | None:
-    """The history once `image` missed its deadline; None if there is no good version to go back to."""
+    """The history after `image` missed its deadline; None if there is no good version to roll back to."""
     if _last_good(history, image) is None:
         return None
     update = {"result": Result.ROLLED_BACK.value, "message": message[:MESSAGE_LENGTH]}
@@ -118,7 +118,7 @@ def _superseded(entry: HistoryEntry) -> HistoryEntry:
     if entry.result == Result.SERVING:
         return entry.model_copy(update={"result": Result.SUPERSEDED.value})
     if entry.result == Result.ROLLING_OUT:
-        # It never served, so it is nothing to go back to.
+        # It never served, so a rollback must not choose it.
         message = "replaced before it was ready"
         return entry.model_copy(update={"result": Result.ROLLED_BACK.value, "message": message})
     return entry

@@ -1,4 +1,4 @@
-"""What the next status is made from: the old one, what a reconcile did, and what the cluster runs. Pure."""
+"""The inputs of the next status: the old status, the reconcile's results, and the observed state. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,26 +14,26 @@ from ftl_operator.errors import FtlError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusInput:
-    """Everything that decides the next status.
+    """The inputs of the next status.
 
     Args:
-        old: The status as it is; conditions that do not change keep their time.
+        old: The present status; conditions that do not change keep their time.
         generation: The generation of the spec that was read.
         now: The time of changes.
-        stages: What the stages that ran found; the others keep what they had.
-        error: What stopped the reconcile, if anything did.
-        facts: Fields of the status that are known now: image, url, components, tools and so on.
+        stages: The conditions of the stages that ran; the other conditions stay as they are.
+        error: The error that ended the reconcile, if any.
+        facts: The fields that this reconcile determines: image, url, components, tools and so on.
         waiting: What the app waits for, such as a running inspection.
         suspended: Whether the spec asks for no pods.
-        rolls: Whether the SpinApp was changed, so that what runs has to be asked again.
-        notes: What a reader of `Ready` should know besides, such as an optional object that was not applied.
-        rollout: The numbers of the Deployment, if there is one.
-        is_current: Whether they are about what was applied last.
-        cause: Why pods do not become ready, in their own words.
-        report: What the SpinApp says, if its executor makes no Deployment.
-        probe: What the running app said when it was asked, if it was asked now.
+        rolls: Whether the SpinApp was changed, so that the app has to be probed again.
+        notes: Remarks for the message of `Ready`, such as an optional object that was not applied.
+        rollout: The state of the Deployment, if there is one.
+        is_current: Whether that state belongs to what was applied last.
+        cause: Why pods do not become ready, as the cluster words it.
+        report: The SpinApp's own status, if its executor makes no Deployment.
+        probe: The result of the probe, if the app was probed now.
         rolled_back: The image that missed its deadline, if the last good one runs in its place.
-        is_late: Whether what runs missed its deadline and there is nothing to go back to.
+        is_late: Whether the running version missed its deadline and there is none to roll back to.
         deadline_seconds: How many seconds a rollout may take.
     """
 
@@ -58,12 +58,12 @@ class StatusInput:
 
     @property
     def is_out(self) -> bool:
-        """Whether everything there is runs what was applied last."""
+        """Whether every existing pod runs what was applied last."""
         if self.report is not None:
             return self.report.is_current
         return self.rollout is not None and self.rollout.is_out and self.is_current
 
     @property
     def may_serve(self) -> bool:
-        """Whether nobody but the SpinApp could say that the app does not serve, and it does not say so."""
+        """Whether only the SpinApp's status could say that the app does not serve, and it does not say so."""
         return self.report is not None and self.report.may_serve

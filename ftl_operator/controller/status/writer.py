@@ -1,4 +1,4 @@
-"""Writes the status of an app where it differs, and tells in events what changed."""
+"""Writes the status of an app if it has changed, and posts events about the changes."""
 
 import logging
 import uuid
@@ -19,7 +19,7 @@ class StatusWriter:
 
     Args:
         kube: The cluster.
-        cache: Told of every write at once.
+        cache: Gets the result of every write at once.
         identity: This replica of the operator, as events name it.
     """
 
@@ -40,7 +40,7 @@ class StatusWriter:
         if not patch:
             return False
         key, version = snapshot.key, snapshot.document["metadata"]["resourceVersion"]
-        # Status and events are one action: what the status says already is told by nobody else.
+        # One pass through the gate for both: once the status is written, no other replica posts its events.
         with self._kube.write_gate.write():
             written = self._kube.patch_status(key.namespace, key.name, version, patch)
             metrics.CLUSTER_WRITES.labels("status", "FtlApp").inc()
@@ -63,4 +63,4 @@ class StatusWriter:
             except TerminatingError:
                 raise
             except ClusterError as error:
-                _log.warning("an event was not written: %s", error, extra=snapshot.log_fields)
+                _log.warning("an event was not posted: %s", error, extra=snapshot.log_fields)

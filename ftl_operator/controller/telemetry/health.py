@@ -9,18 +9,18 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 Check = Callable[[], str]
-"""Says what is wrong, or nothing."""
+"""Returns what is wrong; an empty text if nothing is."""
 
 
 class HealthServer:
-    """A small HTTP server on a thread of its own, so that it answers when everything else is stuck.
+    """A small HTTP server on its own thread, so that it answers when everything else is stuck.
 
     Args:
-        address: Address and port to listen at; `::` is every address of both families, as far as the machine
-            has them, and port 0 takes any free one.
+        address: Address and port to listen at; `::` means every address of both families, as far as the
+            machine has them, and port 0 means any free port.
         registry: The metrics.
-        live: What `/healthz` asks; anything said makes the kubelet restart the pod.
-        ready: What `/readyz` asks; anything said keeps the pod out of Services.
+        live: The check behind `/healthz`; a non-empty result makes the kubelet restart the pod.
+        ready: The check behind `/readyz`; a non-empty result keeps the pod out of Services.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class HealthServer:
                 self.wfile.write(body)
 
             def log_message(self, *_: object) -> None:
-                """Probes come every few seconds; their lines would drown the log."""
+                """Log nothing: probes come every few seconds."""
 
         self._server = ThreadingHTTPServer(address, Handler, bind_and_activate=False)
         self._server.daemon_threads = True
@@ -74,7 +74,7 @@ def _listener(address: str, port: int) -> socket.socket:
     if address == "::" and socket.has_dualstack_ipv6():
         with suppress(OSError):
             return socket.create_server((address, port), family=socket.AF_INET6, dualstack_ipv6=True)
-        # The library knows IPv6, the kernel has none.
+        # Python was built with IPv6, but the kernel has none.
     if address == "::":
         address = "0.0.0.0"  # noqa: S104 - the kubelet and Prometheus come from other hosts
     found = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)

@@ -1,4 +1,4 @@
-"""How the operator writes its log: a JSON object a line, with the app, stage and generation it is about."""
+"""The operator's log: one JSON object per line, with the app, stage and generation it is about."""
 
 import json
 import logging
@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 FIELDS = ("namespace", "app", "generation", "stage", "reason", "identity")
-"""What a line may say besides its message, in this order."""
+"""The optional fields of a line, in this order."""
 
 
 class JsonFormatter(logging.Formatter):
-    """A line of JSON."""
+    """Formats a record as a line of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Write one record."""
@@ -29,7 +29,7 @@ class JsonFormatter(logging.Formatter):
 
 
 class TextFormatter(logging.Formatter):
-    """A line for people."""
+    """Formats a record as a line for people."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Write one record."""
@@ -49,6 +49,6 @@ def start(level: str, kind: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if kind == "json" else TextFormatter())
     logging.basicConfig(level=level, handlers=[handler], force=True)
-    # The framework tells every event that it hands on; the operator tells what it did about it.
+    # kopf logs every event that it dispatches; the operator logs what it does about it.
     logging.getLogger("kopf").setLevel(logging.WARNING)
     logging.getLogger("urllib3").setLevel(logging.ERROR)

@@ -1,8 +1,8 @@
 """Every metric of the operator, declared in one place.
 
-Labels are bounded: stages, reasons and conditions are enumerations of the code, registries are the entries of
-the operator's own list. No label names an app, for a thousand apps would make thousands of series; the apps'
-own states are counted by condition, and `kubectl get ftlapps` names them.
+Labels are bounded: stages, reasons and conditions are enumerations, and registries are the entries of the
+operator's allow-list. No label names an app, because a thousand apps would make thousands of series. The
+apps' states are counted by condition; `kubectl get ftlapps` names the apps.
 """
 
 from collections import Counter as Counts
@@ -19,7 +19,7 @@ from ftl_operator.hosts import DEFAULT_PORTS, HostError, parse_authority, parse_
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 REGISTRY = CollectorRegistry()
-"""What `/metrics` shows; our own, so that importing a library cannot add to it."""
+"""The metrics of `/metrics`. Not the global registry, so that importing a library cannot add to it."""
 
 ProcessCollector(registry=REGISTRY)
 PlatformCollector(registry=REGISTRY)
@@ -95,7 +95,7 @@ States = Callable[[], Iterable[tuple[Iterable[tuple[str, str, str]], int]]]
 
 
 class _Apps(Collector):
-    """Counts apps when they are asked for; kept counts would drift."""
+    """Counts apps at each scrape; counters that are kept up to date would drift."""
 
     def __init__(self) -> None:
         self.states: States = list
@@ -124,22 +124,22 @@ REGISTRY.register(_APPS)
 
 
 def count_apps(states: States) -> None:
-    """Say where the apps are that are counted."""
+    """Set the source of the apps to count."""
     _APPS.states = states
 
 
 OTHER_REGISTRIES = "other"
-"""The label of registries that no entry but `*` allows: apps may name as many as they like."""
+"""The label of registries that only the entry `*` allows: apps may name any number of them."""
 
 
 def registry_observer(allowed: Sequence[str]) -> Callable[[str, str, str, int], None]:
-    """Counts operations on registries.
+    """Make a function that counts operations on registries.
 
     Args:
         allowed: Entries of an allow-list of hosts. Each is one value of the label `registry`.
 
     Returns:
-        Takes a registry, an operation, its outcome, and how many bytes it moved.
+        A function of a registry, an operation, its outcome, and the number of bytes transferred.
     """
     patterns = [(text, parse_pattern(text)) for text in allowed if text != "*"]
 
