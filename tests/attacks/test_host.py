@@ -22,10 +22,11 @@ from ftl_operator.host.http.client import Client
 from ftl_operator.host.http.messages import Request, Response
 from ftl_operator.host.spin.allowed_hosts import AllowedHosts, Target, parse_rule, parse_target
 from ftl_operator.host.spin.sqlite import Connection, Database, DatabaseError
-from ftl_operator.host.streams.pipe import Reader
+from ftl_operator.host.streams.pipe import PipeError, Reader
 from ftl_operator.host.streams.waker import Waker
 from ftl_operator.host.wasi.http_types import Fields, FutureResponse, OutgoingRequest, method_of
 from tests.attacks.table import Attack, check_refused, check_twin
+from tests.support.raw_server import run_raw_server
 
 SECONDS = 30.0
 """Time for a statement that ends by itself, on a machine that does much else."""
@@ -312,6 +313,46 @@ def send_lengths(lengths_and_body: tuple[list[bytes], bytes | None]) -> str:
         return said
 
 
+def drip(answer: tuple[bytes, bytes]) -> str:
+    """How a component's request of one second ends at a server that says the first part, then the second again and again."""
+    first, again = answer
+
+    def script(client: socket.socket) -> None:
+        client.recv(65536)
+        client.sendall(first)
+        while again:
+            client.sendall(again)
+            time.sleep(0.05)
+
+    with run_raw_server(script) as port, contextlib.closing(Client()) as client:
+        guest = SimpleNamespace(deadline=time.monotonic() + (1.0 if again else SECONDS), waker=Waker())
+        request, future = OutgoingRequest(Fields([])), FutureResponse(guest)
+        target = parse_target("http", f"127.0.0.1:{port}", "/")
+        thread = threading.Thread(
+            target=client.send, args=(guest, request, None, target, future), daemon=True
+        )
+        thread.start()
+        thread.join(SECONDS)
+        if thread.is_alive():
+            return "held"
+        outcome = future.get()
+        assert isinstance(outcome, Ok)
+        if isinstance(outcome.value, Err):
+            return "late"
+        try:
+            return b"".join(Reader(outcome.value.value.pipe, guest.deadline)).decode()
+        except PipeError:
+            return "late"
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+DRIPS = [
+    ("interim answers", (b"", b"HTTP/1.1 100 Continue\r\n\r\n"), b"HTTP/1.1 100 Continue\r\n\r\n" + CHUNKED + b"2\r\nok\r\n0\r\n\r\n"),
+    ("a head", (b"HTTP/1.1 200 OK\r\nx: ", b"a"), b"HTTP/1.1 200 OK\r\nx: a\r\ncontent-length: 2\r\n\r\nok"),
+    ("a chunk's extension", (CHUNKED + b"2;", b"a"), CHUNKED + b"2;a\r\nok\r\n0\r\n\r\n"),
+    ("trailers", (CHUNKED + b"0\r\nx: ", b"a"), CHUNKED + b"2\r\nok\r\n0\r\nx: a\r\n\r\n"),
+    ("a body", (b"HTTP/1.1 200 OK\r\n\r\n", b"a"), b"HTTP/1.1 200 OK\r\n\r\nok"),
+]  # fmt: skip
 LENGTHS = [
     ("two", ([b"3", b"5"], b"abc"), ([b"3"], b"abc")),
     ("two that are the same", ([b"3", b"3"], b"abc"), ([], b"abc")),
@@ -441,6 +482,8 @@ ROWS += [
       for name, attack, twin in AUTHORITIES),
     *(Attack(f"H1 length: {name}", send_lengths, attack, lambda said: said == "refused", twin, lambda said: said == "hello")
       for name, attack, twin in LENGTHS),
+    *(Attack(f"H3 outbound: a server that drips {name}", drip, attack, lambda said: said == "late", (twin, b""), lambda said: said == "ok")
+      for name, attack, twin in DRIPS),
     Attack("H1 scheme", target_of, ("file", "api.example", "/etc/passwd"), "no target", ("http", "api.example", "/etc/passwd")),
     *(Attack(f"M5 chaining: {name}", calls, attack, lambda allowed: not allowed, twin, bool)
       for name, attack, twin in CHAINING),

@@ -1,9 +1,19 @@
-"""Carries guests' requests to real servers: HTTP/1.1 over TCP or TLS, bodies streamed both ways."""
+"""Carries guests' requests to real servers: HTTP/1.1 over TCP or TLS, bodies streamed both ways.
 
+An exchange ends with its guest's request, however steadily the server drips: urllib3's time limits are for
+one operation of a socket, and interim answers, heads and the framing of chunks are read in many.
+"""
+
+import contextlib
+import socket
 import ssl
+import threading
 import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
 
 import urllib3
+import urllib3.connection
 from urllib3 import exceptions as u3
 
 from ftl_operator.host.engine.interface import Err, Ok
@@ -20,6 +30,9 @@ from ftl_operator.host.wasi.http_types import (
     method_name,
 )
 
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
 CHUNK = 64 << 10
 _CONNECTION_HEADERS = frozenset(
     ("connection", "keep-alive", "transfer-encoding", "upgrade", "proxy-connection")
@@ -34,9 +47,10 @@ class Client:
     """
 
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
-        self._pool = urllib3.PoolManager(
-            num_pools=32, maxsize=16, ssl_context=context or ssl.create_default_context(), retries=False
-        )
+        context = context or ssl.create_default_context()
+        context.sslsocket_class = _TlsSocket
+        self._pool = urllib3.PoolManager(num_pools=32, maxsize=16, ssl_context=context, retries=False)
+        self._pool.pool_classes_by_scheme = {"http": _Pool, "https": urllib3.HTTPSConnectionPool}
 
     def close(self) -> None:
         """Close idle connections."""
@@ -51,6 +65,7 @@ class Client:
         future: FutureResponse,
     ) -> None:
         """Do the exchange in this thread. Never raises: the future takes errors as wasi:http error-codes."""
+        _exchange.deadline = guest.deadline
         seconds = _timeouts(guest, options)
         try:
             length = request.headers.content_length()
@@ -87,6 +102,55 @@ class Client:
         ]
         future.set(Ok(IncomingResponse(response.status, Fields(entries, immutable=True), pipe)))
         _pump(response, pipe, guest, seconds[2])
+
+
+class _Exchange(threading.local):
+    """What a thread is at: it carries one exchange at a time, over a connection that others used before."""
+
+    deadline = 0.0
+    """Its end, on the monotonic clock."""
+
+
+_exchange = _Exchange()
+
+
+@contextlib.contextmanager
+def _in_time(sock: socket.socket) -> Iterator[None]:
+    """Let one operation of a socket take its own time limit, and no longer than the exchange has."""
+    rest = _exchange.deadline - time.monotonic()
+    if rest <= 0:
+        raise TimeoutError
+    limit = sock.gettimeout()
+    sock.settimeout(rest if limit is None else min(limit, rest))
+    try:
+        yield
+    finally:
+        sock.settimeout(limit)
+
+
+class _Socket(socket.socket):
+    def recv_into(self, buffer: "Buffer", nbytes: int = 0, flags: int = 0) -> int:
+        with _in_time(self):
+            return super().recv_into(buffer, nbytes, flags)
+
+
+class _TlsSocket(ssl.SSLSocket):
+    def recv_into(self, buffer: "Buffer", nbytes: int | None = None, flags: int = 0) -> int:
+        with _in_time(self):
+            return super().recv_into(buffer, nbytes, flags)
+
+
+class _Connection(urllib3.connection.HTTPConnection):
+    def _new_conn(self) -> socket.socket:
+        made = super()._new_conn()
+        limit = made.gettimeout()
+        sock = _Socket(made.family, made.type, made.proto, fileno=made.detach())
+        sock.settimeout(limit)
+        return sock
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls: Any = _Connection
 
 
 def _timeouts(guest: GuestInstance, options: RequestOptions | None) -> tuple[float, float, float]:
