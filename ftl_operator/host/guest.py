@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 
 MAX_RESOURCES = 25_000
 """Handles that one instance may hold; they are the host's memory, not the guest's."""
+MAX_KEPT = 64 << 20
+"""Bytes of headers and addresses that one instance may hand over in all; they are the host's memory, too."""
+ENTRY_BYTES = 64
+"""What a header costs besides its name and value."""
 
 
 class TimeLimitError(Trap):
@@ -38,6 +42,7 @@ class GuestInstance:
 
     __slots__ = (
         "_deferred",
+        "_kept",
         "_next",
         "callees",
         "component",
@@ -71,6 +76,7 @@ class GuestInstance:
         self.out_address = ctypes.addressof(self.out)
         self.resources: dict[int, Any] = {}
         self._next = 0
+        self._kept = 0
         self.failure: BaseException | None = None
         """What a host function raised; wasmtime carries only text through the guest."""
         self.waker = Waker()
@@ -96,6 +102,12 @@ class GuestInstance:
         self._next += 1
         self.resources[self._next] = resource
         return self._next
+
+    def charge(self, size: int) -> None:
+        """Count bytes that the host keeps for it. Raises Trap when they are too many."""
+        self._kept += size
+        if self._kept > MAX_KEPT:
+            raise Trap(f"more than {MAX_KEPT >> 20} MiB of headers and addresses in one request")
 
     def wait(self, happened: Callable[[], bool], until: float | None = None) -> bool:
         """Wait for `happened()`, or until a time. Raises TimeLimitError at the request's deadline."""

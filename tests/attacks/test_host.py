@@ -17,11 +17,13 @@ import pytest
 from ftl_operator.api.app import FtlApp
 from ftl_operator.cli.up import state_folder
 from ftl_operator.host.engine.interface import FUNCTIONS, Err, Ok
+from ftl_operator.host.guest import GuestInstance
 from ftl_operator.host.http import server
 from ftl_operator.host.http.client import Client
 from ftl_operator.host.http.messages import Request, Response
 from ftl_operator.host.spin.allowed_hosts import AllowedHosts, Target, parse_rule, parse_target
 from ftl_operator.host.spin.sqlite import Connection, Database, DatabaseError
+from ftl_operator.host.spin.store import Store
 from ftl_operator.host.streams.pipe import PipeError, Reader
 from ftl_operator.host.streams.waker import Waker
 from ftl_operator.host.wasi.http_types import Fields, FutureResponse, OutgoingRequest, method_of
@@ -262,9 +264,10 @@ def fetch(method_and_path: tuple[str, str]) -> str:
         request.method = method_of(method)
         set_path = FUNCTIONS["wasi:http/types", "[method]outgoing-request.set-path-with-query"]
         set_authority = FUNCTIONS["wasi:http/types", "[method]outgoing-request.set-authority"]
+        anyone = SimpleNamespace(charge=lambda _: None)
         try:
-            set_path(None, request, path)
-            set_authority(None, request, f"127.0.0.1:{allowed.server_port}")
+            set_path(anyone, request, path)
+            set_authority(anyone, request, f"127.0.0.1:{allowed.server_port}")
         except Err:
             return "refused when it is set"
         target = parse_target("http", request.authority or "", request.path or "/", method)
@@ -353,6 +356,32 @@ DRIPS = [
     ("trailers", (CHUNKED + b"0\r\nx: ", b"a"), CHUNKED + b"2\r\nok\r\n0\r\nx: a\r\n\r\n"),
     ("a body", (b"HTTP/1.1 200 OK\r\n\r\n", b"a"), b"HTTP/1.1 200 OK\r\n\r\nok"),
 ]  # fmt: skip
+
+
+def fill(values: int) -> str:
+    """What a component hears that keeps so many values of four mebibytes in its store."""
+    with contextlib.closing(Store(None)) as store:
+        guest = SimpleNamespace(component=SimpleNamespace(stores={"default": store}))
+        handle = FUNCTIONS["fermyon:spin/key-value", "[static]store.open"](guest, "default")
+        write = FUNCTIONS["fermyon:spin/key-value", "[method]store.set"]
+        try:
+            for index in range(values):
+                write(guest, handle, str(index), bytes(4 << 20))
+        except Err as error:
+            return str(error.value)
+    return "kept"
+
+
+def hand_over(headers: int) -> int:
+    """How many headers of 64 KiB a component can have the host keep, of so many."""
+    guest = GuestInstance(SimpleNamespace(id="tool", log=lambda *_: None), time.monotonic() + SECONDS)  # type: ignore[arg-type]
+    fields = Fields([])
+    append = FUNCTIONS["wasi:http/types", "[method]fields.append"]
+    for index in range(headers):
+        append(guest, fields, "x", index.to_bytes(4, "big").hex().encode() * (8 << 10))
+    return len(fields.entries)
+
+
 LENGTHS = [
     ("two", ([b"3", b"5"], b"abc"), ([b"3"], b"abc")),
     ("two that are the same", ([b"3", b"3"], b"abc"), ([], b"abc")),
@@ -484,6 +513,8 @@ ROWS += [
       for name, attack, twin in LENGTHS),
     *(Attack(f"H3 outbound: a server that drips {name}", drip, attack, lambda said: said == "late", (twin, b""), lambda said: said == "ok")
       for name, attack, twin in DRIPS),
+    Attack("H6 a store without end", fill, 80, lambda said: "full" in said, 20, lambda said: said == "kept"),
+    Attack("H6 headers without end", hand_over, 2000, "more than 64 MiB", 500, lambda kept: kept == 500),
     Attack("H1 scheme", target_of, ("file", "api.example", "/etc/passwd"), "no target", ("http", "api.example", "/etc/passwd")),
     *(Attack(f"M5 chaining: {name}", calls, attack, lambda allowed: not allowed, twin, bool)
       for name, attack, twin in CHAINING),

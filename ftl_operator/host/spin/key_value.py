@@ -1,10 +1,12 @@
 """Spin's variables and key-value stores, in their own interfaces and in wasi:config and wasi:keyvalue."""
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 from ftl_operator.host.engine.interface import Err, Interface, Resource
 from ftl_operator.host.guest import GuestInstance
-from ftl_operator.host.spin.store import Store
+from ftl_operator.host.spin.store import Store, StoreError
 from ftl_operator.host.spin.variables import VariableError
 
 Error = tuple[str, Any]
@@ -73,6 +75,15 @@ def _config_get_all(guest: GuestInstance) -> list[tuple[str, str]]:
         raise Err(("upstream", str(error))) from None
 
 
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    """Tell the component what the store does not take, as both interfaces' `other`."""
+    try:
+        yield
+    except StoreError as error:
+        raise Err(("other", str(error))) from None
+
+
 def _open(guest: GuestInstance, label: str) -> Store:
     if label not in guest.component.stores:
         # Spin also has no-such-store, for a label that no runtime defines; here every granted one exists.
@@ -99,7 +110,8 @@ def _get(_guest: GuestInstance, handle: StoreHandle | Bucket, key: str) -> bytes
 @_key_value.function("[method]store.set")
 @_bucket.function("[method]bucket.set")
 def _set(_guest: GuestInstance, handle: StoreHandle | Bucket, key: str, value: bytes) -> None:
-    handle.store.set([(key, value)])
+    with _told():
+        handle.store.set([(key, value)])
 
 
 @_key_value.function("[method]store.delete")
@@ -133,7 +145,8 @@ def _get_many(_guest: GuestInstance, bucket: Bucket, keys: list[str]) -> list[tu
 
 @_batch.function("set-many")
 def _set_many(_guest: GuestInstance, bucket: Bucket, pairs: list[tuple[str, bytes]]) -> None:
-    bucket.store.set(pairs)
+    with _told():
+        bucket.store.set(pairs)
 
 
 @_batch.function("delete-many")
@@ -144,7 +157,8 @@ def _delete_many(_guest: GuestInstance, bucket: Bucket, keys: list[str]) -> None
 @_atomics.function("increment")
 def _increment(_guest: GuestInstance, bucket: Bucket, key: str, delta: int) -> int:
     try:
-        return bucket.store.increment(key, delta)
+        with _told():
+            return bucket.store.increment(key, delta)
     except ValueError as error:
         raise Err(("other", str(error))) from None
 
@@ -161,5 +175,7 @@ def _cas_current(_guest: GuestInstance, cas: Cas) -> bytes | None:
 
 @_atomics.function("swap")
 def _swap(_guest: GuestInstance, cas: Cas, value: bytes) -> None:
-    if not cas.store.swap(cas.key, cas.seen, value):
+    with _told():
+        swapped = cas.store.swap(cas.key, cas.seen, value)
+    if not swapped:
         raise Err(("cas-failed", Cas(cas.store, cas.key)))

@@ -9,6 +9,12 @@ from typing import TypeVar
 T = TypeVar("T")
 
 CLOSE_SECONDS = 2.0
+MAX_BYTES = 256 << 20
+"""Of one store, in memory or on disk."""
+
+
+class StoreError(Exception):
+    """The store does not take a value; the text is for the component."""
 
 
 class Store:
@@ -16,6 +22,9 @@ class Store:
 
     Args:
         path: Its file; None keeps it in memory.
+
+    Raises:
+        StoreError: From every method, when it is full or its file fails.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -23,6 +32,8 @@ class Store:
         self._database = sqlite3.connect(
             str(path) if path else ":memory:", check_same_thread=False, timeout=10
         )
+        pages = MAX_BYTES // self._database.execute("PRAGMA page_size").fetchone()[0]
+        self._database.execute(f"PRAGMA max_page_count={pages}")
         if path:
             self._database.execute("PRAGMA journal_mode=WAL")
             self._database.execute("PRAGMA synchronous=NORMAL")
@@ -33,8 +44,11 @@ class Store:
         )
 
     def _run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        with self._lock, self._database:
-            return work(self._database)
+        try:
+            with self._lock, self._database:
+                return work(self._database)
+        except sqlite3.Error as error:
+            raise StoreError(f"the store failed: {error}") from None
 
     def get(self, key: str) -> bytes | None:
         """The value of a key."""

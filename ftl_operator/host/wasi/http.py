@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ftl_operator.host.engine.interface import Err, Interface, Ok, Trap
-from ftl_operator.host.guest import GuestInstance, Outcome
+from ftl_operator.host.guest import ENTRY_BYTES, GuestInstance, Outcome
 from ftl_operator.host.spin.allowed_hosts import parse_path, parse_target
 from ftl_operator.host.streams.pipe import Pipe, PipeError
 from ftl_operator.host.wasi.http_types import (
@@ -43,10 +43,11 @@ def _fields(_guest: GuestInstance) -> Fields:
 
 
 @types.function("[static]fields.from-list")
-def _fields_from_list(_guest: GuestInstance, entries: list[tuple[str, bytes]]) -> Fields:
+def _fields_from_list(guest: GuestInstance, entries: list[tuple[str, bytes]]) -> Fields:
     fields = Fields([])
     for name, value in entries:
         fields.check(name, [value])
+        guest.charge(len(name) + len(value) + ENTRY_BYTES)
     fields.entries = list(entries)
     return fields
 
@@ -62,8 +63,9 @@ def _fields_has(_guest: GuestInstance, fields: Fields, name: str) -> bool:
 
 
 @types.function("[method]fields.set")
-def _fields_set(_guest: GuestInstance, fields: Fields, name: str, values: list[bytes]) -> None:
+def _fields_set(guest: GuestInstance, fields: Fields, name: str, values: list[bytes]) -> None:
     fields.check(name, values)
+    guest.charge(sum(len(name) + len(value) + ENTRY_BYTES for value in values))
     fields.remove(name)
     fields.entries.extend((name, value) for value in values)
 
@@ -75,8 +77,9 @@ def _fields_delete(_guest: GuestInstance, fields: Fields, name: str) -> None:
 
 
 @types.function("[method]fields.append")
-def _fields_append(_guest: GuestInstance, fields: Fields, name: str, value: bytes) -> None:
+def _fields_append(guest: GuestInstance, fields: Fields, name: str, value: bytes) -> None:
     fields.check(name, [value])
+    guest.charge(len(name) + len(value) + ENTRY_BYTES)
     fields.entries.append((name, value))
 
 
@@ -86,7 +89,8 @@ def _fields_entries(_guest: GuestInstance, fields: Fields) -> list[tuple[str, by
 
 
 @types.function("[method]fields.clone")
-def _fields_clone(_guest: GuestInstance, fields: Fields) -> Fields:
+def _fields_clone(guest: GuestInstance, fields: Fields) -> Fields:
+    guest.charge(ENTRY_BYTES * len(fields.entries))
     return Fields(list(fields.entries))
 
 
@@ -204,9 +208,11 @@ def _attribute(name: str, attribute: str, valid: Callable[[Any], bool]) -> None:
         return getattr(request, attribute)
 
     @types.function(f"[method]outgoing-request.set-{name}")
-    def _set(_guest: GuestInstance, request: OutgoingRequest, value: Any) -> None:
+    def _set(guest: GuestInstance, request: OutgoingRequest, value: Any) -> None:
         if value is not None and not valid(value):
             raise Err
+        if isinstance(value, str):
+            guest.charge(len(value))
         setattr(request, attribute, value)
 
 
