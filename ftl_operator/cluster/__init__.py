@@ -1,1 +1,1 @@
-"""The Kubernetes API: client, cache of watched objects, leader election, and what objects there mean."""
+"""The Kubernetes API: client, cache of watched objects, leader election, and readers of its objects."""

@@ -1,9 +1,9 @@
 """In-memory cache of watched objects, indexed by FtlApp; workers read the cluster only from here.
 
-A thousand apps own ten thousand objects; as parsed JSON they would take more memory than the operator may
-have. So each object is kept as compressed JSON without the fields that nobody reads, and is parsed by the one
-worker that needs it. The cache decides nothing: it answers which apps an event concerns. A standby replica
-fills it too, so that it is warm when it becomes the leader.
+A thousand apps own ten thousand objects, which as parsed JSON need more memory than the operator has. So the
+cache stores each object as compressed JSON without unused fields, and a worker parses it when it needs it.
+The cache decides nothing; it only tells which apps an event concerns. A standby replica fills it too, so that
+it is warm when the replica becomes the leader.
 """
 
 import json
@@ -30,7 +30,7 @@ Body = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class CachedApp:
-    """An FtlApp, and what makes a look at it worthwhile."""
+    """An FtlApp, and the fields that decide whether an event needs a reconcile."""
 
     uid: str
     generation: int
@@ -41,7 +41,7 @@ class CachedApp:
     conditions: tuple[tuple[str, str, str], ...]
     tool_count: int
     rolling_since: str
-    """When the rollout that is under way began, as the status has it; empty without one."""
+    """When the present rollout began, in the status' time format; empty without one."""
     packed: bytes
 
     def read(self) -> Json:
@@ -68,12 +68,12 @@ class CachedObject:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """An FtlApp as one reconcile sees it: nothing in it changes meanwhile.
+    """An FtlApp at the start of a reconcile. It does not change during the reconcile.
 
     Args:
         key: Its namespace and name.
-        app: What the cache knows of it.
-        document: The object as the API server has it.
+        app: Its entry in the cache.
+        document: The object as the API server sent it.
         status: Its status, parsed.
         spin_app: The SpinApp that it owns, without its status; None if there is none.
         now: When the reconcile began.
@@ -88,12 +88,12 @@ class Snapshot:
 
     @property
     def log_fields(self) -> dict[str, Any]:
-        """What a log line says about which app it is about. `name` is taken by logging itself."""
+        """The fields that identify the app in a log line. `logging` reserves the field `name`."""
         return {"namespace": self.key.namespace, "app": self.key.name, "generation": self.app.generation}
 
 
 class Cache:
-    """Everything seen, by app. Safe to use from several threads."""
+    """The watched objects, by app. Safe to use from several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -106,14 +106,14 @@ class Cache:
         self._sources: dict[tuple[str, str, str], SecretVersion] = {}
         self._places: dict[tuple[Api, str, str], int] = {}
 
-    # What a worker asks
+    # For workers
 
     def app(self, key: NamespacedName) -> CachedApp | None:
         """The app, if it exists."""
         return self._apps.get(key)
 
     def snapshot(self, key: NamespacedName, now: datetime) -> Snapshot | None:
-        """The app with what a reconcile reads of it; None if it does not exist, or is being deleted."""
+        """The app for a reconcile; None if it does not exist or is being deleted."""
         app = self.app(key)
         if app is None or app.deleting:
             return None
@@ -122,7 +122,7 @@ class Cache:
         return Snapshot(key, app, document, status, self.spin_app(key, app.uid), now)
 
     def spin_app(self, key: NamespacedName, uid: str) -> Json | None:
-        """The SpinApp of the app with this uid as it is now, without its status."""
+        """The present SpinApp of the app with this uid, without its status."""
         found = self.owned(key, uid).get((kinds.SPIN_APP, key.name))
         return found.read() if found is not None else None
 
@@ -132,12 +132,12 @@ class Cache:
             return list(self._apps.items())
 
     def rollouts(self, since: str) -> int:
-        """How many apps are being rolled out since then or later; a time as the status has it."""
+        """How many apps have a rollout that began at `since` or later; a time in the status' format."""
         with self._lock:
             return sum(seen.rolling_since >= since for seen in self._apps.values() if seen.rolling_since)
 
     def owned(self, key: NamespacedName, uid: str) -> dict[tuple[Api, str], CachedObject]:
-        """What the app with this uid owns, by kind and name."""
+        """The objects that the app with this uid owns, by kind and name."""
         with self._lock:
             return {
                 found: seen for found, seen in self._owned.get(key, {}).items() if seen.owner_uid in (uid, "")
@@ -148,25 +148,25 @@ class Cache:
         return self._rollouts.get(key)
 
     def executor(self, namespace: str, name: str) -> Executor | None:
-        """What a SpinAppExecutor says; None if the namespace has no such one."""
+        """A SpinAppExecutor; None if it does not exist."""
         return self._executors.get(NamespacedName(namespace, name))
 
     def report(self, key: NamespacedName) -> SpinAppStatus:
-        """What the status of the app's SpinApp says."""
+        """The status of the app's SpinApp."""
         return self._reports.get(key, SpinAppStatus())
 
     def source(self, kind: str, namespace: str, name: str) -> SecretVersion | None:
-        """What is known of a Secret or ConfigMap, if it exists."""
+        """The version of a Secret or ConfigMap; None if it does not exist."""
         return self._sources.get((kind, namespace, name))
 
     def has_seen(self, api: Api, namespace: str, name: str, version: int) -> bool:
-        """Whether an object was seen in this state or a newer one."""
+        """Whether the cache has this version of an object or a newer one."""
         return self._places.get((api, namespace, name), -1) >= version
 
-    # What the watches tell
+    # For watches
 
     def observe_event(self, api: Api, body: Body, *, gone: bool = False) -> list[NamespacedName]:
-        """Remember an object as it is now, or forget it. Returns the apps to look at because of it."""
+        """Store or remove an object. Returns the apps to reconcile because of it."""
         metadata = body["metadata"]
         key = NamespacedName(metadata.get("namespace", ""), metadata["name"])
         place = (api, key.namespace, key.name)
@@ -209,7 +209,7 @@ class Cache:
             packed=_pack(body, ()),
         )
         self._apps[key] = seen
-        # The status is the operator's own writing; only what others decide is worth a look.
+        # The operator itself writes the status, so a change of the status needs no reconcile.
         changed = old is None or (old.uid, old.generation, old.trigger, old.deleting) != (
             seen.uid,
             seen.generation,
@@ -238,13 +238,13 @@ class Cache:
         return [] if same else [seen.owner]
 
     def _is_newer(self, place: tuple[Api, str, str], version: int) -> bool:
-        """Whether a newer state was seen: a worker's own write and the watch's news of it may cross."""
+        """Whether the cache has a newer version: a write's result may come before an older watch event."""
         owner = self._owner.get(place)
         seen = self._owned.get(owner, {}).get((place[0], place[2])) if owner else None
         return seen is not None and seen.version > version
 
     def _on_rollout(self, key: NamespacedName, body: Body, *, gone: bool) -> list[NamespacedName]:
-        # spin-operator gives a Deployment the name of its SpinApp, and the operator that of the FtlApp.
+        # Deployment, SpinApp and FtlApp have the same name: spin-operator and this operator both keep it.
         old = self._rollouts.pop(key, None)
         if gone:
             return [key] if old and key in self._apps else []
@@ -254,7 +254,7 @@ class Cache:
     def _on_report(self, key: NamespacedName, body: Body, *, gone: bool) -> list[NamespacedName]:
         old = self._reports.pop(key, SpinAppStatus())
         self._reports |= {} if gone else {key: report_of(body)}
-        # Of a Deployment, its own watch tells more and sooner.
+        # Where there is a Deployment, its own watch tells more, and earlier.
         executor = NamespacedName(key.namespace, (body.get("spec") or {}).get("executor", ""))
         makes_deployment = self._executors.get(executor, Executor()).makes_deployment
         is_news = not makes_deployment and self._reports.get(key, old) != old
@@ -286,10 +286,10 @@ _SOURCES = (kinds.SECRET, kinds.CONFIG_MAP)
 
 
 def owner_of(namespace: str, metadata: Body) -> tuple[NamespacedName, str] | None:
-    """Which FtlApp an object belongs to: its name and its uid, or None.
+    """Find the FtlApp that owns an object: its name and uid, or None.
 
-    An object whose owner reference somebody removed is still known by its labels and the digest annotation;
-    its uid is then empty, and the next apply restores the reference.
+    An object without an owner reference is recognised by its labels and the digest annotation. The uid is
+    then empty, and the next apply restores the reference.
     """
     for reference in metadata.get("ownerReferences") or ():
         if reference.get("kind") == kinds.FTL_APP.kind and reference.get("apiVersion", "").startswith(
@@ -297,7 +297,7 @@ def owner_of(namespace: str, metadata: Body) -> tuple[NamespacedName, str] | Non
         ):
             return NamespacedName(namespace, reference["name"]), reference["uid"]
     instance = (metadata.get("labels") or {}).get("app.kubernetes.io/instance")
-    # KEDA copies labels and annotations to the autoscaler it makes and owns: that one is not the operator's.
+    # KEDA copies labels and annotations to the autoscaler that it makes and owns; that one is not ours.
     is_orphan = not metadata.get("ownerReferences")
     if is_orphan and instance and DIGEST_ANNOTATION in (metadata.get("annotations") or {}):
         return NamespacedName(namespace, instance), ""
@@ -310,7 +310,7 @@ def version_of(body: Body) -> int:
 
 
 def _number(version: str) -> int:
-    # Opaque by the API's rules of old, an increasing number in every API server (and by rule since 1.35).
+    # The API calls it opaque (before 1.35), but in every API server it is an increasing number.
     return int(version) if version.isdecimal() else 0
 
 
@@ -320,7 +320,7 @@ def _rolling_since(status: Body) -> str:
 
 
 def _conditions(status: Body) -> tuple[tuple[str, str, str], ...]:
-    # Interned, for a thousand apps say the same few words.
+    # Interned, because a thousand apps have the same few texts.
     return tuple(
         (sys.intern(item["type"]), sys.intern(item["status"]), sys.intern(item["reason"]))
         for item in status.get("conditions") or ()

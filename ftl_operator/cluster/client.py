@@ -1,8 +1,8 @@
-"""EDGE: the only importer of the Kubernetes client. Reads, server-side apply, deletion, status and events.
+"""The Kubernetes API client: reads, server-side apply, deletion, status and events.
 
-Requests go straight to REST paths built from `apis.py`: the generated client's model classes would be
-parsed only to be taken apart again. Every write passes `fence`, so a replica that lost the Lease cannot
-write, and one that gives it up knows when its last write has ended.
+Only this module imports the `kubernetes` library. Requests use REST paths built from `api/kinds.py` and plain
+JSON; the library's model classes would only cost time. Every write passes the write gate, so a replica that
+has lost the Lease cannot write, and one that releases it knows when its last write has ended.
 """
 
 import json
@@ -27,13 +27,13 @@ FIELD_MANAGER = "ftl-operator"
 """The one field manager of everything the operator applies."""
 
 WRITE_SECONDS = 4.5
-"""How long a write may take. Below the Lease's margin, so none lands after another replica took over."""
+"""How long a write may take. It is below the Lease's margin, so none lands after another replica leads."""
 
 READ_SECONDS = 30.0
-"""How long a read may take; a page of a listing on a busy API server takes its time."""
+"""How long a read may take; a busy API server needs long for a page of a listing."""
 
 DISCOVERY_SECONDS = 60.0
-"""How long the list of served kinds is believed."""
+"""How long the list of served kinds is cached."""
 
 Json = dict[str, Any]
 
@@ -43,19 +43,19 @@ class NotFoundError(ClusterError):
 
 
 class ConflictError(ClusterError):
-    """The object exists already, changed meanwhile, or belongs to somebody else."""
+    """The object exists already, has changed, or belongs to another owner."""
 
 
 class TerminatingError(ClusterError):
-    """The namespace is being deleted, and with it everything that could be written there."""
+    """The namespace is being deleted, with all objects in it."""
 
 
 class Kube:
     """The cluster.
 
     Args:
-        client: A configured API client, of which the connection pool and the credentials are used.
-        write_gate: What every write passes.
+        client: A configured API client; its connection pool and credentials are used.
+        write_gate: Held during every write.
     """
 
     def __init__(self, client: ApiClient, write_gate: WriteGate | None = None) -> None:
@@ -89,7 +89,7 @@ class Kube:
     # Reads
 
     def serves(self) -> ClusterApis:
-        """Which owned kinds the cluster serves: one aggregated discovery request, believed for a while."""
+        """Which owned kinds the cluster serves: one aggregated discovery request, cached for a while."""
         with self._lock:
             if self._served and time.monotonic() < self._served[0]:
                 return self._served[1]
@@ -130,7 +130,7 @@ class Kube:
                     break
 
     def pods(self, namespace: str, selector: str) -> list[Json]:
-        """The pods that a label selector chooses, at most 50: enough to tell why an app is not available."""
+        """The pods of a label selector, at most 50: enough to find out why an app is not available."""
         query = {"labelSelector": selector, "limit": "50"}
         pods: list[Json] = self.request("GET", kinds.POD.path(namespace), query=query).get("items") or []
         return pods
@@ -138,7 +138,7 @@ class Kube:
     # Writes
 
     def apply(self, manifest: Mapping[str, Any]) -> Json:
-        """Server-side apply an object: what it says becomes so, what an earlier apply said and it omits goes.
+        """Server-side apply an object: sets its fields, and removes those that only an earlier apply set.
 
         Returns:
             The object as the cluster has it now.
@@ -159,12 +159,12 @@ class Kube:
             The object as the cluster has it now.
 
         Raises:
-            ConflictError: One of its name exists.
+            ConflictError: An object of this name exists.
         """
         return self._write("POST", api.path(manifest["metadata"]["namespace"]), body=manifest)
 
     def delete(self, api: Api, namespace: str, name: str, uid: str) -> None:
-        """Delete exactly the object with this uid; what depends on it goes in the background."""
+        """Delete exactly the object with this uid; its dependents are deleted in the background."""
         body = {
             "kind": "DeleteOptions",
             "apiVersion": "v1",
@@ -190,7 +190,7 @@ class Kube:
         """Merge a patch into an FtlApp's status.
 
         Raises:
-            ConflictError: The object is not at `resource_version` any more: look at it again.
+            ConflictError: The object is no longer at `resource_version`: reconcile again.
         """
         return self._write(
             "PATCH",
@@ -212,7 +212,7 @@ class Kube:
         """Create a Lease, or replace the one of its resourceVersion.
 
         Raises:
-            ConflictError: Somebody was faster.
+            ConflictError: Another replica has written it meanwhile.
         """
         metadata = lease["metadata"]
         if metadata.get("resourceVersion"):
@@ -236,7 +236,7 @@ class Kube:
         Raises:
             NotFoundError: 404.
             ConflictError: 409.
-            ClusterError: Any other refusal, or no answer in time.
+            ClusterError: Another refusal, or no answer in time.
         """
         url = f"{self._configuration.host.rstrip('/')}{quote(path)}"
         if query:
@@ -271,7 +271,7 @@ class Kube:
         raise ClusterError(message)
 
     def _credentials(self) -> Iterator[Mapping[str, str]]:
-        # Asked for every request: the client renews a ServiceAccount's token when its file changes.
+        # Read for every request: the library renews a ServiceAccount's token when its file changes.
         yield from self._configuration.auth_settings().values()  # type: ignore[misc]
 
     def _write(
@@ -288,13 +288,13 @@ class Kube:
 
 
 def _patience(method: str, path: str) -> float:
-    # An election cannot wait for an API server that has gone silent.
+    # The leader election must not wait long for a silent API server.
     is_urgent = method != "GET" or f"/{kinds.LEASE.plural}/" in path
     return WRITE_SECONDS if is_urgent else READ_SECONDS
 
 
 def _object(raw: bytes) -> Json | None:
-    # A path of a group that is not served is answered in plain text.
+    # The answer for a group that is not served is plain text.
     try:
         content = json.loads(raw or b"{}")
     except ValueError:

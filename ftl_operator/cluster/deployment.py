@@ -1,4 +1,4 @@
-"""What a Deployment says about its rollout, and what its pods say when it does not go on. Pure."""
+"""Reads the state of a rollout from a Deployment, and the cause of a stuck one from its pods. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from ftl_operator.api.scheduling import CONTAINER_FIELDS, POD_FIELDS
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """The numbers of a Deployment that tell how far it is."""
+    """The state of a Deployment's rollout."""
 
     image: str
     generation: int
@@ -23,26 +23,26 @@ class Rollout:
     available: int
     is_available: bool
     spec_digest: str
-    """The digest of the SpinApp's spec that it was made of, from its annotation."""
+    """The digest of the SpinApp's spec that it was made from; an annotation."""
     message: str
-    """What the Deployment's controller says while pods cannot even be created (quota, admission)."""
+    """The Deployment controller's message while pods cannot be created (quota, admission)."""
     owner: str = ""
-    """The uid of the SpinApp that it belongs to; it goes when that one goes."""
+    """The uid of the SpinApp that owns it."""
     uid: str = ""
     """The Deployment's uid."""
     applied_digest: str = ""
-    """The digest of the operator's part of it that was applied last, from its annotation."""
+    """The digest of the operator's part that was applied last; an annotation."""
     pod: Mapping[str, Any] = field(default_factory=dict)
-    """Those fields of its pods that are the operator's, the container's under `container`."""
+    """The pod template's fields that the operator sets; those of the container are under `container`."""
 
     @property
     def is_observed(self) -> bool:
-        """Whether the numbers are about the current template."""
+        """Whether the status is about the current template."""
         return self.observed_generation >= self.generation
 
     @property
     def is_out(self) -> bool:
-        """Whether every pod there is runs the current template."""
+        """Whether every existing pod runs the current template."""
         return self.is_observed and self.updated >= self.desired and self.total <= self.updated
 
     @property
@@ -52,12 +52,12 @@ class Rollout:
 
     @property
     def is_scaled_to_zero(self) -> bool:
-        """Whether nobody asks for a pod and none is left."""
+        """Whether zero pods are desired and none is left."""
         return self.is_observed and self.desired == 0 and self.total == 0
 
 
 def rollout_of(deployment: Mapping[str, Any]) -> Rollout:
-    """Read a Deployment. An API server leaves zeros out of the status."""
+    """Read a Deployment. The API server omits zeros in the status."""
     spec, status = deployment.get("spec") or {}, deployment.get("status") or {}
     template = spec.get("template", {}).get("spec", {})
     containers = template.get("containers") or [{}]
@@ -95,15 +95,15 @@ def _chosen(fields: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
 
 
 START_SECONDS = 30.0
-"""How long a container may run and not be ready before that is called a failure."""
+"""How long a container may run without being ready before that counts as a failure."""
 
 
 def pod_cause(pods: Iterable[Mapping[str, Any]], now: datetime) -> str:
-    """Why pods do not become ready, in their own words; empty if none says anything.
+    """Why pods do not become ready, as the cluster words it; empty if there is no cause.
 
     Args:
-        pods: Pods of one app. The newest one that has a cause speaks, for it runs the newest template.
-        now: The time, to tell a pod that is starting from one that fails.
+        pods: Pods of one app. The newest pod with a cause decides, because it runs the newest template.
+        now: The time, to distinguish a pod that starts from one that fails.
     """
     newest = sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")), reverse=True)
     for pod in newest:

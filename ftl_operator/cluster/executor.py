@@ -1,9 +1,9 @@
-"""Executors, and what is known of an app whose executor makes no Deployment. Pure.
+"""Executors, and the status of SpinApps whose executor makes no Deployment. Pure.
 
-A SpinAppExecutor with `createDeployment: false` leaves its apps to another runtime. Then spin-operator
-(v0.6) makes the Service and nothing else, and writes no status: that is the runtime's to write, in
-spin-operator's own words, which are the condition `Available`, `readyReplicas`, and `activeScheduler`, the
-executor that the rest is about.
+A SpinAppExecutor with `createDeployment: false` leaves its apps to another runtime. Then spin-operator (v0.6)
+makes only the Service and writes no status. The runtime may write it, with spin-operator's fields: the
+condition `Available`, `readyReplicas`, and `activeScheduler`, the name of the executor that the status is
+about.
 """
 
 import re
@@ -20,14 +20,14 @@ _VERSION = re.compile(r"v?\d{1,3}\.\d{1,4}(?:\.\d{1,4})?(?:[+-][A-Za-z0-9.+-]{1,
 
 @dataclass(frozen=True, slots=True)
 class SpinAppStatus:
-    """What a SpinApp's own status says.
+    """The status of a SpinApp.
 
     Args:
         available: The condition `Available`: True, False or Unknown.
-        text: Why, in the words of whoever wrote it; empty if nobody did.
+        text: The condition's message; empty if there is none.
         ready: How many replicas are ready; None if the status does not say.
-        is_current: Whether it is about the SpinApp as it is now. Without an `observedGeneration`, which
-            spin-operator does not write, that is believed.
+        is_current: Whether the status is about the present SpinApp. True if there is no `observedGeneration`,
+            which spin-operator does not write.
     """
 
     available: str = "Unknown"
@@ -37,7 +37,7 @@ class SpinAppStatus:
 
     @property
     def may_serve(self) -> bool:
-        """Whether nothing says that the app does not serve as it was applied last."""
+        """Whether the status does not contradict that the app serves what was applied last."""
         return self.is_current and self.available != "False"
 
     def __str__(self) -> str:
@@ -47,7 +47,7 @@ class SpinAppStatus:
 
 
 def report_of(spin_app: Body) -> SpinAppStatus:
-    """Read a SpinApp's status. What an earlier executor left in it says nothing."""
+    """Read a SpinApp's status. A status that an earlier executor left is ignored."""
     spec, status = spin_app.get("spec") or {}, spin_app.get("status") or {}
     if status.get("activeScheduler") not in (None, "", spec.get("executor")):
         return SpinAppStatus()
@@ -67,11 +67,11 @@ def report_of(spin_app: Body) -> SpinAppStatus:
 
 @dataclass(frozen=True, slots=True)
 class Executor:
-    """What a SpinAppExecutor says.
+    """A SpinAppExecutor.
 
     Args:
         makes_deployment: Whether spin-operator makes a Deployment for its apps.
-        spin_version: The version of its Spin, such as `4.1.0`; empty if it does not say one.
+        spin_version: Its version of Spin, such as `4.1.0`; empty if it is not declared.
     """
 
     makes_deployment: bool = True
@@ -81,8 +81,8 @@ class Executor:
 def executor_of(body: Body) -> Executor:
     """Read a SpinAppExecutor.
 
-    Its annotation `ftl.tools/spin-version` says which Spin it has, else the tag of its `spinImage` does. A
-    tag that is no version of at least two numbers, such as `latest` or `4`, says nothing.
+    The version of Spin comes from the annotation `ftl.tools/spin-version`, else from the tag of `spinImage`.
+    A tag that is not a version with at least two numbers, such as `latest` or `4`, is ignored.
     """
     spec = body.get("spec") or {}
     image = str((spec.get("deploymentConfig") or {}).get("spinImage") or "")

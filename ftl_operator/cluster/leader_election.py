@@ -1,9 +1,9 @@
-"""Which replica acts: a Lease, held by renewing it, taken over when its holder stops renewing.
+"""Leader election by a Lease: the leader renews it; a candidate takes it over when the renewals stop.
 
-As in client-go, nobody compares clocks of two machines: a candidate takes a Lease over when it has *seen*
-the record unchanged for its whole duration. The holder stops acting well before that
-(`RENEW_DEADLINE_SECONDS`), and it counts from before its last successful renewal, so that two replicas
-never act at once.
+As in client-go, the clocks of two machines are never compared: a candidate takes a Lease over when it has
+*seen* the record unchanged for the Lease's whole duration. The leader stops well before that
+(`RENEW_DEADLINE_SECONDS`, counted from before its last successful renewal), so two replicas never lead at
+once.
 """
 
 import logging
@@ -18,13 +18,13 @@ from ftl_operator.cluster.client import Kube
 from ftl_operator.errors import ClusterError
 
 LEASE_SECONDS = 13
-"""How long a Lease is respected after its last renewal. With two polls, a crash costs at most 15 seconds."""
+"""How long a Lease is valid after its last renewal. With two polls, a crash costs at most 15 seconds."""
 RENEW_DEADLINE_SECONDS = 8.0
-"""How long after its last renewal a holder may act; the rest of the Lease covers a write under way."""
+"""How long the leader may act after its last renewal; the rest of the Lease covers a write under way."""
 RENEW_SECONDS = 3.0
-"""How often a holder renews."""
+"""How often the leader renews the Lease."""
 POLL_SECONDS = 1.0
-"""How often a candidate looks, and so how long a Lease that was freed stays free."""
+"""How often a candidate reads the Lease, and so how long a released Lease stays free."""
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ class LeaderElection:
     """This replica's part in the election.
 
     Args:
-        kube: The cluster; its write guard does not apply to Leases.
+        kube: The cluster; its write gate does not apply to Leases.
         namespace: The Lease's namespace.
         name: The Lease's name.
         identity: This replica, unique among the candidates.
@@ -58,11 +58,11 @@ class LeaderElection:
         self._record_seen = clock()
 
     def is_leader(self) -> bool:
-        """Whether this replica may act now."""
+        """Whether this replica leads now."""
         return self._renewed is not None and self._clock() - self._renewed < RENEW_DEADLINE_SECONDS
 
     def try_acquire_or_renew(self) -> None:
-        """Renew the Lease, or take it if it is free; errors leave things as they are until the deadline."""
+        """Renew the Lease, or take it if it is free. After an error a leader leads on until the deadline."""
         started = self._clock()
         try:
             lease = self._kube.read_lease(self._namespace, self._name)
@@ -78,7 +78,7 @@ class LeaderElection:
         self._renewed = started
 
     def release(self) -> None:
-        """Free the Lease, so that a standby need not wait; a failure only makes it wait."""
+        """Release the Lease, so that a standby can take it at once. After a failure the Lease expires."""
         if self._renewed is None:
             return
         self._renewed = None
@@ -93,13 +93,14 @@ class LeaderElection:
     def run(
         self, stop: threading.Event, changed: Callable[[bool], None], end: Callable[[], bool] = lambda: True
     ) -> None:
-        """Take part until `stop` is set, then resign.
+        """Take part in the election until `stop` is set, then release the Lease.
 
         Args:
             stop: Ends the election.
             changed: Called with whether this replica leads, whenever that changes.
-            end: Called before the Lease is freed: ends what this replica does and says whether it has ended.
-                If it has not, the Lease is left to run out, for nobody else may act before.
+            end: Called before the Lease is released: stops the replica's work and returns whether all of it
+                has
+                ended. If not, the Lease is left to expire, so that no other replica leads before.
         """
         led = False
         while True:

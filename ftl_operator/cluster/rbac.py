@@ -1,7 +1,7 @@
-"""What the operator may do in a cluster: exactly what it does, no more.
+"""The operator's RBAC permissions: exactly those that it uses.
 
-The chart's roles are compared with this list in a test, and the end-to-end tests run under those roles, so
-a verb that is missing here fails there.
+A test compares the chart's roles with this list, and the end-to-end tests run with those roles, so a missing
+verb fails there.
 """
 
 from dataclasses import dataclass
@@ -40,13 +40,13 @@ PERMISSIONS: tuple[Permission, ...] = (
     Permission("apps", "deployments/scale", ("patch",)),
     Permission("", "pods", ("list",)),
     Permission("", "secrets", _WATCH),
-    # What it makes it does not read back, change or delete: the cluster does that with the app.
+    # It never changes or deletes a Secret it created: the cluster deletes it together with the app.
     Permission("", "secrets", ("create",), where="secrets"),
-    # It never changes one, whoever made it.
+    # It never changes an existing executor.
     Permission("core.spinkube.dev", "spinappexecutors", ("create",), where="executors"),
     Permission("events.k8s.io", "events", ("create",)),
     Permission("coordination.k8s.io", "leases", ("create", "get", "update"), where="own"),
-    # kopf notices by these that the API of an optional kind was installed after the operator was started.
+    # With these kopf notices the API of an optional kind that is installed while the operator runs.
     Permission("apiextensions.k8s.io", "customresourcedefinitions", ("list", "watch"), where="cluster"),
     Permission("", "namespaces", ("list", "watch"), where="cluster"),
 )

@@ -1,4 +1,4 @@
-"""Secrets and ConfigMaps that an app reads from its namespace: which, and whether they changed. Pure."""
+"""The Secrets and ConfigMaps that an app reads from its namespace, and digests that detect changes. Pure."""
 
 import hmac
 import json
@@ -15,8 +15,8 @@ Source = tuple[str, str]
 class SecretVersion:
     """A Secret or ConfigMap: which keys it has, and a digest that changes with their values.
 
-    The digest is keyed by the object's uid and shortened, so that it tells whoever may read pods, but not
-    Secrets, that something changed and not what.
+    The digest is keyed by the object's uid and shortened: who may read pods but not Secrets learns that a
+    value changed, but not the value.
     """
 
     digest: str
@@ -24,7 +24,7 @@ class SecretVersion:
 
 
 def sources_of(spec: object) -> Iterator[Source]:
-    """Every Secret and ConfigMap that a spec names, wherever in it, by the field names Kubernetes uses."""
+    """Every Secret and ConfigMap that a spec names at any depth, found by Kubernetes' field names."""
     if isinstance(spec, Mapping):
         for field, value in spec.items():
             if field in ("secretKeyRef", "secretRef", "secret") and isinstance(value, Mapping):
@@ -44,7 +44,7 @@ def sources_of(spec: object) -> Iterator[Source]:
 
 
 def secret_version(body: Mapping[str, Any]) -> SecretVersion:
-    """What is kept of a Secret or ConfigMap."""
+    """Reduce a Secret or ConfigMap to its keys and digest."""
     values = {**(body.get("data") or {}), **(body.get("binaryData") or {})}
     canonical = json.dumps(values, sort_keys=True, separators=(",", ":")).encode()
     digest = hmac.digest(str(body["metadata"].get("uid", "")).encode(), canonical, "sha256")

@@ -1,7 +1,7 @@
-"""Whether this replica may act, and whether something it began is still under way.
+"""The write gate: lets writes begin only while this replica leads, and knows which are under way.
 
-A replica hands over only once nothing of its own can land any more; so whoever acts passes the gate, and
-closing it waits for those who are inside.
+A replica hands over only once none of its writes can still land. So every write passes the gate, and closing
+the gate waits for the writes under way.
 """
 
 import threading
@@ -13,14 +13,14 @@ from ftl_operator.errors import ClusterError
 
 
 class NotLeaderError(ClusterError):
-    """Another replica acts, or this one is ending; nothing was written."""
+    """Another replica leads, or this one is ending; nothing was written."""
 
 
 class WriteGate:
-    """Lets actions pass while this replica may act. Safe to use from several threads.
+    """Lets writes begin while this replica leads. Safe to use from several threads.
 
     Args:
-        allowed: Whether this replica may act now, as long as the gate was not closed.
+        allowed: Returns whether this replica may write now. It counts only until the gate is closed.
     """
 
     def __init__(self, allowed: Callable[[], bool] = lambda: True) -> None:
@@ -30,18 +30,18 @@ class WriteGate:
         self._lock = threading.Condition()
 
     def is_open(self) -> bool:
-        """Whether an action may begin now."""
+        """Whether a write may begin now."""
         return not self._closed and self.allowed()
 
     @contextmanager
     def write(self) -> Iterator[None]:
-        """Act in the body.
+        """Write in the body.
 
-        Who is inside already may go on inside even when the gate is closed: so can several writes be one
-        action.
+        A thread that is inside may enter again even when the gate is closed, so that several writes can
+        belong together.
 
         Raises:
-            NotLeaderError: This replica may not act.
+            NotLeaderError: This replica may not write.
         """
         thread = threading.get_ident()
         with self._lock:
@@ -56,13 +56,13 @@ class WriteGate:
                 self._lock.notify_all()
 
     def close(self, seconds: float) -> bool:
-        """Let nothing begin from now on, and wait for what has begun.
+        """Let no write begin from now on, and wait for those under way.
 
         Args:
             seconds: How long to wait.
 
         Returns:
-            Whether nothing is under way any more.
+            Whether every write has ended.
         """
         with self._lock:
             self._closed = True

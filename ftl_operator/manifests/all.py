@@ -1,7 +1,7 @@
-"""From a published application to the objects that run it. Pure.
+"""Makes the Kubernetes objects that run a published application. Pure.
 
-`manifests` lists what an FtlApp owns; there is one function per kind, here and in the modules
-`manifests_…`. Kinds that the cluster does not serve are left out and named.
+`manifests` lists everything that an FtlApp owns. There is one function per kind, here and in the other
+modules of this package. Objects whose kind the cluster does not serve are left out and reported.
 """
 
 import json
@@ -47,12 +47,12 @@ Manifest = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """An object that was left out, because the cluster does not serve its kind.
+    """An object that was left out because the cluster does not serve its kind.
 
     Args:
         api: The kind.
         field: The field of the spec that asks for it.
-        is_vital: Whether the app is not as the spec wants it without it.
+        is_vital: Whether the app does not meet its spec without the object.
     """
 
     api: Api
@@ -65,7 +65,7 @@ class Missing:
         )
 
     def error(self) -> ClusterError:
-        """The same as an error."""
+        """Make an error of it."""
         return ClusterError(
             f"the cluster does not serve {self.api.kind} of {self.api.api_version}; install it or "
             f"remove the field",
@@ -76,7 +76,7 @@ class Missing:
 
 @dataclass(frozen=True, slots=True)
 class Manifests:
-    """The objects, in the order in which they are applied, and what is missing."""
+    """The objects, in the order in which they are applied, and the missing ones."""
 
     objects: tuple[Manifest, ...]
     missing: tuple[Missing, ...] = ()
@@ -85,11 +85,11 @@ class Manifests:
 def manifests(
     app: FtlApp, release: Release, settings: Settings, served: ClusterApis = api_kinds.EVERY_API
 ) -> Manifests:
-    """Everything that an app owns, and nothing else: what is not here is to be deleted.
+    """Make every object that an app owns. An owned object that is not among them gets deleted.
 
     Args:
         app: The app.
-        release: What is to run.
+        release: The release to run.
         settings: The operator's settings.
         served: The kinds that the cluster serves.
 
@@ -104,9 +104,9 @@ def manifests(
 
 
 def endpoint(app: FtlApp, settings: Settings) -> str:
-    """The URL of the app's MCP endpoint: outside the cluster if it has a route, else in it.
+    """The URL of the app's MCP endpoint: a public one if the app has a route, else one in the cluster.
 
-    In the cluster it is that of the app's Service, or of the interceptor if that is to see every request.
+    The URL in the cluster is that of the app's Service, or of the interceptor if every request must pass it.
     """
     if app.spec.route is not None:
         return f"{app.spec.route.url}mcp"
@@ -149,7 +149,7 @@ def _wanted(
 def _scalers(
     app: FtlApp, scaling: Autoscaling, settings: Settings, served: ClusterApis
 ) -> Iterable[Manifest | Missing]:
-    """What changes the number of pods."""
+    """The objects that change the number of pods."""
     owner, spec = owner_of_app(app), app.spec
     hosts = interceptor_hosts(owner, spec.route, settings)
     seconds = spec.longest_call_seconds
@@ -161,7 +161,7 @@ def _scalers(
         case Scaler.KEDA:
             api, made = api_kinds.SCALED_OBJECT, [scaled_object(owner, scaling)]
         case Scaler.KEDA_HTTP if api_kinds.HTTP_SCALED_OBJECT in served and not newer <= served:
-            # Up to version 0.13 of the add-on.
+            # For the add-on up to version 0.13.
             made = [http_scaled_object(owner, scaling, hosts, seconds)]
             api = api_kinds.HTTP_SCALED_OBJECT
         case Scaler.KEDA_HTTP:
@@ -177,7 +177,7 @@ def _scalers(
 
 
 def _addresses(app: FtlApp, settings: Settings, served: ClusterApis) -> Iterable[Manifest | Missing]:
-    """What leads requests to the app."""
+    """The objects that route requests to the app."""
     owner, route = owner_of_app(app), app.spec.route
     is_intercepted = app.spec.runtime.is_intercepted
     if is_intercepted:
@@ -186,7 +186,7 @@ def _addresses(app: FtlApp, settings: Settings, served: ClusterApis) -> Iterable
         return
     backend = own_backend(owner)
     if is_intercepted and not app.spec.suspend:
-        # The interceptor does not know a suspended app, whose requests are to fail as those of a Service do.
+        # The interceptor does not know a suspended app. Its requests fail as those to a Service without pods.
         backend = interceptor_backend(owner, route, settings)
     if route.ingress_class_name is not None:
         yield ingress(owner, route, backend)
@@ -194,7 +194,7 @@ def _addresses(app: FtlApp, settings: Settings, served: ClusterApis) -> Iterable
         if api_kinds.HTTP_ROUTE in served:
             seconds = app.spec.longest_call_seconds + SPARE_SECONDS
             if is_intercepted:
-                # The first request waits for a pod.
+                # The first request waits until a pod runs.
                 seconds += WAIT_SECONDS
             protected = app.spec.access is not Access.PUBLIC
             yield http_route(owner, route, backend, seconds, is_protected=protected)
@@ -203,14 +203,14 @@ def _addresses(app: FtlApp, settings: Settings, served: ClusterApis) -> Iterable
 
 
 def service_monitor(owner: Owner, labels: Mapping[str, str], secret: str | None) -> Manifest:
-    """Tells a Prometheus of Prometheus Operator's to read the app's metrics.
+    """Make Prometheus Operator's object that tells a Prometheus to scrape the app.
 
     Args:
         owner: The app.
-        labels: What the Prometheus chooses its ServiceMonitors by.
-        secret: The Secret with the word to which the gateway shows what it refused; None if it has none.
+        labels: The labels by which the Prometheus selects ServiceMonitors.
+        secret: The Secret with the probe word, which makes the gateway show refusals; None if it has none.
     """
-    # spin-operator's Service has no name for its port, so the container's is used.
+    # The port of spin-operator's Service has no name, so the container's port is used.
     endpoint: dict[str, Any] = {"targetPort": "http-app", "path": "/metrics", "interval": "30s"}
     if secret is not None:
         endpoint["authorization"] = {"credentials": {"name": secret, "key": PROBE_WORD_KEY}}
@@ -230,7 +230,7 @@ def service_monitor(owner: Owner, labels: Mapping[str, str], secret: str | None)
 
 
 def client_configuration(owner: Owner, url: str) -> Manifest:
-    """A ConfigMap with `mcp.json`, as MCP clients take it."""
+    """Make a ConfigMap with `mcp.json`, the format that MCP clients read."""
     servers = {"mcpServers": {owner.name: {"type": "http", "url": url}}}
     return manifest(
         api_kinds.CONFIG_MAP,
@@ -246,7 +246,7 @@ def _targets(app: FtlApp, release: Release) -> list[Target]:
 
 
 def _backend_urls(config: RuntimeConfig) -> Iterable[str]:
-    """Addresses of stores, databases and models that stand in the spec; Secrets are for `network.allowTo`."""
+    """The URLs of stores, databases and models in the spec. Those in Secrets need `network.allowTo`."""
     options = [option for store in config.key_value_stores for option in store.options]
     options += [option for database in config.sqlite_databases for option in database.options]
     options += config.llm_compute.options if config.llm_compute else ()

@@ -1,11 +1,12 @@
-"""What a SpinApp cannot say about pods: the operator's part of the Deployment that spin-operator makes. Pure.
+"""The operator's part of the Deployment that spin-operator makes: pod fields that a SpinApp lacks. Pure.
 
-Both apply on the server side: spin-operator (v0.6) forces the fields that it sets and leaves the others, so
-the two managers own parts of one object and neither writes what the other has. The patch has the Deployment's
-uid, so it never makes one.
+Both operators use server-side apply. spin-operator (v0.6) forces the fields that it sets and leaves the
+others, so the two field managers own different parts of one object. The patch has the Deployment's uid, so it
+never creates one.
 
-Sources of the numbers: Spin ends at SIGTERM at once, requests included. A component is compiled when its pod
-starts; 38 MB of Python took 88 s and 536 MB of memory on one core, a Rust tool of a few hundred KB 148 MB.
+Where the numbers come from: Spin ends at once at SIGTERM, requests included. Spin compiles a component when
+its pod starts; on one core 38 MB of Python took 88 s and 536 MB of memory, and a Rust tool of a few hundred
+KB took 148 MB of memory.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,18 +27,18 @@ Manifest = dict[str, Any]
 
 MB = 1_000_000
 COMPILE_SECONDS_PER_MB = 10.0
-"""Four times what was measured on one core: slower machines must do."""
+"""Four times the measured value on one core, for slower machines."""
 COMPILE_SECONDS = (120, 240, 480, 960, 1920, 3600)
-"""Time limits of the startup probe. Steps, so that a component that grows a little rolls no pods."""
+"""Time limits of the startup probe. There are few, so that a component that grows a little rolls no pods."""
 STARTUP_PERIOD_SECONDS = 2
 MEMORY_BYTES = 128 * 1024 * 1024
-"""What Spin takes without components."""
+"""The memory of Spin without components."""
 MEMORY_PER_BYTE = 11
-"""What compiling takes, by byte of a component."""
+"""Bytes of memory to compile one byte of a component."""
 
 
 def component_bytes(components: Sequence[ComponentStatus]) -> int | None:
-    """The size of an app's components together, as its status has them; None if it has none yet."""
+    """The total size of the components in an app's status; None if there are none yet."""
     return sum(component.size for component in components) if components else None
 
 
@@ -47,13 +48,13 @@ def pod_fields(app: FtlApp, uid: str, size: int) -> Manifest:
     Args:
         app: The app.
         uid: The Deployment's uid.
-        size: The size of its components together, in bytes.
+        size: The total size of its components, in bytes.
     """
     owner, runtime = owner_of_app(app), app.spec.runtime
     drain = drain_seconds(app)
     container: Manifest = {"name": owner.name, "startupProbe": _startup_probe(app, size)}
     if drain:
-        # The kubelet's own sleep: endpoints are withdrawn meanwhile, and calls that run come to their end.
+        # The kubelet sleeps before SIGTERM. Meanwhile the pod leaves the endpoints, and running calls end.
         container["lifecycle"] = {"preStop": {"sleep": {"seconds": drain}}}
     pod: Manifest = {"terminationGracePeriodSeconds": drain + SPARE_SECONDS, "containers": [container]}
     optional: Manifest = {
@@ -75,12 +76,12 @@ def pod_fields(app: FtlApp, uid: str, size: int) -> Manifest:
 
 
 def is_applied(desired: Manifest, digest: str, live: Mapping[str, Any]) -> bool:
-    """Whether a Deployment has the operator's part as it is desired.
+    """Whether a Deployment has the desired part of the operator.
 
     Args:
-        desired: From `pod_fields`.
-        digest: The Deployment's annotation with the digest of what was applied last.
-        live: Its pod's fields, as `Rollout.pod` has them.
+        desired: The result of `pod_fields`.
+        digest: The digest of the part that was applied last, from the Deployment's annotation.
+        live: The fields of its pods, as in `Rollout.pod`.
     """
     pod = desired["spec"]["template"]["spec"]
     (container,) = pod["containers"]
@@ -90,17 +91,17 @@ def is_applied(desired: Manifest, digest: str, live: Mapping[str, Any]) -> bool:
 
 
 def drain_seconds(app: FtlApp) -> int:
-    """How long a pod goes on serving once it is told to end."""
+    """How long a pod serves on after it is told to end."""
     chosen = app.spec.runtime.drain_seconds
     return app.spec.longest_call_seconds + SPARE_SECONDS if chosen is None else chosen
 
 
 def memory_notes(app: FtlApp, size: int | None) -> list[str]:
-    """A warning if the memory limit is below what the app's components need when they are compiled.
+    """Warn if the memory limit is lower than what compiling the app's components needs.
 
     Args:
         app: The app.
-        size: The size of its components together, in bytes, if it is known.
+        size: The total size of its components, in bytes, if it is known.
     """
     limit = app.spec.runtime.resources.limits.get("memory")
     needed = MEMORY_BYTES + MEMORY_PER_BYTE * (size or 0)
@@ -114,7 +115,7 @@ def memory_notes(app: FtlApp, size: int | None) -> list[str]:
 
 
 def _startup_probe(app: FtlApp, size: int) -> Manifest:
-    """Until it succeeds, no other probe is asked; a pod that never gets so far is started again."""
+    """Make the startup probe. No other probe runs before it succeeds; a pod that fails it is restarted."""
     cpu = quantity_value(app.spec.runtime.resources.limits.get("cpu", "1"))
     seconds = size / MB * COMPILE_SECONDS_PER_MB / max(min(cpu, 1.0), 0.05)
     limit = next((step for step in COMPILE_SECONDS if step >= seconds), COMPILE_SECONDS[-1])
@@ -127,7 +128,7 @@ def _startup_probe(app: FtlApp, size: int) -> Manifest:
 
 
 def _with_selectors(value: Any, owner: Owner) -> Any:  # noqa: ANN401 - any part of a pod's placement
-    """Terms about pods get the app's own pods where they name none."""
+    """Insert the app's own pod labels into placement terms that have no selector."""
     if isinstance(value, list):
         return [_with_selectors(item, owner) for item in value]
     if not isinstance(value, dict):
@@ -139,6 +140,6 @@ def _with_selectors(value: Any, owner: Owner) -> Any:  # noqa: ANN401 - any part
 
 
 def _plain(part: Part) -> Manifest:
-    """A part of the spec as a pod has it: the names are the same, what was not written is left out."""
+    """Convert a part of the spec to a pod's fields: the names are the same, and unset fields are omitted."""
     dumped: Manifest = part.model_dump(by_alias=True, mode="json", exclude_none=True, exclude_defaults=True)
     return dumped

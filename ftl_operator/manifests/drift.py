@@ -1,8 +1,8 @@
-"""Whether an object in the cluster still is what was applied. Pure.
+"""Detects whether an object in the cluster differs from the desired manifest. Pure.
 
-Two questions together replace a dry run against the API server: does the object carry the digest of the very
-manifest that is desired now (then nothing was meant to be added or removed), and does it still hold every
-value of that manifest (then nobody changed one). What the cluster adds by itself is not looked at.
+Two checks replace a dry run against the API server. The object must have the digest of the desired manifest
+as an annotation; then the manifest has not changed. And it must have every value of the manifest; then nobody
+has changed the object. Fields that the cluster adds are ignored.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from ftl_operator.api.names import DIGEST_ANNOTATION
 
 
 def stamped(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """The manifest with its own digest as an annotation."""
+    """Add the manifest's digest to it as an annotation."""
     canonical = json.dumps(manifest, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     digest = hashlib.sha256(canonical.encode()).hexdigest()[:32]
     metadata = dict(manifest["metadata"])
@@ -23,10 +23,10 @@ def stamped(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def is_current(live: object, desired: object) -> bool:
-    """Whether `live` has everything that `desired`, a stamped manifest or a part of one, says.
+    """Whether `live` has every value of `desired`, which is a stamped manifest or a part of one.
 
-    More keys in an object are fine, more items in a list are not. Quantities and the like may be written
-    otherwise by the cluster; then the answer is a harmless False.
+    `live` may have further keys in an object, but no further items in a list. The cluster may write
+    quantities differently; the result is then False, which only costs an apply.
     """
     if isinstance(desired, Mapping):
         return isinstance(live, Mapping) and all(
@@ -43,5 +43,5 @@ def is_current(live: object, desired: object) -> bool:
 
 
 def _is_nothing(value: object) -> bool:
-    # Go's encoder drops these; a dropped number or boolean is a change.
+    # Go's encoder omits empty texts, lists and objects. An omitted number or boolean is a change.
     return value is None or (not value and isinstance(value, (str, Mapping, Sequence)))

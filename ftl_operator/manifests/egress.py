@@ -1,4 +1,4 @@
-"""Where an app's pods connect to, told from what the spec allows them. Pure.
+"""The destinations that an app's pods connect to, derived from the outbound hosts in the spec. Pure.
 
 Source: Spin's `allowed_outbound_hosts`, `scheme://host[:port]` with `*`, ranges of ports (`8000..8010`),
 `self` and `*.sub.domain`.
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 DEFAULT_PORTS = {"http": 80, "https": 443, "postgres": 5432, "mysql": 3306, "redis": 6379, "mqtt": 1883}
-"""Ports that a scheme implies, as Spin has them."""
+"""The default ports of Spin's schemes."""
 
 _URL_PORTS = {**DEFAULT_PORTS, "rediss": 6379, "postgresql": 5432, "libsql": 443, "wss": 443}
 
@@ -33,7 +33,7 @@ class Target:
 
 
 def parse_outbound(pattern: str) -> Target | None:
-    """Read one outbound host of a tool; None for what never leaves the pod (other tools, `self`)."""
+    """Parse one outbound host of a tool; None for hosts within the pod (other tools, `self`)."""
     scheme, _, rest = pattern.partition("://")
     host, port = _split(rest)
     if host == "self" or host.endswith(".spin.internal"):
@@ -70,7 +70,7 @@ def _split(rest: str) -> tuple[str, str]:
         host, _, port = rest[1:].partition("]")
         return host, port.removeprefix(":")
     if rest.count(":") > 1:
-        # A range of IPv6 addresses, which takes no port.
+        # A range of IPv6 addresses; it cannot have a port.
         return rest, ""
     host, _, port = rest.partition(":")
     return host, port

@@ -1,4 +1,4 @@
-"""A SpinAppExecutor for a namespace that has none: how SpinKube runs the pods of apps there. Pure."""
+"""Makes a SpinAppExecutor for a namespace that has none. It tells SpinKube how to run pods there. Pure."""
 
 from typing import Any
 
@@ -7,12 +7,12 @@ from ftl_operator.settings import ExecutorKind, Settings
 
 
 def new_executor(namespace: str, name: str, settings: Settings) -> dict[str, Any]:
-    """An executor that belongs to no app: it stays when the app that needed it first goes.
+    """Make an executor. No app owns it, so it stays when the app that needed it first is deleted.
 
     Args:
         namespace: The namespace of the apps.
-        name: The name that they give in `spec.runtime.executor`.
-        settings: Say whether pods run by the shim of the node or with Spin in an ordinary container.
+        name: The name in the apps' `spec.runtime.executor`.
+        settings: They choose between the node's shim and Spin in an ordinary container.
     """
     runs: dict[str, Any] = {"installDefaultCACerts": True}
     if settings.executors_create is ExecutorKind.CONTAINER:

@@ -1,7 +1,7 @@
-"""An app's objects where its executor makes no Deployment. Pure.
+"""The objects of an app whose executor makes no Deployment. Pure.
 
-spin-operator (v0.6, its validating webhook) refuses a SpinApp with annotations for a Deployment or its pods
-then, and there is nothing that an autoscaler or a suspension could scale.
+The validating webhook of spin-operator (v0.6) then refuses annotations for a Deployment or its pods, and
+there is no Deployment for an autoscaler or a suspension to scale.
 """
 
 from dataclasses import replace
@@ -14,10 +14,10 @@ from ftl_operator.manifests.all import Manifest, Manifests
 
 
 def check_without_deployment(app: FtlApp) -> None:
-    """Refuse what only a Deployment could do.
+    """Refuse fields that need a Deployment.
 
     Raises:
-        SpecError: The spec asks for it.
+        SpecError: The spec has such a field.
     """
     runtime = app.spec.runtime
     asked = {
@@ -37,7 +37,7 @@ def check_without_deployment(app: FtlApp) -> None:
 
 
 def without_deployment(desired: Manifests) -> Manifests:
-    """An app's objects for an executor that makes no Deployment."""
+    """Remove from an app's objects what needs a Deployment."""
     return replace(desired, objects=tuple(_without_annotations(item) for item in desired.objects))
 
 
@@ -49,6 +49,6 @@ def _without_annotations(manifest: Manifest) -> Manifest:
     metadata = dict(manifest["metadata"])
     sources = (manifest["spec"].get("podAnnotations") or {}).get(SOURCES_ANNOTATION)
     if sources:
-        # No pods can be rolled from here; the runtime sees at least that the SpinApp changed.
+        # The operator cannot roll pods here, but the other runtime sees that the SpinApp has changed.
         metadata["annotations"] = {**metadata.get("annotations", {}), SOURCES_ANNOTATION: sources}
     return {**manifest, "metadata": metadata, "spec": spec}

@@ -1,4 +1,4 @@
-"""A new Secret for a gateway: a key that seals its store, and the word of the operator's deep probe."""
+"""Makes the Secret of a gateway: the key that seals its store, and the probe word. Not pure: it is random."""
 
 import secrets
 from typing import Any
@@ -8,7 +8,7 @@ from ftl_operator.api.names import PROBE_WORD_KEY, SEALING_KEY_KEY
 
 
 def new_gateway_secret(namespace: str, name: str) -> dict[str, Any]:
-    """A Secret with two new random texts of 256 bits each; it belongs to nobody yet."""
+    """Make a Secret with two random values of 256 bits each; it has no owner yet."""
     return {
         "apiVersion": kinds.SECRET.api_version,
         "kind": kinds.SECRET.kind,

@@ -1,4 +1,4 @@
-"""The metadata that every object of an FtlApp carries: labels and the owner reference, in one place. Pure."""
+"""The metadata that every object of an FtlApp has: labels and the owner reference. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -16,14 +16,14 @@ def manifest(
     suffix: str = "",
     annotations: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """An object of the app's: its kind, its metadata, and then `body`.
+    """Make an object of an app from its kind, metadata and `body`.
 
     Args:
         api: The kind.
-        owner: Whose it is.
-        body: Everything beside `apiVersion`, `kind` and `metadata`.
-        suffix: Follows the app's name in the object's name; without it the name is the app's.
-        annotations: Annotations besides the operator's own.
+        owner: The app.
+        body: Everything except `apiVersion`, `kind` and `metadata`.
+        suffix: Is appended to the app's name to give the object's name.
+        annotations: Annotations in addition to the operator's own.
     """
     metadata: dict[str, Any] = {
         "name": f"{owner.name}{suffix}",
@@ -36,7 +36,7 @@ def manifest(
 
 
 def owned(made: dict[str, Any], owner: Owner) -> dict[str, Any]:
-    """An object with the app's labels and, in a cluster, the owner reference that deletes it with the app."""
+    """Add the app's labels and, in a cluster, the owner reference, which ties its deletion to the app's."""
     metadata = {**made["metadata"], "labels": owner.labels}
     if owner.uid:
         metadata["ownerReferences"] = [

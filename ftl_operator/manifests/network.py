@@ -1,4 +1,4 @@
-"""Who reaches an app's pods, whom they reach, and the address of the app outside the cluster. Pure."""
+"""Network policies (who reaches an app's pods, whom they reach) and routes from outside the cluster. Pure."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -16,17 +16,17 @@ from ftl_operator.settings import Settings
 Manifest = dict[str, Any]
 
 NAMESPACE_LABEL = "kubernetes.io/metadata.name"
-"""The label that every namespace has, with its name."""
+"""The label with a namespace's name, which every namespace has."""
 DNS_PORTS = (53, 5353)
-"""A NetworkPolicy sees the port of the DNS pods, which is 5353 on OpenShift; their Service's is 53."""
+"""Ports of DNS. A NetworkPolicy applies to the pods' port (5353 on OpenShift), not to the Service's (53)."""
 CILIUM_DNS: tuple[tuple[str, dict[str, str]], ...] = (
     ("kube-system", {"k8s:k8s-app": "kube-dns"}),
     ("openshift-dns", {}),
 )
-"""Namespace and labels of pods that answer DNS, on clusters in general and on OpenShift."""
+"""Namespace and labels of DNS pods, on most clusters and on OpenShift."""
 WELL_KNOWN_NAMES = ("oauth-protected-resource", "oauth-authorization-server", "openid-configuration")
-"""Well-known names that the gateway answers, with an endpoint's path inserted behind them (RFC 9728 §3.1,
-RFC 8414 §3.1)."""
+"""Well-known names that the gateway serves. The endpoint's path follows them (RFC 9728 §3.1, RFC 8414
+§3.1)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Backend:
         name: Its name.
         namespace: Its namespace.
         port: Its port.
-        host: What the `Host` header is changed to on the way; empty to leave it.
+        host: The value to rewrite the `Host` header to; empty to keep the header.
     """
 
     name: str
@@ -52,12 +52,12 @@ def own_backend(owner: Owner) -> Backend:
 
 
 def interceptor_hosts(owner: Owner, route: RouteSpec | None, settings: Settings) -> list[str]:
-    """Values of `Host`, without ports, by which the interceptor of KEDA's HTTP add-on knows an app.
+    """Values of `Host`, without ports, by which the interceptor of KEDA's HTTP add-on recognises an app.
 
-    The route's host is one of them only for an app that has the host to itself: behind a path that was taken
-    off, nothing else would tell it from the host's other apps. All namespaces share the interceptor: every
-    other name ends in `.svc` or the cluster's domain, or has a first label that no route's host may have, so
-    that no app answers requests for another one's route.
+    The route's host is one of them only if the app has the host to itself: once the path is removed from a
+    request, only the host identifies the app. All namespaces share the interceptor. So every other name ends
+    in `.svc` or the cluster's domain, or has a first label that no route's host may have; no app can then
+    answer requests for another app's route.
     """
     hosts = [route.host] if route and route.path == "/" else []
     for host in (owner.host, owner.interceptor_host):
@@ -66,10 +66,10 @@ def interceptor_hosts(owner: Owner, route: RouteSpec | None, settings: Settings)
 
 
 def interceptor_service(owner: Owner, settings: Settings) -> Manifest:
-    """A name for the interceptor in the app's namespace.
+    """Make a Service that names the interceptor in the app's namespace.
 
-    An Ingress can only name Services of its own namespace, and clients in the cluster get a name by which the
-    interceptor knows the app.
+    An Ingress can only refer to Services in its own namespace. Clients in the cluster also use this name, by
+    which the interceptor recognises the app.
     """
     place = f"{settings.interceptor_service}.{settings.interceptor_namespace}"
     port = settings.interceptor_port
@@ -82,10 +82,10 @@ def interceptor_service(owner: Owner, settings: Settings) -> Manifest:
 
 
 def interceptor_backend(owner: Owner, route: RouteSpec, settings: Settings) -> Backend:
-    """The interceptor, for the kind of route.
+    """The interceptor as a backend for this kind of route.
 
-    Gateway API's implementations take Services of other namespaces, with a ReferenceGrant there, and need not
-    take an ExternalName; an Ingress is the other way round.
+    Gateway API supports Services of other namespaces, with a ReferenceGrant there, but not always
+    ExternalName Services; for an Ingress it is the other way round.
     """
     if route.gateway_ref is None:
         return Backend(owner.interceptor_name, owner.namespace, settings.interceptor_port)
@@ -100,13 +100,13 @@ def interceptor_backend(owner: Owner, route: RouteSpec, settings: Settings) -> B
 def network_policy(
     owner: Owner, network: NetworkSpec, targets: Sequence[Target] | None, namespaces: Sequence[str]
 ) -> Manifest:
-    """Let in whom the spec names and `namespaces`; let out to DNS and to the ports of `targets`.
+    """Allow ingress from the spec's sources and `namespaces`, and egress to DNS and the ports of `targets`.
 
-    The namespaces are the operator's, which asks the running app for its tools, and that of the interceptor
-    if requests come through it.
+    The namespaces are the operator's, which probes the running app, and the interceptor's if requests come
+    through it.
 
-    A NetworkPolicy knows no host names, so a named target opens its port to every address. Where Cilium's API
-    exists, `cilium_network_policy` closes that, and `targets` is None here: nothing is said of the way out.
+    A NetworkPolicy knows no host names, so a target with a name opens its port to every address. Where
+    Cilium's API exists, `cilium_network_policy` restricts egress instead, and `targets` is None here.
     """
     spec: dict[str, Any] = {
         "podSelector": {"matchLabels": owner.pod_selector},
@@ -119,9 +119,9 @@ def network_policy(
 
 
 def cilium_network_policy(owner: Owner, network: NetworkSpec, targets: Sequence[Target]) -> Manifest:
-    """Let out to DNS, seen by Cilium's proxy, and to the host names of `targets`.
+    """Allow egress to DNS, through Cilium's proxy, and to the host names of `targets`.
 
-    Cilium adds up policies, so this one takes the place of `network_policy`'s egress half, not one beside it.
+    Cilium allows what any policy allows, so this policy replaces the egress part of `network_policy`.
     """
     dns = {
         "toEndpoints": [
@@ -143,10 +143,10 @@ def cilium_network_policy(owner: Owner, network: NetworkSpec, targets: Sequence[
         elif target.host == "*":
             rule = {"toEntities": ["world", "cluster"]}
         elif "." not in target.host or target.host.endswith((".svc", ".cluster.local")):
-            # Cilium knows names only of what is outside the cluster.
+            # Cilium matches names only for destinations outside the cluster.
             rule = {"toEntities": ["cluster"]}
         elif target.host.startswith("*."):
-            # One star of Cilium's matches one label; Spin's matches any number of them.
+            # A star in Cilium's pattern matches one label; in Spin's it matches any number.
             rule = {"toFQDNs": [{"matchPattern": target.host}, {"matchPattern": f"*.{target.host}"}]}
         else:
             rule = {"toFQDNs": [{"matchName": target.host}]}
@@ -168,7 +168,7 @@ def cilium_network_policy(owner: Owner, network: NetworkSpec, targets: Sequence[
 
 
 def ingress(owner: Owner, route: RouteSpec, backend: Backend) -> Manifest:
-    """An Ingress of the class that the route names."""
+    """Make an Ingress of the class that the route names."""
     spec: dict[str, Any] = {
         "ingressClassName": route.ingress_class_name,
         "rules": [
@@ -192,10 +192,10 @@ def ingress(owner: Owner, route: RouteSpec, backend: Backend) -> Manifest:
 
 
 def check_route_host(owner: Owner, route: RouteSpec, settings: Settings) -> None:
-    """Refuse a host that the settings do not allow to this namespace.
+    """Refuse a host that the settings do not allow for this namespace.
 
     Raises:
-        SpecError: It is not allowed, or a name of the cluster's own.
+        SpecError: The host is not allowed, or lies in the cluster's own domain.
     """
     field = "spec.route.host"
     if f".{route.host}".endswith(f".{settings.cluster_domain}"):
@@ -217,15 +217,16 @@ def check_route_host(owner: Owner, route: RouteSpec, settings: Settings) -> None
 def http_route(
     owner: Owner, route: RouteSpec, backend: Backend, seconds: int, *, is_protected: bool
 ) -> Manifest:
-    """An HTTPRoute attached to the Gateway that the route names; a path is taken off on the way.
+    """Make an HTTPRoute for the Gateway that the route names; it removes the route's path from requests.
 
     Args:
         owner: The app.
         route: Its route.
         backend: Where requests go.
-        seconds: How long a request may take; without it a proxy has a limit of its own, often 15 seconds.
-        is_protected: Whether clients need a token: then the metadata that tell them where to get one, which
-            lie beside the path and not under it, lead to the app too, with their path as it is.
+        seconds: How long a request may take. Without it the proxy's own limit applies, often 15 seconds.
+        is_protected: Whether clients need a token. Then requests for the metadata that tell clients where to
+            get
+            one also go to the app, with their path unchanged; they lie beside the path, not under it.
     """
     parent: dict[str, Any] = {}
     if route.gateway_ref is not None:
@@ -250,7 +251,7 @@ def http_route(
 def _rule(
     paths: Sequence[str], rewrite: dict[str, Any], owner: Owner, backend: Backend, seconds: int
 ) -> dict[str, Any]:
-    """One rule of an HTTPRoute: requests below any of the paths go to the backend."""
+    """Make one rule of an HTTPRoute: requests below any of the paths go to the backend."""
     reference = {"group": "", "kind": "Service", "name": backend.name, "port": backend.port, "weight": 1}
     if backend.namespace != owner.namespace:
         reference["namespace"] = backend.namespace
@@ -265,7 +266,7 @@ def _rule(
 
 
 def _ingress(sources: Sequence[Source], namespaces: Sequence[str]) -> list[dict[str, Any]]:
-    """One rule for the app's own port, and one for each set of ports that sources name."""
+    """Make one rule for the app's own port, and one for each set of ports that sources name."""
     own = {"ports": _ports([(SERVICE_PORT, SERVICE_PORT)])}
     if not sources:
         return [own]
@@ -306,7 +307,7 @@ def _peer(peer: Peer) -> dict[str, Any]:
     if peer.namespace_labels:
         selectors["namespaceSelector"] = {"matchLabels": dict(peer.namespace_labels)}
     if peer.pod_labels or not peer.namespace_labels:
-        # An empty pod selector alone means every pod of the app's namespace.
+        # An empty pod selector without a namespace selector means every pod in the app's namespace.
         selectors["podSelector"] = {"matchLabels": dict(peer.pod_labels)} if peer.pod_labels else {}
     return selectors
 

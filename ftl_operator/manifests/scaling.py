@@ -1,6 +1,7 @@
-"""What changes the number of an app's pods, and what keeps some of them through maintenance. Pure.
+"""Autoscalers of an app, and its PodDisruptionBudget. Pure.
 
-Autoscalers act on the Deployment, because a SpinApp has no scale (spin-operator, "Scaling Your App").
+Autoscalers act on the Deployment, because a SpinApp has no scale subresource (spin-operator, "Scaling Your
+App").
 """
 
 from collections.abc import Sequence
@@ -16,13 +17,13 @@ Manifest = dict[str, Any]
 SERVICE_PORT = 80
 """The port of the Service that spin-operator makes."""
 WAIT_SECONDS = 60
-"""How long the interceptor holds a request until a pod is ready: as long as MCP clients wait."""
+"""How long the interceptor holds a request until a pod is ready; MCP clients wait as long."""
 SPARE_SECONDS = 5
-"""What proxies in front wait beyond the longest call, so that the gateway is the first to end it."""
+"""How much longer than the longest call proxies wait, so that the gateway ends a call first."""
 
 
 def horizontal_pod_autoscaler(owner: Owner, scaling: Autoscaling) -> Manifest:
-    """Kubernetes' own autoscaler, by CPU and memory."""
+    """Make Kubernetes' autoscaler, by CPU and memory."""
     return manifest(
         kinds.HORIZONTAL_POD_AUTOSCALER,
         owner,
@@ -50,7 +51,7 @@ def horizontal_pod_autoscaler(owner: Owner, scaling: Autoscaling) -> Manifest:
 
 
 def scaled_object(owner: Owner, scaling: Autoscaling) -> Manifest:
-    """KEDA's autoscaler, by CPU, memory and any of its triggers."""
+    """Make KEDA's autoscaler, by CPU, memory and any of its triggers."""
     triggers: list[dict[str, Any]] = [
         {"type": name, "metricType": "Utilization", "metadata": {"value": str(percent)}}
         for name, percent in _resources(scaling)
@@ -69,14 +70,14 @@ def scaled_object(owner: Owner, scaling: Autoscaling) -> Manifest:
 def http_scaled_object(
     owner: Owner, scaling: Autoscaling, hosts: Sequence[str], call_seconds: int
 ) -> Manifest:
-    """The HTTP add-on's autoscaler: its interceptor counts requests, and holds the first until a pod runs.
+    """Make the HTTP add-on's autoscaler: the interceptor counts requests, and holds the first for a pod.
 
     Args:
         owner: The app.
         scaling: How it is scaled.
-        hosts: Values of the `Host` header, without ports, by which the interceptor knows the app's requests.
-        call_seconds: How long the app's longest call may take. Up to version 0.13 the add-on's own limits
-            are 20 seconds until a pod is ready and half a second for an answer.
+        hosts: Values of the `Host` header, without ports, by which the interceptor recognises requests.
+        call_seconds: How long the app's longest call may take. The add-on's defaults (up to version 0.13) are
+            20 seconds until a pod is ready and half a second for an answer.
     """
     return manifest(
         kinds.HTTP_SCALED_OBJECT,
@@ -100,12 +101,12 @@ def http_scaled_object(
 def interceptor_route(
     owner: Owner, scaling: Autoscaling, hosts: Sequence[str], call_seconds: int
 ) -> Manifest:
-    """How the HTTP add-on's interceptor (0.14 and later) routes and counts an app's requests.
+    """Make the object that tells the add-on's interceptor (0.14 and later) how to route and count requests.
 
     Args:
         owner: The app.
         scaling: How it is scaled.
-        hosts: Values of the `Host` header, without ports, by which the interceptor knows the app's requests.
+        hosts: Values of the `Host` header, without ports, by which the interceptor recognises requests.
         call_seconds: How long the app's longest call may take.
     """
     return manifest(
@@ -126,7 +127,7 @@ def interceptor_route(
 
 
 def intercepted_scaled_object(owner: Owner, scaling: Autoscaling, scaler: str) -> Manifest:
-    """KEDA's autoscaler by the requests that an `interceptor_route` counts.
+    """Make KEDA's autoscaler for the requests that an `interceptor_route` counts.
 
     Args:
         owner: The app.
@@ -141,7 +142,7 @@ def intercepted_scaled_object(owner: Owner, scaling: Autoscaling, scaler: str) -
 
 
 def pod_disruption_budget(owner: Owner) -> Manifest:
-    """Maintenance of nodes takes one pod at a time."""
+    """Make the budget by which maintenance of nodes evicts one pod at a time."""
     return manifest(
         kinds.POD_DISRUPTION_BUDGET,
         owner,
@@ -164,14 +165,14 @@ def _scaled(owner: Owner, scaling: Autoscaling, triggers: list[dict[str, Any]]) 
 
 
 def _requests(scaling: Autoscaling) -> dict[str, Any]:
-    """The add-on's metric: requests per second, or requests at once."""
+    """The add-on's metric: requests per second, or concurrent requests."""
     if scaling.request_rate:
         return {"requestRate": {"targetValue": scaling.request_rate, "granularity": "1s", "window": "1m"}}
     return {"concurrency": {"targetValue": scaling.concurrency or 100}}
 
 
 def _target(owner: Owner) -> dict[str, str]:
-    # spin-operator gives the Deployment the SpinApp's name.
+    # spin-operator's Deployment has the SpinApp's name.
     return {"apiVersion": "apps/v1", "kind": "Deployment", "name": owner.name}
 
 

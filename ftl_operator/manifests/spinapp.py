@@ -38,12 +38,12 @@ Manifest = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Release:
-    """What is to run.
+    """A published application to run.
 
     Args:
-        image: The published application, by digest.
-        inputs: Digest of everything that it was made from.
-        sources: Hash of the Secrets and ConfigMaps its pods read; empty if they read none.
+        image: The image, by digest.
+        inputs: The digest of everything that the image was made from.
+        sources: The digest of the Secrets and ConfigMaps that its pods read; empty if they read none.
         issuer_urls: URLs that the gateway itself connects to.
     """
 
@@ -54,16 +54,15 @@ class Release:
 
 
 def spin_app(app: FtlApp, release: Release, settings: Settings) -> Manifest:
-    """The SpinApp: spin-operator makes the Deployment and the Service of it."""
+    """Make the SpinApp, from which spin-operator makes the Deployment and the Service."""
     owner, runtime = owner_of_app(app), app.spec.runtime
     spec: dict[str, Any] = {
         "executor": runtime.executor,
         "image": str(settings.as_pulled(release.image)),
         "checks": {
-            # It is asked often, for the first question may come while the node still compiles the app.
-            # The gateway asks every tool, so a version with a tool that cannot answer never takes the
-            # place of one that can; once they all have, one that falls silent does not take the others
-            # out of service.
+            # A short period, because the first probe may come while the node still compiles the app.
+            # Until all tools have answered once, the gateway calls every tool: a version with a broken tool
+            # never replaces a good one. Afterwards one silent tool does not take the others out of service.
             "readiness": _check("/readyz", runtime.checks.readiness, {PROBE_ONCE_HEADER: "true"}, (1, 5)),
             "liveness": _check("/healthz", runtime.checks.liveness, {}, (10, 10)),
         },
@@ -99,12 +98,12 @@ def spin_app(app: FtlApp, release: Release, settings: Settings) -> Manifest:
 
 @dataclass(frozen=True, slots=True)
 class PodSource:
-    """A Secret or ConfigMap, or one key of it, that pods read when they start.
+    """A Secret or ConfigMap, or one key in it, that pods read when they start.
 
     Args:
         kind: `Secret` or `ConfigMap`.
         name: Its name.
-        key: The key; empty for all of it.
+        key: The key; empty for all keys.
         field: The field of the spec that names it.
     """
 
@@ -115,7 +114,7 @@ class PodSource:
 
 
 def pod_sources(app: FtlApp, settings: Settings) -> Iterator[PodSource]:
-    """What pods read when they start, so that a change needs new pods. Volumes change by themselves."""
+    """What pods read only when they start: a change needs new pods. Volumes are not among them."""
     secret = gateway_secret(app, settings)
     if secret is not None:
         for key in (SEALING_KEY_KEY, PROBE_WORD_KEY):
@@ -150,19 +149,19 @@ def _value_source(source: ValueSource | None, field: str) -> Iterator[PodSource]
 
 
 def owner_of_app(app: FtlApp) -> Owner:
-    """The app as its objects refer to it."""
+    """The app as the owner of its objects."""
     return Owner(app.metadata.namespace, app.metadata.name, app.metadata.uid)
 
 
 def gateway_secret(app: FtlApp, settings: Settings) -> str | None:
-    """The name of the Secret with the gateway's own key and word; None if the app has none."""
+    """The name of the Secret with the gateway's sealing key and probe word; None if the app has none."""
     if app.spec.gateway.secret_ref is not None:
         return app.spec.gateway.secret_ref.name
     return f"{app.metadata.name}{GATEWAY_SECRET_SUFFIX}" if settings.gateway_secrets else None
 
 
 def application_variable(tool: str, variable: str) -> str:
-    """The application's name for a tool's variable: `TOOL_VARIABLE` in snake case."""
+    """The name of a tool's variable in the application: `TOOL_VARIABLE` in snake case."""
     return f"{tool.replace('-', '_')}_{variable}"
 
 
@@ -204,7 +203,7 @@ def _pull_secrets(app: FtlApp, settings: Settings) -> list[dict[str, str]]:
 
 def _check(path: str, probe: Probe, headers: dict[str, str], times: tuple[int, int]) -> dict[str, Any]:
     initial_delay, period = times
-    # spin-operator's CRD would fill in its own defaults; written out, they are no drift.
+    # Written out, because the defaults that spin-operator's CRD adds would count as drift.
     return {
         "httpGet": {
             "path": path,
@@ -235,7 +234,7 @@ def _volume(volume: Volume) -> dict[str, Any]:
 
 
 def _plain(part: Part) -> dict[str, Any]:
-    """A part of the spec as SpinApp has it: the names are the same, what was not written is left out."""
+    """Convert a part of the spec to a SpinApp's fields: names are the same, and unset fields are omitted."""
     dumped: dict[str, Any] = part.model_dump(
         by_alias=True, mode="json", exclude_none=True, exclude_defaults=True
     )
