@@ -152,6 +152,9 @@ class Settings(BaseModel):
     gateway_secrets: bool = False
     """Whether to make a Secret with the gateway's own key and word for every app that names none. It takes
     the right to create Secrets."""
+    read_pod_logs: bool = True
+    """Whether to read the last lines that a crashed container of an app wrote, to tell in the app's status
+    with which error Spin ended. What tools print is not told. It takes the right to read logs of pods."""
     namespaces: Names = ()
     """Namespaces to serve; empty means the whole cluster."""
     operator_namespace: str = "default"

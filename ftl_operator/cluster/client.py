@@ -32,6 +32,12 @@ WRITE_SECONDS = 4.5
 READ_SECONDS = 30.0
 """How long a read may take; a busy API server needs long for a page of a listing."""
 
+LOG_SECONDS = 3.0
+"""How long a pod's log may take: the API server asks the pod's node for it, which may be gone."""
+
+LOG_LINES, LOG_BYTES = 20, 16 * 1024
+"""How much of the end of a pod's log is read."""
+
 DISCOVERY_SECONDS = 60.0
 """How long the list of served kinds is cached."""
 
@@ -134,6 +140,37 @@ class Kube:
         query = {"labelSelector": selector, "limit": "50"}
         pods: list[Json] = self.request("GET", kinds.POD.path(namespace), query=query).get("items") or []
         return pods
+
+    def pod_events(self, namespace: str, uid: str) -> list[Json]:
+        """The events about the pod with this uid, at most 100; a kubelet writes fewer about one pod.
+
+        Raises:
+            ClusterError: They cannot be read.
+        """
+        query = {"fieldSelector": f"regarding.uid={uid}", "limit": "100"}
+        events: list[Json] = self.request("GET", kinds.EVENT.path(namespace), query=query).get("items") or []
+        return events
+
+    def pod_log(self, namespace: str, name: str, container: str, *, previous: bool) -> str:
+        """The last lines of a container's log.
+
+        Args:
+            namespace: The pod's namespace.
+            name: The pod's name.
+            container: The container's name; empty if the pod has one only.
+            previous: Whether to read what the container wrote before it was restarted.
+
+        Raises:
+            ClusterError: It cannot be read, or the pod's node does not answer in time.
+        """
+        query = {"container": container, "tailLines": str(LOG_LINES), "limitBytes": str(LOG_BYTES)}
+        if previous:
+            query["previous"] = "true"
+        path = kinds.POD.path(namespace, name, "log")
+        answer = self._exchange("GET", _target(path, query), {"Accept": "*/*"}, None, LOG_SECONDS)
+        if answer.status != 200:
+            raise ClusterError(f"GET {path}: HTTP {answer.status}")
+        return answer.data[:LOG_BYTES].decode(errors="replace")
 
     # Writes
 
@@ -238,24 +275,12 @@ class Kube:
             ConflictError: 409.
             ClusterError: Another refusal, or no answer in time.
         """
-        url = f"{self._configuration.host.rstrip('/')}{quote(path)}"
-        if query:
-            url += "?" + urlencode({name: value for name, value in query.items() if value})
-        headers = {"Accept": accept, "User-Agent": FIELD_MANAGER}
-        for setting in self._credentials():
-            if setting.get("in") == "header" and setting.get("value"):
-                headers[setting["key"]] = setting["value"]
+        headers = {"Accept": accept}
         encoded = None
         if body is not None:
             headers["Content-Type"] = content_type
             encoded = json.dumps(body, separators=(",", ":")).encode()
-        try:
-            timeout = urllib3.Timeout(total=_patience(method, path))
-            answer = self._pool.request(
-                method, url, body=encoded, headers=headers, timeout=timeout, retries=False
-            )
-        except urllib3.exceptions.HTTPError as error:
-            raise ClusterError(f"the API server does not answer {method} {path}: {error}") from error
+        answer = self._exchange(method, _target(path, query), headers, encoded, _patience(method, path))
         content = _object(answer.data)
         if answer.status < 300 and content is not None:
             return content
@@ -269,6 +294,26 @@ class Kube:
         if any(cause.get("reason") == "NamespaceTerminating" for cause in causes):
             raise TerminatingError(message)
         raise ClusterError(message)
+
+    def _exchange(
+        self, method: str, target: str, headers: Mapping[str, str], body: bytes | None, seconds: float
+    ) -> urllib3.BaseHTTPResponse:
+        """Send one request with the operator's credentials.
+
+        Raises:
+            ClusterError: No answer came within so many seconds.
+        """
+        sent = {**headers, "User-Agent": FIELD_MANAGER}
+        for setting in self._credentials():
+            if setting.get("in") == "header" and setting.get("value"):
+                sent[setting["key"]] = setting["value"]
+        url = self._configuration.host.rstrip("/") + target
+        timeout = urllib3.Timeout(total=seconds)
+        try:
+            return self._pool.request(method, url, body=body, headers=sent, timeout=timeout, retries=False)
+        except urllib3.exceptions.HTTPError as error:
+            path = target.partition("?")[0]
+            raise ClusterError(f"the API server does not answer {method} {path}: {error}") from error
 
     def _credentials(self) -> Iterator[Mapping[str, str]]:
         # Read for every request: the library renews a ServiceAccount's token when its file changes.
@@ -285,6 +330,11 @@ class Kube:
     ) -> Json:
         with self.write_gate.write():
             return self.request(method, path, query=query, body=body, content_type=content_type)
+
+
+def _target(path: str, query: Mapping[str, str] | None) -> str:
+    given = {name: value for name, value in (query or {}).items() if value}
+    return f"{quote(path)}?{urlencode(given)}" if given else quote(path)
 
 
 def _patience(method: str, path: str) -> float:

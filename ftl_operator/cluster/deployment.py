@@ -1,8 +1,7 @@
-"""Reads the state of a rollout from a Deployment, and the cause of a stuck one from its pods. Pure."""
+"""Reads the state of a rollout from a Deployment. Pure."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from ftl_operator.api.names import DIGEST_ANNOTATION, SPEC_ANNOTATION
@@ -92,64 +91,3 @@ def rollout_of(deployment: Mapping[str, Any]) -> Rollout:
 
 def _chosen(fields: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
     return {name: fields[name] for name in names if name in fields}
-
-
-START_SECONDS = 30.0
-"""How long a container may run without being ready before that counts as a failure."""
-
-
-def pod_cause(pods: Iterable[Mapping[str, Any]], now: datetime) -> str:
-    """Why pods do not become ready, as the cluster words it; empty if there is no cause.
-
-    Args:
-        pods: Pods of one app. The newest pod with a cause decides, because it runs the newest template.
-        now: The time, to distinguish a pod that starts from one that fails.
-    """
-    newest = sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")), reverse=True)
-    for pod in newest:
-        cause = _container_cause(pod) or _scheduling_cause(pod, now)
-        if cause:
-            return f"pod {pod['metadata']['name']}: {cause}"
-    return ""
-
-
-def _container_cause(pod: Mapping[str, Any]) -> str:
-    status = pod.get("status") or {}
-    for container in status.get("containerStatuses") or ():
-        waiting = container.get("state", {}).get("waiting") or {}
-        ended = container.get("state", {}).get("terminated") or container.get("lastState", {}).get(
-            "terminated"
-        )
-        if waiting.get("reason") in (None, "ContainerCreating", "PodInitializing") and not ended:
-            continue
-        said = _join(waiting.get("reason", ""), waiting.get("message", ""))
-        if ended:
-            exit_code = _join(ended.get("reason", ""), ended.get("message", ""))
-            said = _join(
-                said, f"last exit code {ended.get('exitCode')}" + (f" ({exit_code})" if exit_code else "")
-            )
-        return said
-    if status.get("phase") == "Failed":
-        return _join(status.get("reason", "Failed"), status.get("message", ""))
-    return ""
-
-
-def _scheduling_cause(pod: Mapping[str, Any], now: datetime) -> str:
-    status = pod.get("status") or {}
-    for condition in status.get("conditions") or ():
-        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            return _join(condition.get("reason", ""), condition.get("message", ""))
-    for container in status.get("containerStatuses") or ():
-        since = (container.get("state", {}).get("running") or {}).get("startedAt")
-        if not since or container.get("ready"):
-            continue
-        if (now - datetime.fromisoformat(since)).total_seconds() > START_SECONDS:
-            if container.get("started"):
-                return "it runs, but its readiness probe fails"
-            return "it runs, but its startup probe has not succeeded yet: Spin compiles the components"
-    return ""
-
-
-def _join(first: str, second: str) -> str:
-    text = f"{first}: {second}" if first and second else first or second
-    return " ".join(text.split())[:500]

@@ -18,8 +18,9 @@ class Permission:
         resource: The plural, with `/subresource` where it is one.
         verbs: Sorted.
         where: `apps` for every namespace that is served, `secrets` likewise if the operator makes the Secrets
-            of gateways, `executors` if it makes SpinAppExecutors, `own` for the operator's own namespace,
-            `cluster` for what has no namespace and is only granted together with the whole cluster.
+            of gateways, `logs` if it reads the last lines of crashed containers, `executors` if it makes
+            SpinAppExecutors, `own` for the operator's own namespace, `cluster` for what has no namespace and
+            is only granted together with the whole cluster.
     """
 
     group: str
@@ -44,7 +45,9 @@ PERMISSIONS: tuple[Permission, ...] = (
     Permission("", "secrets", ("create",), where="secrets"),
     # It never changes an existing executor.
     Permission("core.spinkube.dev", "spinappexecutors", ("create",), where="executors"),
-    Permission("events.k8s.io", "events", ("create",)),
+    # Events tell why a pod does not become ready, and what happens to an app.
+    Permission("events.k8s.io", "events", ("create", "list")),
+    Permission("", "pods/log", ("get",), where="logs"),
     Permission("coordination.k8s.io", "leases", ("create", "get", "update"), where="own"),
     # With these kopf notices the API of an optional kind that is installed while the operator runs.
     Permission("apiextensions.k8s.io", "customresourcedefinitions", ("list", "watch"), where="cluster"),

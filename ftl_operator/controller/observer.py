@@ -1,25 +1,33 @@
 """Observes a running app: the state of its Deployment, why pods are not ready, and the result of a probe."""
 
+import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from ftl_operator.api.app import FtlApp
 from ftl_operator.api.auth import Access
 from ftl_operator.api.conditions import ConditionState, ConditionType, unknown
-from ftl_operator.api.names import POD_LABEL, SPEC_ANNOTATION
+from ftl_operator.api.names import POD_LABEL, SPEC_ANNOTATION, NamespacedName
 from ftl_operator.cluster.cache import Cache, Snapshot
 from ftl_operator.cluster.client import Kube
-from ftl_operator.cluster.deployment import Rollout, pod_cause
+from ftl_operator.cluster.deployment import Rollout
 from ftl_operator.cluster.executor import SpinAppStatus
+from ftl_operator.cluster.pods import Event, Pod, crash, failing_pods, has_events, pod_cause
 from ftl_operator.controller.choice import Choice
 from ftl_operator.controller.gateway_secrets import GatewaySecrets
 from ftl_operator.controller.probe import Probe
 from ftl_operator.errors import COME_BACK, ClusterError, Reason, WaitingError
 from ftl_operator.fair_share import FairShare
 from ftl_operator.settings import Settings
+
+_log = logging.getLogger(__name__)
+
+MOST_ASKED = 3
+"""Of how many pods the events are read in one reconcile, until one tells why it is not ready."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,8 +132,41 @@ class Observer:
         is_current = not spin_app or _is_of(rollout, spin_app)
         if (is_current and rollout.is_complete) or rollout.is_scaled_to_zero:
             return Observation(rollout, is_current)
+        return Observation(rollout, is_current, self._cause(key, snapshot.now) or rollout.message)
+
+    def _cause(self, key: NamespacedName, now: datetime) -> str:
+        """Why the pods of an app do not become ready.
+
+        Events and logs are read for the newest pods that fail, so a healthy app costs no request.
+        """
         pods = self._kube.pods(key.namespace, f"{POD_LABEL}={key.name}")
-        return Observation(rollout, is_current, pod_cause(pods, snapshot.now) or rollout.message)
+        for pod in failing_pods(pods, now)[:MOST_ASKED]:
+            cause = pod_cause(pod, now, self._events_of(key.namespace, pod), self._log_of(key.namespace, pod))
+            if cause:
+                return cause
+        return ""
+
+    # Whoever writes the operator's roles may leave these rights out: then the status of the pods must do.
+
+    def _events_of(self, namespace: str, pod: Pod) -> Sequence[Event]:
+        if not has_events(pod):
+            return ()
+        try:
+            return self._kube.pod_events(namespace, pod["metadata"]["uid"])
+        except ClusterError as error:
+            _log.debug("events of a pod are not read: %s", error)
+            return ()
+
+    def _log_of(self, namespace: str, pod: Pod) -> str:
+        ended = crash(pod) if self._settings.read_pod_logs else None
+        if ended is None:
+            return ""
+        name = pod["metadata"]["name"]
+        try:
+            return self._kube.pod_log(namespace, name, ended.container, previous=ended.is_previous)
+        except ClusterError as error:
+            _log.debug("the log of a pod is not read: %s", error)
+            return ""
 
     def verify(
         self, app: FtlApp, before: ConditionState | None, tools: Sequence[str]

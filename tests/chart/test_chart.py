@@ -139,7 +139,7 @@ def wanted(*where):
 
 def test_for_the_cluster_the_roles_are_exactly_the_permissions(home):
     objects = values(home)
-    assert rules_of(the(objects, "ClusterRole")) == wanted("apps", "cluster")
+    assert rules_of(the(objects, "ClusterRole")) == wanted("apps", "cluster", "logs")
     assert rules_of(the(objects, "Role", "ftl-operator-leader")) == wanted("own")
     assert [item["metadata"]["name"] for item in objects if item["kind"] == "Role"] == ["ftl-operator-leader"]
     for binding in ("ClusterRoleBinding", "RoleBinding"):
@@ -158,7 +158,7 @@ def test_for_namespaces_there_is_a_role_in_each_and_none_for_the_cluster(home):
     }
     assert sorted(served) == ["agents", "billing"]
     for role in served.values():
-        assert rules_of(role) == wanted("apps")
+        assert rules_of(role) == wanted("apps", "logs")
     assert rules_of(the(objects, "Role", "ftl-operator-leader")) == wanted("own")
     bindings = [item for item in objects if item["kind"] == "RoleBinding"]
     assert sorted(item["metadata"]["namespace"] for item in bindings) == ["agents", "billing", "ftl-system"]
@@ -174,7 +174,13 @@ def test_for_namespaces_there_is_a_role_in_each_and_none_for_the_cluster(home):
     ],
 )
 def test_what_the_operator_makes_on_request_takes_its_right_and_no_other(home, setting, where):
-    assert rules_of(the(values(home, *setting), "ClusterRole")) == wanted("apps", "cluster", where)
+    assert rules_of(the(values(home, *setting), "ClusterRole")) == wanted("apps", "cluster", "logs", where)
+
+
+def test_without_reading_logs_there_is_no_right_to(home):
+    objects = values(home, "podLogs.read=false")
+    assert rules_of(the(objects, "ClusterRole")) == wanted("apps", "cluster")
+    assert environment(objects)["FTL_READ_POD_LOGS"] == "false"
 
 
 def test_rbac_can_be_left_to_others(home):

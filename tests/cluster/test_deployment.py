@@ -1,11 +1,7 @@
-from datetime import UTC, datetime
-
 import pytest
 
 from ftl_operator.api.names import SPEC_ANNOTATION
-from ftl_operator.cluster.deployment import Rollout, pod_cause, rollout_of
-
-NOW = datetime(2026, 1, 1, 0, 1, tzinfo=UTC)
+from ftl_operator.cluster.deployment import Rollout, rollout_of
 
 
 def deployment(spec=None, status=None, generation=3):
@@ -74,70 +70,3 @@ def test_an_executor_with_spin_in_a_container_names_the_artifact_in_its_argument
 def test_a_quota_is_told():
     status = {"conditions": [{"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}]}
     assert rollout_of(deployment(status=status)).message == "exceeded quota"
-
-
-def pod(name, created="2026-01-01T00:00:00Z", **status):
-    return {"metadata": {"name": name, "creationTimestamp": created}, "status": status}
-
-
-def container(**state):
-    return {"containerStatuses": [state]}
-
-
-@pytest.mark.parametrize(
-    ("status", "cause"),
-    [
-        ({"phase": "Pending"}, ""),
-        (container(state={"waiting": {"reason": "ContainerCreating"}}), ""),
-        (
-            container(state={"waiting": {"reason": "ErrImagePull", "message": "not\n found"}}),
-            "pod a: ErrImagePull: not found",
-        ),
-        (
-            container(
-                state={"waiting": {"reason": "CrashLoopBackOff", "message": "back-off"}},
-                lastState={"terminated": {"exitCode": 137, "reason": "OOMKilled"}},
-            ),
-            "pod a: CrashLoopBackOff: back-off: last exit code 137 (OOMKilled)",
-        ),
-        (
-            {
-                "conditions": [
-                    {
-                        "type": "PodScheduled",
-                        "status": "False",
-                        "reason": "Unschedulable",
-                        "message": "0/3 nodes are available",
-                    }
-                ]
-            },
-            "pod a: Unschedulable: 0/3 nodes are available",
-        ),
-        (
-            container(state={"running": {"startedAt": "2026-01-01T00:00:00Z"}}, started=True, ready=False),
-            "pod a: it runs, but its readiness probe fails",
-        ),
-        (container(state={"running": {"startedAt": "2026-01-01T00:00:50Z"}}, started=True, ready=False), ""),
-        ({"phase": "Failed", "reason": "Evicted", "message": "memory"}, "pod a: Evicted: memory"),
-        (container(state={"running": {}}, started=True, ready=True), ""),
-    ],
-)
-def test_pods_tell_their_cause(status, cause):
-    assert pod_cause([pod("a", **status)], NOW) == cause
-
-
-def test_the_newest_pod_with_a_cause_speaks():
-    old = pod("old", "2026-01-01T00:00:00Z", phase="Failed", reason="Evicted")
-    new = pod("new", "2026-01-02T00:00:00Z", phase="Failed", reason="NodeLost")
-    quiet = pod("quiet", "2026-01-03T00:00:00Z", phase="Running")
-    assert pod_cause([old, new, quiet], NOW) == "pod new: NodeLost"
-
-
-def test_a_container_that_still_compiles_is_told_from_one_that_fails():
-    started = {"startedAt": "2026-01-01T00:00:00Z"}
-    status = {"ready": False, "started": False, "state": {"running": started}}
-    pod = {"metadata": {"name": "a"}, "status": {"containerStatuses": [status]}}
-    later = datetime(2026, 1, 1, 0, 1, tzinfo=UTC)
-    assert "startup probe" in pod_cause([pod], later)
-    status["started"] = True
-    assert "readiness probe" in pod_cause([pod], later)

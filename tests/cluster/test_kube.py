@@ -3,11 +3,13 @@
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qsl
 
 import pytest
 from kubernetes.client import ApiClient, Configuration
 
 from ftl_operator.api import kinds
+from ftl_operator.cluster import client
 from ftl_operator.cluster.client import ConflictError, Kube, NotFoundError, TerminatingError
 from ftl_operator.cluster.write_gate import NotLeaderError
 from ftl_operator.errors import ClusterError
@@ -30,7 +32,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Answers)
         self.status, self.body = 200, {}
-        self.asked = []
+        self.asked, self.queries = [], []
         self.arrived, self.hold = threading.Event(), threading.Event()
         self.hold.set()
 
@@ -39,9 +41,11 @@ class Answers(BaseHTTPRequestHandler):
     def answer(self):
         self.rfile.read(int(self.headers.get("content-length", 0)))
         self.server.asked.append(f"{self.command} {self.path.partition('?')[0]}")
+        self.server.queries.append(dict(parse_qsl(self.path.partition("?")[2])))
         self.server.arrived.set()
         self.server.hold.wait(10)
-        raw = json.dumps(self.server.body).encode()
+        body = self.server.body
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(self.server.status)
         self.send_header("content-length", str(len(raw)))
         self.end_headers()
@@ -118,3 +122,31 @@ def test_the_fence_is_not_closed_before_a_write_has_ended(server, kube):
     server.hold.set()
     assert kube.write_gate.close(10)
     writing.join(10)
+
+
+def test_events_are_asked_for_by_the_uid_of_a_pod(kube, server):
+    server.body = {"items": [{"reason": "FailedMount"}]}
+    assert kube.pod_events("ns", "uid-1") == [{"reason": "FailedMount"}]
+    assert server.asked == ["GET /apis/events.k8s.io/v1/namespaces/ns/events"]
+    assert server.queries[0]["fieldSelector"] == "regarding.uid=uid-1"
+    server.body = {"items": None}
+    assert kube.pod_events("ns", "uid-1") == []
+
+
+def test_of_a_log_a_bounded_end_is_read(kube, server):
+    server.body = b"Error: \xff" + b"x" * 2 * client.LOG_BYTES
+    log = kube.pod_log("ns", "a-1", "tools", previous=True)
+    assert log.startswith("Error: \N{REPLACEMENT CHARACTER}x")
+    assert len(log) <= client.LOG_BYTES
+    assert server.asked == ["GET /api/v1/namespaces/ns/pods/a-1/log"]
+    assert server.queries == [
+        {"container": "tools", "tailLines": "20", "limitBytes": "16384", "previous": "true"}
+    ]
+    kube.pod_log("ns", "a-1", "", previous=False)
+    assert server.queries[1] == {"tailLines": "20", "limitBytes": "16384"}
+
+
+def test_a_log_that_cannot_be_had_is_an_error_without_its_text(kube, server):
+    server.status, server.body = 500, b"dial tcp 10.0.0.1:10250: hunter2"
+    with pytest.raises(ClusterError, match=r"HTTP 500$"):
+        kube.pod_log("ns", "a-1", "tools", previous=False)

@@ -320,6 +320,70 @@ def test_a_version_that_is_not_ready_in_time_gives_way_to_the_last_good_one(worl
     assert cluster.condition("Ready") == ("True", "Succeeded")
 
 
+CRASHED_POD = {
+    "metadata": {"name": "tools-1", "uid": "pod-1"},
+    "spec": {"nodeName": "n1"},
+    "status": {
+        "containerStatuses": [
+            {
+                "name": "tools",
+                "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+                "lastState": {"terminated": {"exitCode": 1, "reason": "Error"}},
+            }
+        ]
+    },
+}
+
+
+def test_why_pods_fail_is_read_while_they_do_and_kept_when_a_rollback_deletes_them(world):
+    cluster = world.run()
+    world.look(3)
+    assert cluster.reads == []
+    world.versions.number = 2
+    cluster.write_app({**SPEC, "description": "new"})
+    world.look()
+    cluster.deploy(ready=False)
+    cluster.pod_list = [CRASHED_POD]
+    cluster.log = "hunter2\nError: no such component\nError: exit status: 1\n"
+    world.look()
+    assert cluster.reads == ["events pod-1", "log tools-1/tools previous"]
+    assert cluster.message().endswith(
+        "pod tools-1 on node n1: CrashLoopBackOff: last exit code 1 (Error); its log ends with: "
+        "Error: no such component"
+    )
+    world.skew = timedelta(seconds=601)
+    world.look()
+    assert "no such component" in cluster.status["history"][0]["message"]
+    cluster.pod_list = []
+    world.look()
+    cluster.deploy()
+    cluster.reads = []
+    world.look()
+    assert cluster.condition("Stalled") == ("True", "RolledBack")
+    assert cluster.reads == []
+
+
+@pytest.mark.parametrize("refused", [api_kinds.EVENT, api_kinds.POD])
+def test_a_role_that_lacks_events_or_logs_costs_the_detail_only(world, refused):
+    world.cluster.write_app(SPEC)
+    world.look()
+    world.cluster.deploy(ready=False)
+    world.cluster.pod_list, world.cluster.refuses = [CRASHED_POD], {refused}
+    world.look()
+    assert world.cluster.condition("Ready") == ("False", "PodsFailing")
+    assert "last exit code 1" in world.cluster.message()
+
+
+def test_logs_are_not_read_where_the_setting_says_so():
+    world = World(read_pod_logs=False)
+    world.cluster.write_app(SPEC)
+    world.look()
+    world.cluster.deploy(ready=False)
+    world.cluster.pod_list = [CRASHED_POD]
+    world.look()
+    assert world.cluster.reads == ["events pod-1"]
+
+
 def test_a_first_version_that_never_gets_ready_stalls_with_its_cause_until_it_does(world):
     world.cluster.write_app(SPEC)
     world.look()

@@ -26,6 +26,9 @@ class TinyCluster:
         self.writes = []
         self.events = []
         self.pod_list = []
+        self.pod_events_list = []
+        self.log = ""
+        self.reads = []
         self.refuses = set()
         self.is_terminating = False
         self.write_gate = WriteGate()
@@ -112,6 +115,18 @@ class TinyCluster:
 
     def pods(self, namespace, selector):
         return self.pod_list
+
+    def pod_events(self, namespace, uid):
+        self.reads.append(f"events {uid}")
+        if kinds.EVENT in self.refuses:
+            raise ClusterError("events is forbidden")
+        return self.pod_events_list
+
+    def pod_log(self, namespace, name, container, *, previous):
+        self.reads.append(f"log {name}/{container}" + (" previous" if previous else ""))
+        if kinds.POD in self.refuses:
+            raise ClusterError("pods/log is forbidden")
+        return self.log
 
     def apply(self, manifest):
         api, name = kinds.api_of(manifest), manifest["metadata"]["name"]
