@@ -405,11 +405,12 @@ def _held_digests(app: FtlApp, status: FtlAppStatus) -> dict[str, Digest]:
     if app.spec.update_policy is not UpdatePolicy.HOLD:
         return {}
     pinned = {component.name: component.image for component in status.components}
+    named = sources(app)
     return {
         tool.source: Digest(pinned[tool.name].rpartition("@")[2])
         for tool in app.spec.tools
-        if "@sha256:" in pinned.get(tool.name, "")
-        and pinned[tool.name].startswith(tool.image.partition("@")[0])
+        # Of this very tag, or the digest that the spec itself names: another one decides.
+        if f"{pinned.get(tool.name, '')}@sha256:".startswith(f"{named[tool.source]}@sha256:")
     }
 
 

@@ -215,6 +215,26 @@ def test_what_is_held_is_not_even_looked_up(world, monkeypatch):
     assert world.release(asked_for, status_of(found, steps))[0].release != found.release
 
 
+@pytest.mark.parametrize(
+    ("before", "now"),
+    [
+        ("weather:1.0", "weather:1"),
+        ("weather:1", "weather:1.0"),
+        ("weather:1", f"weather:1@sha256:{'e' * 64}"),
+    ],
+    ids=["a tag that the old one begins with", "a longer tag", "a digest"],
+)
+def test_what_was_held_of_another_reference_is_not_held(world, before, now):
+    """The app's first reconcile with the new reference failed, so the status still has the old components."""
+    host = str(REFERENCE).partition("/")[0]
+    images = [f"{host}/{name}" for name in (before, now)]
+    old, new = (app(updatePolicy="hold", tool={"image": image}) for image in images)
+    found, steps, _ = world.release(old)
+    status = status_of(found, steps)
+    assert world.release(old, status)[2] == []
+    assert f"HEAD {images[1]}" in world.release(new, status)[2]
+
+
 def test_a_stage_that_did_not_finish_is_run_again(world):
     found, steps, _ = world.release(app())
     status = status_of(found, steps)
