@@ -65,8 +65,13 @@ class RouteHosts:
 
     def allows(self, namespace: str, host: str) -> bool:
         """Whether an app in this namespace may have this host."""
-        pattern = parse_pattern(self.hosts.replace("{namespace}", namespace))
-        return fnmatchcase(namespace, self.namespaces) and pattern.matches(host, 443)
+        if not fnmatchcase(namespace, self.namespaces):
+            return False
+        try:
+            return parse_pattern(self.hosts.replace("{namespace}", namespace)).matches(host, 443)
+        except HostError:
+            # With this namespace's name it is no host: a label is too long, or the name ends in a number.
+            return False
 
 
 def _route_hosts(value: object) -> object:

@@ -15,7 +15,7 @@ from tests.support.specs import ftlapp
 RELEASE = Release(parse_reference(f"registry.acme.dev/ftl/agents/case@sha256:{'0' * 64}"))
 SETTINGS = Settings(
     cluster_domain="k8s.lan",
-    route_hosts="agents=tools.acme.dev,agents=*.agents.acme.dev,team-*=*.{namespace}.teams.acme.dev",
+    route_hosts="agents=tools.acme.dev,agents=*.agents.acme.dev,team-*=*.{namespace}.teams.acme.dev,team-*=apps-{namespace}.acme.dev",
 )
 """Of a cluster with a domain of its own, where every namespace has hosts of its own."""
 
@@ -41,6 +41,10 @@ def in_agents(host):
 
 def from_namespace(namespace):
     return hostnames({"host": "tools.acme.dev"}, namespace=namespace)
+
+
+def from_team(namespace):
+    return hostnames({"host": "a.team-red.teams.acme.dev"}, namespace=namespace)
 
 
 def in_team(host):
@@ -126,6 +130,16 @@ ROWS = [
             ["tools.acme.dev"].__eq__,
         )
         for name, host in HOSTS.items()
+    ),
+    *(
+        Attack(
+            f"M3 a namespace whose name makes no host: {name}",
+            from_team,
+            namespace,
+            "do not allow",
+            "team-red",
+        )
+        for name, namespace in (("too long", f"team-{'x' * 58}"), ("another one", "team-blue"))
     ),
     Attack(
         "M3 another namespace's host",
