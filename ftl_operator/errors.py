@@ -12,6 +12,7 @@ Every error carries a documented `Reason`, which becomes a condition's reason an
 path of the field that it is about. Messages name things; they never carry a credential or a Secret's value.
 """
 
+import re
 from enum import StrEnum
 from typing import Self
 
@@ -113,11 +114,25 @@ class Reason(StrEnum):
     """A defect of the operator. Please report it with the log line of the same time."""
 
 
+MAX_MESSAGE = 16_000
+"""Characters of a message; a component's own output may be part of it."""
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """Text from outside without what a terminal would obey, and without what no encoding has.
+
+    That is control characters but tabs and line breaks, directional overrides, and halves of characters.
+    """
+    return _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
 class FtlError(Exception):
     """An error with a documented reason and, where one is to blame, the path of a spec field.
 
     Args:
-        message: What is wrong, where, and what to do. No credential, no Secret value.
+        message: What is wrong, where, and what to do. No credential, no Secret value. It may quote what comes
+            from outside: it is made printable and cut.
         reason: The documented reason.
         field: Path of the field that the message is about, such as `spec.tools[1].image`; empty if none is.
     """
@@ -127,6 +142,7 @@ class FtlError(Exception):
     """Seconds that whoever refused asked to wait."""
 
     def __init__(self, message: str, *, reason: Reason, field: str = "") -> None:
+        message = printable(message[:MAX_MESSAGE])
         super().__init__(message)
         self.message = message
         self.reason = reason

@@ -1,7 +1,6 @@
 """What the command line says: progress and errors on standard error, results on standard output."""
 
 import json
-import re
 import sys
 import threading
 import time
@@ -11,7 +10,7 @@ from typing import NoReturn
 
 import click
 
-from ftl_operator.errors import ClusterError, FtlError, InspectionError, IssuerError, RegistryError
+from ftl_operator.errors import ClusterError, FtlError, InspectionError, IssuerError, RegistryError, printable
 
 EXIT_USAGE = 2
 """The command was not written as its help says (click's own code)."""
@@ -27,13 +26,7 @@ PATIENCE_SECONDS = 5.0
 LINE_WIDTH = 110
 """Of YAML: what the committed CRD has, so that `crd` prints the same."""
 
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _UNAVAILABLE = (RegistryError, IssuerError, ClusterError, InspectionError)
-
-
-def printable(text: str) -> str:
-    """Text from outside without what a terminal would obey: control characters, directional overrides."""
-    return _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", text)
 
 
 class Console:

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftl_operator.cli.console import Console, printable
+from ftl_operator.cli.console import Console
 from ftl_operator.cli.environment import open_inspector
 from ftl_operator.component.tool import Component, Tool
-from ftl_operator.errors import SpecError
+from ftl_operator.errors import SpecError, printable
 from ftl_operator.oci.descriptor import Artifact, LocalArtifact
 from ftl_operator.oci.local import local_artifact
 from ftl_operator.oci.reference import FileReference, parse_source

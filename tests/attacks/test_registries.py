@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from ftl_operator.errors import RegistryError
+from ftl_operator.errors import ComponentError, RegistryError
 from ftl_operator.oci.descriptor import Descriptor
-from ftl_operator.oci.manifest import Manifest, parse_manifest
+from ftl_operator.oci.manifest import Manifest, choose_layer, parse_manifest
 from ftl_operator.oci.reference import Digest, Repository, parse_reference
 from ftl_operator.registry.client import Registry
 from ftl_operator.registry.docker_config import Credentials, Login
@@ -300,6 +300,16 @@ def login_of(entry: dict[str, Any]) -> Login | None:
     return Credentials.from_dockerconfigjson(raw, "the Secret 'pull'").find(Repository("reg.dev", "a/b"))
 
 
+def told(media_type: str) -> str:
+    """What is said of an artifact whose only layer has a media type that is not WebAssembly's."""
+    layer = {"mediaType": media_type, "digest": f"sha256:{'a' * 64}", "size": 1}
+    found = parse_manifest(json.dumps({"layers": [layer]}).encode(), "reg.dev/a")
+    assert isinstance(found, Manifest)
+    with pytest.raises(ComponentError) as caught:
+        choose_layer(found, None, "reg.dev/a")
+    return str(caught.value)
+
+
 def layers_beside(objects: int) -> int:
     """How many layers are found in a manifest that has so many small objects beside them."""
     layer = {"mediaType": "application/wasm", "digest": f"sha256:{'a' * 64}", "size": 1}
@@ -456,6 +466,21 @@ ROWS = [
             ("registrytoken", {"registrytoken": "t"}),
             ("username", {"username": "\U0001f600", "password": None}),
             ("auth", {"auth": "YTpi"}),
+        )
+    ),
+    *(
+        Attack(
+            f"low media type with {what}",
+            told,
+            f"image/{attack}png",
+            lambda text, attack=attack: attack not in text and bool(text.encode()),
+            "image/png",
+            lambda text: "image/png" in text,
+        )
+        for what, attack in (
+            ("an order to a terminal", "\x1b[2J"),
+            ("a reversal", "\u202e"),
+            ("half of a character", "\ud800"),
         )
     ),
     Attack(

@@ -20,7 +20,7 @@ from ftl_operator.api.conditions import (
 )
 from ftl_operator.api.status import Condition, FtlAppStatus
 from ftl_operator.controller.status.inputs import StatusInput
-from ftl_operator.errors import Reason
+from ftl_operator.errors import Reason, printable
 
 _NEEDS_SOMEBODY = (Reason.REFERENCE_NOT_FOUND, Reason.REGISTRY_UNAUTHORIZED, Reason.PUBLISH_FAILED)
 """Errors that are retried because somebody may fix them elsewhere, but that do not pass by themselves."""
@@ -187,7 +187,7 @@ def _conditions(
                 type=kind,
                 status=state.status,
                 reason=state.reason,
-                message=state.message[:MESSAGE_LENGTH],
+                message=printable(state.message[:MESSAGE_LENGTH]),
                 observed_generation=generation,
                 last_transition_time=changed_at,
             )
