@@ -14,7 +14,7 @@
 //!
 //! Entra ID's ID tokens have none of these when the client sent no nonce: ask for a scope, which they never carry.
 
-use crate::refusal::Reason;
+use crate::error::Reason;
 use serde_json::{Map, Value};
 
 /// Claims in which issuers name a token's kind.

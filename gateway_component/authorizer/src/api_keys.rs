@@ -10,7 +10,7 @@
 //! name, which is how a key is exchanged for another.
 
 use crate::encoding::{base64url, hex, is_scope};
-use crate::refusal::Reason;
+use crate::error::Reason;
 use crate::time;
 use serde_json::{json, Map, Value};
 use sha2::{Digest, Sha256};

@@ -7,8 +7,8 @@ use crate::claims::Identity;
 use crate::config::Config;
 use crate::discovery::{challenge, Challenge};
 use crate::encoding::header_value;
+use crate::error::{AuthError, Reason};
 use crate::policy::Policy;
-use crate::refusal::{Reason, Refusal};
 use crate::response::Code;
 use crate::token::step_up;
 use crate::{Env, RequestView};
@@ -112,7 +112,7 @@ impl Caller {
         request: &RequestView,
         call: &ToolCall,
         env: &mut dyn Env,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), AuthError> {
         if !self.holds(call.tool.scopes) {
             return Err(step_up(config, request, &self.identity, call.tool.scopes));
         }
@@ -130,7 +130,7 @@ impl Caller {
         component: Option<&str>,
         tools: &[ToolIdentity],
         env: &mut dyn Env,
-    ) -> Result<Vec<bool>, Refusal> {
+    ) -> Result<Vec<bool>, AuthError> {
         let whole = self.allows("tools/list", component, env);
         let mut granted: Vec<(&str, bool)> = Vec::new();
         let mut visible = Vec::with_capacity(tools.len());
@@ -171,7 +171,7 @@ impl Caller {
         request: &RequestView,
         tools: &[ToolIdentity],
         env: &mut dyn Env,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), AuthError> {
         let granted = tools
             .iter()
             .any(|tool| self.may_call(tool, env) || self.allows("tools/list", Some(tool.component), env));
@@ -255,8 +255,8 @@ impl Caller {
     }
 }
 
-fn forbidden(config: &Config, request: &RequestView) -> Refusal {
+fn forbidden(config: &Config, request: &RequestView) -> AuthError {
     let description = "the policy does not allow this";
     let response = challenge(config, request, &Challenge::new(403, Some(Code::AccessDenied), description));
-    Refusal { response, reason: Reason::Policy }
+    AuthError { response, reason: Reason::Policy }
 }

@@ -1,7 +1,7 @@
 //! The claims of a token: for this app, from its issuer, now (RFC 7519 §4.1, RFC 9068 §4).
 
 use crate::config::Config;
-use crate::refusal::Reason;
+use crate::error::Reason;
 use serde_json::{Map, Value};
 
 /// Who is calling, by a verified credential.

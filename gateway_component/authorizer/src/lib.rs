@@ -21,11 +21,11 @@ mod claims;
 mod config;
 mod discovery;
 mod encoding;
+mod error;
 mod jwks;
 mod keys;
 pub mod object;
 mod policy;
-mod refusal;
 mod response;
 mod rules;
 mod store;
@@ -37,13 +37,13 @@ pub use caller::{Caller, ToolCall, ToolIdentity};
 pub use config::{Config, ConfigError};
 pub use discovery::well_known;
 pub use encoding::is_reserved_header;
+pub use error::{AuthError, Reason};
 pub use policy::policy_check;
-pub use refusal::{Reason, Refusal};
 pub use response::{unavailable, Response};
 pub use store::{Purpose, StoreSeal};
 pub use token::check;
 
-/// What the crate needs from the world, given by the component (and by tests).
+/// What the crate needs of its host; the component and tests implement it.
 pub trait Env {
     /// Nanoseconds since the Unix epoch.
     fn now_ns(&self) -> u64;
@@ -88,5 +88,5 @@ pub enum Verdict {
     /// The credential is good and its subject may use this app; each message is still to be authorized.
     Allow(Box<Caller>),
     /// Answer this; do nothing else.
-    Deny(Refusal),
+    Deny(AuthError),
 }

@@ -7,9 +7,9 @@ use crate::claims::{self, Identity};
 use crate::config::{media_type, Config, KeySource};
 use crate::discovery::{challenge, own_resource, Challenge};
 use crate::encoding::from_base64url;
+use crate::error::{AuthError, Reason};
 use crate::jwks::{self, Cache, KeySet};
 use crate::keys::Key;
-use crate::refusal::{Reason, Refusal};
 use crate::response::{unavailable, Code};
 use crate::rules::subject_may_use;
 use crate::store::VerifiedToken;
@@ -36,7 +36,7 @@ enum Credential<'a> {
 pub fn check(config: &Config, request: &RequestView, env: &mut dyn Env) -> Verdict {
     let deny = |reason, status, code, description| {
         let response = challenge(config, request, &Challenge::new(status, code, description));
-        Verdict::Deny(Refusal { response, reason })
+        Verdict::Deny(AuthError { response, reason })
     };
     let identity = match identify(config, request, env) {
         Ok(identity) => identity,
@@ -54,7 +54,7 @@ pub fn check(config: &Config, request: &RequestView, env: &mut dyn Env) -> Verdi
             return deny(reason, 400, Some(Code::InvalidRequest), "more than one credential")
         }
         Err(reason @ Reason::Unavailable) => {
-            return Verdict::Deny(Refusal { response: unavailable(), reason })
+            return Verdict::Deny(AuthError { response: unavailable(), reason })
         }
         Err(reason) => {
             let description = match config.keys {
@@ -81,7 +81,7 @@ pub(crate) fn step_up(
     request: &RequestView,
     identity: &Identity,
     needed: &[String],
-) -> Refusal {
+) -> AuthError {
     let mut scopes = config.required_scopes.clone();
     scopes.extend_from_slice(needed);
     if let Some(supported) = &config.scopes_supported {
@@ -90,7 +90,7 @@ pub(crate) fn step_up(
     let mut reason =
         Challenge::new(403, Some(Code::InsufficientScope), "the token lacks a scope that this needs");
     reason.scopes = Some(scopes);
-    Refusal { response: challenge(config, request, &reason), reason: Reason::Scope }
+    AuthError { response: challenge(config, request, &reason), reason: Reason::Scope }
 }
 
 fn identify(config: &Config, request: &RequestView, env: &mut dyn Env) -> Result<Identity, Reason> {

@@ -8,25 +8,25 @@ use common::{header, Case};
 
 /// What an attack is answered with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Refusal(pub u16, pub Option<&'static str>);
+pub struct AuthError(pub u16, pub Option<&'static str>);
 
 /// The token is not good.
-pub const INVALID: Refusal = Refusal(401, Some("invalid_token"));
+pub const INVALID: AuthError = AuthError(401, Some("invalid_token"));
 /// There is no token.
-pub const ABSENT: Refusal = Refusal(401, None);
+pub const ABSENT: AuthError = AuthError(401, None);
 /// The caller or the call is not allowed.
-pub const DENIED: Refusal = Refusal(403, Some("access_denied"));
+pub const DENIED: AuthError = AuthError(403, Some("access_denied"));
 /// Another scope would help.
-pub const STEP_UP: Refusal = Refusal(403, Some("insufficient_scope"));
+pub const STEP_UP: AuthError = AuthError(403, Some("insufficient_scope"));
 /// Two credentials in one request.
-pub const AMBIGUOUS: Refusal = Refusal(400, Some("invalid_request"));
+pub const AMBIGUOUS: AuthError = AuthError(400, Some("invalid_request"));
 /// There is nothing to judge by.
-pub const NO_KEYS: Refusal = Refusal(503, None);
+pub const NO_KEYS: AuthError = AuthError(503, None);
 
 /// One attack and its twin, both as changes of the same legitimate case.
 pub struct Row {
     pub name: &'static str,
-    pub refusal: Refusal,
+    pub refusal: AuthError,
     pub attack: fn(&mut Case),
     pub twin: fn(&mut Case),
 }
@@ -39,7 +39,7 @@ fn run(rows: &[Row]) {
         match attack.run() {
             Ok(_) => failures.push(format!("{}: ALLOWED", row.name)),
             Err(response) => {
-                let Refusal(status, code) = row.refusal;
+                let AuthError(status, code) = row.refusal;
                 let challenge = header(&response, "www-authenticate").unwrap_or_default();
                 let right_code = match code {
                     Some(code) => challenge.contains(&format!("error=\"{code}\"")),

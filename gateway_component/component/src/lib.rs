@@ -2,13 +2,13 @@
 //! crates `mcp` and `authorizer`; this one only moves bytes.
 
 mod client;
-mod exchange;
 mod io;
+mod outbound;
 // Elsewhere this crate is only checked, never run.
 #[cfg(target_family = "wasm")]
-mod memory;
+mod allocator;
+mod host;
 mod spin;
-mod world;
 
 use mcp::Request;
 use std::borrow::Cow;
@@ -31,13 +31,13 @@ impl Guest for Gateway {
             headers.push(("host".into(), authority.into_bytes()));
         }
         let head = Request { method: &method, path, headers: &headers };
-        let mut world = world::World::new(request, head.announced_length(), out);
-        let response = mcp::handle(&head, &mut world);
-        world.client.answer(&response);
+        let mut host = host::WasiHost::new(request, head.announced_length(), out);
+        let response = mcp::handle(&head, &mut host);
+        host.client.answer(&response);
         // The client has its answer by now.
-        world.write_log();
+        host.write_log();
         // The instance ends here, and the host frees what it holds at once.
-        std::mem::forget((fields, world));
+        std::mem::forget((fields, host));
     }
 }
 

@@ -1,17 +1,17 @@
 //! A fuzzer of the gateway's protocol: cases come from a seed, so every failure can be repeated by its number.
 //!
 //! A case is a request, made by spoiling a good one ([`request`]), to an app whose tools answer anything at all
-//! ([`world`]). What must hold of the answer is in [`revision`].
+//! ([`host`]). What must hold of the answer is in [`revision`].
 
 pub mod dice;
+pub mod host;
 pub mod json;
 pub mod request;
 pub mod revision;
-pub mod world;
 
 use dice::Dice;
+use host::FuzzHost;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use world::World;
 
 /// How a run of cases went.
 #[derive(Debug, Default)]
@@ -26,11 +26,11 @@ pub struct Tally {
 pub fn case(seed: u64, number: u64, tally: &mut Tally) -> Result<(), String> {
     let mut dice = Dice::new(seed, number);
     let request = request::generate(&mut dice);
-    let mut world = World::new(dice);
-    world.body = request.body.clone();
+    let mut host = FuzzHost::new(dice);
+    host.body = request.body.clone();
     let answered = catch_unwind(AssertUnwindSafe(|| {
-        let response = mcp::handle(&request.view(), &mut world);
-        match world.opened.take() {
+        let response = mcp::handle(&request.view(), &mut host);
+        match host.opened.take() {
             None => response,
             Some(mut opened) => {
                 opened.body.extend(response.body);

@@ -9,46 +9,26 @@
 //! [`handle`] does no I/O; a [`Host`] reads variables and carries requests to tools. All decisions about a request,
 //! its batch included, are taken before the first tool is called. What is only passed on is never parsed into values.
 
-mod answer;
-mod audit;
+mod auth;
 mod call;
 mod catalog;
 mod config;
-mod content;
-mod context;
-mod dynamic;
-mod endpoint;
-mod era;
-mod gate;
-mod health;
-mod introduction;
-mod jsonrpc;
-mod list;
-mod live;
-mod message;
-mod metrics;
-mod mirror;
-mod onward;
-mod origin;
-mod page;
-mod result;
-mod route;
-mod sse;
-mod stream;
+mod http;
+mod protocol;
 mod strict;
 mod text;
 
-pub use message::{Failure, Request, Response, ToolRequest, ToolResponse};
-pub use stream::is_event_stream;
-
-pub use jsonrpc::string_of;
+pub use call::stream::is_event_stream;
+pub use http::message::{Failure, Request, Response, ToolRequest, ToolResponse};
+pub use protocol::jsonrpc::string_of;
 
 use config::Config;
-use endpoint::Passed;
-use origin::Passage;
-use route::Route;
+use http::cors::OriginCheck;
+use http::route::Route;
+use http::{cors, health, metrics, page};
+use protocol::endpoint::{self, Passed};
 
-/// What the protocol needs from the world, besides what the authorizer needs.
+/// What the protocol needs of its host, besides what the authorizer needs.
 pub trait Host: authorizer::Env {
     /// The request's body, once; None if it broke off. Of a longer one than `limit`, somewhat more than `limit` bytes.
     fn body(&mut self, limit: usize) -> Option<Vec<u8>>;
@@ -106,32 +86,32 @@ pub fn handle(request: &Request, host: &mut dyn Host) -> Response {
         Route::Endpoint(_) if page::is_browsed(request) => return page::page(request, &config),
         _ => {}
     }
-    let rules = match gate::rules(&text, &config, host) {
+    let rules = match auth::rules(&text, &config, host) {
         Ok(rules) => rules,
         Err(response) => return response,
     };
     let endpoint = match route {
         Route::Endpoint(endpoint) => endpoint,
         Route::WellKnown => {
-            let view = gate::view(request, None);
+            let view = auth::view(request, None);
             return rules
                 .and_then(|rules| authorizer::well_known(&rules, &view))
                 .map_or_else(|| Response::empty(404), Response::from);
         }
         _ => return Response::empty(404),
     };
-    let origin = match origin::judge(request, &config) {
-        Passage::Refused(response) => return response,
-        Passage::Allowed(origin) => origin,
+    let origin = match cors::check(request, &config) {
+        OriginCheck::Refused(response) => return response,
+        OriginCheck::Allowed(origin) => origin,
     };
     if request.method == "OPTIONS" {
-        return origin::share(origin::preflight(request), origin.as_deref());
+        return cors::share(cors::preflight(request), origin.as_deref());
     }
     let passed = Passed { endpoint, rules: rules.as_ref(), origin: origin.as_deref() };
-    origin::share(endpoint::answer(request, passed, &config, host), origin.as_deref())
+    cors::share(endpoint::answer(request, passed, &config, host), origin.as_deref())
 }
 
-/// A question of the operator's, in a sandbox where nothing else is configured.
+/// Answer a question of the operator, which runs the gateway in a sandbox where nothing else is configured.
 fn question(request: &Request, host: &mut dyn Host, answer: fn(&[u8], u64) -> Vec<u8>) -> Response {
     if request.method != "POST" {
         return Response::empty(405).with("allow", "POST");

@@ -1,7 +1,7 @@
 //! A schema before it is published: what this engine cannot run, what it reads otherwise than its author may think, and
 //! the same schema as ECMA-262 and so every client reads it.
 
-use crate::pattern::{Refusal, inspect};
+use crate::pattern::{PatternError, inspect};
 use crate::report::shorten;
 use crate::resource::{ARRAYS, MAPS, SINGLES};
 use serde_json::{Map, Value, json};
@@ -64,7 +64,7 @@ fn document(checked: Checked) -> Value {
 }
 
 /// What is known of a pattern: its translation, and what to warn of.
-type Known = Result<(Option<String>, Vec<&'static str>), Refusal>;
+type Known = Result<(Option<String>, Vec<&'static str>), PatternError>;
 
 /// The check of one request's schemas; patterns that recur are read once.
 #[derive(Default)]
@@ -164,11 +164,11 @@ impl Checker {
                 }
                 translation
             }
-            Err(Refusal::Malformed(reason)) => {
+            Err(PatternError::Malformed(reason)) => {
                 self.refuse(at, &format!("the pattern {shown} {reason}"));
                 None
             }
-            Err(Refusal::Unsupported(reason)) => {
+            Err(PatternError::Unsupported(reason)) => {
                 self.warn(at, format!("the pattern {shown} {reason}; it is not enforced"));
                 None
             }

@@ -8,9 +8,9 @@ use std::borrow::Cow;
 /// Values within values; as deep as `serde_json` reads.
 const MAX_DEPTH: usize = 127;
 
-/// What becomes of members of one object that have the same name.
+/// What the reader does with members of one object that have the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Twins {
+pub(crate) enum DuplicateKeys {
     /// The last one counts when one is looked for. Members stay in order.
     InOrder,
     /// The last one is kept.
@@ -23,12 +23,12 @@ pub(crate) struct Reader<'a> {
     text: &'a str,
     at: usize,
     depth: usize,
-    twins: Twins,
+    duplicates: DuplicateKeys,
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(text: &'a str, twins: Twins) -> Self {
-        Reader { text, at: 0, depth: 0, twins }
+    pub(crate) fn new(text: &'a str, duplicates: DuplicateKeys) -> Self {
+        Reader { text, at: 0, depth: 0, duplicates }
     }
 
     /// The value that is the whole text.
@@ -127,12 +127,12 @@ impl<'a> Reader<'a> {
     }
 
     fn members(&self, members: Vec<(Cow<'a, str>, Json<'a>)>) -> Option<Members<'a>> {
-        if self.twins == Twins::InOrder {
+        if self.duplicates == DuplicateKeys::InOrder {
             return Some(Members::new(members));
         }
         let given = members.len();
         let members = Members::sorted(members);
-        (self.twins == Twins::LastCounts || members.iter().len() == given).then_some(members)
+        (self.duplicates == DuplicateKeys::LastCounts || members.iter().len() == given).then_some(members)
     }
 
     /// The string whose opening quotation mark is here.

@@ -4,7 +4,7 @@
 pub mod issuer;
 
 use authorizer::{
-    check, Caller, Config, Env, Refusal, RequestView, Response, ToolCall, ToolIdentity, Verdict,
+    check, AuthError, Caller, Config, Env, RequestView, Response, ToolCall, ToolIdentity, Verdict,
 };
 use issuer::{jwks, sign, Signer};
 use serde_json::{json, Value};
@@ -215,7 +215,7 @@ impl Case {
     }
 
     /// The decision with its reason.
-    pub fn judge(&mut self) -> Result<Box<Caller>, Refusal> {
+    pub fn judge(&mut self) -> Result<Box<Caller>, AuthError> {
         let headers = self.all_headers();
         let config = self.config();
         let path = self.path.clone();

@@ -1,6 +1,6 @@
 //! Sets of characters: `\d`, `[a-z]`, `\p{…}`.
 
-use super::Refusal;
+use super::PatternError;
 
 /// One member of a set.
 #[derive(Clone, Debug)]
@@ -52,7 +52,7 @@ pub(crate) enum Property {
 
 impl Property {
     /// The property that `\p{name}` names.
-    pub(crate) fn by_name(name: &str) -> Result<Self, Refusal> {
+    pub(crate) fn by_name(name: &str) -> Result<Self, PatternError> {
         let name = name.strip_prefix("General_Category=").or(name.strip_prefix("gc=")).unwrap_or(name);
         Ok(match name {
             "L" | "Letter" => Property::Letter,
@@ -64,7 +64,7 @@ impl Property {
             "White_Space" | "space" => Property::WhiteSpace,
             "Any" => Property::Any,
             "ASCII" => Property::Ascii,
-            _ => return Err(Refusal::Unsupported("uses a Unicode property that is not known here")),
+            _ => return Err(PatternError::Unsupported("uses a Unicode property that is not known here")),
         })
     }
 

@@ -17,7 +17,7 @@ pub(crate) use program::Program;
 
 /// Why a pattern cannot be used; the text completes the sentence "the pattern …".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refusal {
+pub(crate) enum PatternError {
     /// No engine would take it.
     Malformed(&'static str),
     /// Some engine takes it, and this one cannot.
@@ -33,7 +33,7 @@ pub(crate) struct Inspection {
 }
 
 /// Look at a pattern without a text to match.
-pub(crate) fn inspect(pattern: &str) -> Result<Inspection, Refusal> {
+pub(crate) fn inspect(pattern: &str) -> Result<Inspection, PatternError> {
     let parsed = parse::parse(pattern)?;
     Program::of(&parsed.node)?;
     let translation = parsed.is_foreign.then(|| print::print(&parsed.node));
@@ -42,7 +42,7 @@ pub(crate) fn inspect(pattern: &str) -> Result<Inspection, Refusal> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Inspection, Program, Refusal, inspect};
+    use super::{Inspection, PatternError, Program, inspect};
     use crate::equal::Budget;
 
     fn matches(pattern: &str, text: &str) -> bool {
@@ -236,12 +236,12 @@ mod tests {
     #[test]
     fn only_what_no_engine_takes_is_malformed() {
         for pattern in ["(", ")", "[a", "a**", "*", "\\", "[z-a]", "a{3,1}", "(?i", "(?<n"] {
-            assert!(matches!(inspect(pattern), Err(Refusal::Malformed(_))), "{pattern}");
+            assert!(matches!(inspect(pattern), Err(PatternError::Malformed(_))), "{pattern}");
         }
         for pattern in
             ["(a)\\1", "(?P<n>a)(?P=n)", "\\p{Han}", "(?>a)", "a++", "\\R", "a{99999}", "(?(1)a|b)"]
         {
-            assert!(matches!(inspect(pattern), Err(Refusal::Unsupported(_))), "{pattern}");
+            assert!(matches!(inspect(pattern), Err(PatternError::Unsupported(_))), "{pattern}");
         }
     }
 

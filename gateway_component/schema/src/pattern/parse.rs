@@ -2,9 +2,9 @@
 //!
 //! Python, Go, Rust, Java and PCRE have forms that ECMA-262 lacks. Those whose meaning is the same in all of them are
 //! read too (`\A`, `\z`, `(?i)`, `(?P<name>…)`, …), and [`Parsed::is_foreign`] says that there was one. Forms that
-//! mean different things, or cannot be matched in bounded time, are refused as [`Refusal::Unsupported`].
+//! mean different things, or cannot be matched in bounded time, are refused as [`PatternError::Unsupported`].
 
-use super::Refusal;
+use super::PatternError;
 use super::class::{Class, Item, Property};
 use super::fold::variants;
 use std::iter::Peekable;
@@ -54,7 +54,7 @@ pub(crate) struct Parsed {
     pub(crate) warnings: Vec<&'static str>,
 }
 
-pub(crate) fn parse(pattern: &str) -> Result<Parsed, Refusal> {
+pub(crate) fn parse(pattern: &str) -> Result<Parsed, PatternError> {
     let mut parser = Parser {
         rest: pattern.chars().peekable(),
         nesting: 0,
@@ -66,7 +66,7 @@ pub(crate) fn parse(pattern: &str) -> Result<Parsed, Refusal> {
     let node = parser.choice()?;
     match parser.rest.next() {
         None => Ok(Parsed { node, is_foreign: parser.is_foreign, warnings: parser.warnings }),
-        Some(_) => Err(Refusal::Malformed("has a closing parenthesis too many")),
+        Some(_) => Err(PatternError::Malformed("has a closing parenthesis too many")),
     }
 }
 
@@ -99,7 +99,7 @@ impl Parser<'_> {
         }
     }
 
-    fn choice(&mut self) -> Result<Node, Refusal> {
+    fn choice(&mut self) -> Result<Node, PatternError> {
         let mut branches = vec![self.sequence()?];
         while self.take('|') {
             branches.push(self.sequence()?);
@@ -107,7 +107,7 @@ impl Parser<'_> {
         Ok(if branches.len() == 1 { branches.remove(0) } else { Node::Choice(branches) })
     }
 
-    fn sequence(&mut self) -> Result<Node, Refusal> {
+    fn sequence(&mut self) -> Result<Node, PatternError> {
         let mut nodes = Vec::new();
         while let Some(&next) = self.rest.peek() {
             if next == '|' || next == ')' {
@@ -119,7 +119,7 @@ impl Parser<'_> {
             nodes.push(match self.quantifier()? {
                 None => node,
                 Some(_) if !repeatable => {
-                    return Err(Refusal::Unsupported("repeats something that has no width"));
+                    return Err(PatternError::Unsupported("repeats something that has no width"));
                 }
                 Some((least, most)) => Node::Repeat { node: Box::new(node), least, most },
             });
@@ -127,7 +127,7 @@ impl Parser<'_> {
         Ok(if nodes.len() == 1 { nodes.remove(0) } else { Node::Sequence(nodes) })
     }
 
-    fn quantifier(&mut self) -> Result<Option<(u32, Option<u32>)>, Refusal> {
+    fn quantifier(&mut self) -> Result<Option<(u32, Option<u32>)>, PatternError> {
         let range = match self.rest.peek() {
             Some('*') => (0, None),
             Some('+') => (1, None),
@@ -140,13 +140,15 @@ impl Parser<'_> {
         };
         self.rest.next();
         if !self.take('?') && self.rest.peek() == Some(&'+') {
-            return Err(Refusal::Unsupported("has a possessive quantifier, which ECMA-262 does not have"));
+            return Err(PatternError::Unsupported(
+                "has a possessive quantifier, which ECMA-262 does not have",
+            ));
         }
         Ok(Some(range))
     }
 
     /// `{n}`, `{n,}` or `{n,m}`, read up to and without the closing brace; `None` if the text is no quantifier.
-    fn braces(&mut self) -> Result<Option<(u32, Option<u32>)>, Refusal> {
+    fn braces(&mut self) -> Result<Option<(u32, Option<u32>)>, PatternError> {
         let mut ahead = self.rest.clone();
         ahead.next();
         let Some(least) = number(&mut ahead)? else {
@@ -157,20 +159,20 @@ impl Parser<'_> {
             return Ok(None);
         }
         if most.is_some_and(|most| most < least) {
-            return Err(Refusal::Malformed("has a quantifier whose numbers are out of order"));
+            return Err(PatternError::Malformed("has a quantifier whose numbers are out of order"));
         }
         self.rest = ahead;
         Ok(Some((least, most)))
     }
 
     /// One thing that may be repeated; None for a comment or for flags.
-    fn atom(&mut self) -> Result<Option<Node>, Refusal> {
-        const REPEATS_NOTHING: Refusal = Refusal::Malformed("repeats nothing");
+    fn atom(&mut self) -> Result<Option<Node>, PatternError> {
+        const REPEATS_NOTHING: PatternError = PatternError::Malformed("repeats nothing");
         if self.rest.peek() == Some(&'{') && self.braces()?.is_some() {
             return Err(REPEATS_NOTHING);
         }
         let Some(next) = self.rest.next() else {
-            return Err(Refusal::Malformed("ends too early"));
+            return Err(PatternError::Malformed("ends too early"));
         };
         Ok(Some(match next {
             '^' => self.line_end(Node::Start, true),
@@ -199,7 +201,7 @@ impl Parser<'_> {
     }
 
     /// One character under the flags.
-    fn character(&mut self, letter: char) -> Result<Node, Refusal> {
+    fn character(&mut self, letter: char) -> Result<Node, PatternError> {
         if !self.flags.ignores_case {
             return Ok(Node::Character(letter));
         }
@@ -208,19 +210,19 @@ impl Parser<'_> {
         Ok(if class.items.len() == 1 { Node::Character(letter) } else { Node::Class(class) })
     }
 
-    fn add_other_cases(&mut self, class: &mut Class) -> Result<(), Refusal> {
+    fn add_other_cases(&mut self, class: &mut Class) -> Result<(), PatternError> {
         let mut others: Vec<char> = Vec::new();
         for item in &class.items {
             match *item {
                 Item::Range(first, last) => {
                     self.folded += (last as usize).saturating_sub(first as usize) + 1;
                     if self.folded > MAX_FOLDED {
-                        return Err(Refusal::Unsupported("ignores the case of too many characters"));
+                        return Err(PatternError::Unsupported("ignores the case of too many characters"));
                     }
                     others.extend((first..=last).flat_map(variants));
                 }
                 Item::Named { property: Property::Uppercase | Property::Lowercase, .. } => {
-                    return Err(Refusal::Unsupported(
+                    return Err(PatternError::Unsupported(
                         "asks for upper or lower case and ignores case, which engines do differently",
                     ));
                 }
@@ -241,10 +243,10 @@ impl Parser<'_> {
         Ok(())
     }
 
-    fn group(&mut self) -> Result<Option<Node>, Refusal> {
+    fn group(&mut self) -> Result<Option<Node>, PatternError> {
         self.nesting += 1;
         if self.nesting > MAX_NESTING {
-            return Err(Refusal::Unsupported("nests its groups too deeply"));
+            return Err(PatternError::Unsupported("nests its groups too deeply"));
         }
         let outer = self.flags;
         let kind = if self.take('?') { self.group_kind()? } else { Kind::Group("(".into()) };
@@ -254,7 +256,7 @@ impl Parser<'_> {
         }
         let node = Box::new(self.choice()?);
         if !self.take(')') {
-            return Err(Refusal::Malformed("lacks a closing parenthesis"));
+            return Err(PatternError::Malformed("lacks a closing parenthesis"));
         }
         self.nesting -= 1;
         self.flags = outer;
@@ -266,7 +268,7 @@ impl Parser<'_> {
     }
 
     /// What follows `(?`.
-    fn group_kind(&mut self) -> Result<Kind, Refusal> {
+    fn group_kind(&mut self) -> Result<Kind, PatternError> {
         let look = |behind, negated| Ok(Kind::Look { behind, negated });
         let plain = || Kind::Group("(?:".into());
         match self.rest.next() {
@@ -285,20 +287,20 @@ impl Parser<'_> {
                 self.is_foreign = true;
                 match self.rest.find(|letter| *letter == ')') {
                     Some(_) => Ok(Kind::Nothing),
-                    None => Err(Refusal::Malformed("lacks a closing parenthesis")),
+                    None => Err(PatternError::Malformed("lacks a closing parenthesis")),
                 }
             }
             Some(letter) if letter == '-' || letter.is_ascii_alphabetic() => {
                 self.is_foreign = true;
                 if self.switch(letter)? { Ok(plain()) } else { Ok(Kind::Nothing) }
             }
-            None => Err(Refusal::Malformed("lacks a closing parenthesis")),
+            None => Err(PatternError::Malformed("lacks a closing parenthesis")),
             Some(_) => Err(UNKNOWN_GROUP),
         }
     }
 
     /// A group's name after its `<`.
-    fn name(&mut self) -> Result<Kind, Refusal> {
+    fn name(&mut self) -> Result<Kind, PatternError> {
         let mut open = String::from("(?<");
         loop {
             match self.rest.next() {
@@ -309,13 +311,13 @@ impl Parser<'_> {
                 Some(letter) if letter.is_alphanumeric() || letter == '_' || letter == '$' => {
                     open.push(letter)
                 }
-                _ => return Err(Refusal::Malformed("has a group whose name is not usable")),
+                _ => return Err(PatternError::Malformed("has a group whose name is not usable")),
             }
         }
     }
 
     /// Flags up to `)`, for the rest of the group around them, or up to `:`, for a group of their own (then true).
-    fn switch(&mut self, first: char) -> Result<bool, Refusal> {
+    fn switch(&mut self, first: char) -> Result<bool, PatternError> {
         // Elsewhere a line ends with a line feed; in ECMA-262, which has groups with flags since 2025, with all of these.
         const LINE_FEED: &[char] = &['\n'];
         const ECMA: &[char] = &['\n', '\r', '\u{2028}', '\u{2029}'];
@@ -336,13 +338,13 @@ impl Parser<'_> {
                     return Ok(letter == ':');
                 }
                 'P' | 'R' => return Err(UNKNOWN_GROUP),
-                _ => return Err(Refusal::Unsupported("switches on a flag that is not known here")),
+                _ => return Err(PatternError::Unsupported("switches on a flag that is not known here")),
             }
-            letter = self.rest.next().ok_or(Refusal::Malformed("lacks a closing parenthesis"))?;
+            letter = self.rest.next().ok_or(PatternError::Malformed("lacks a closing parenthesis"))?;
         }
     }
 
-    fn escape(&mut self) -> Result<Node, Refusal> {
+    fn escape(&mut self) -> Result<Node, PatternError> {
         let foreign = match self.rest.peek() {
             Some('b') => Node::WordBoundary { negated: false },
             Some('B') => Node::WordBoundary { negated: true },
@@ -369,9 +371,9 @@ impl Parser<'_> {
     }
 
     /// An escape that means a character (a range of one) or a set, after its backslash.
-    fn class_escape(&mut self) -> Result<Item, Refusal> {
+    fn class_escape(&mut self) -> Result<Item, PatternError> {
         let Some(letter) = self.rest.next() else {
-            return Err(Refusal::Malformed("ends with a backslash"));
+            return Err(PatternError::Malformed("ends with a backslash"));
         };
         let named = |property, negated| Ok(Item::Named { property, negated });
         let character = match letter {
@@ -385,12 +387,12 @@ impl Parser<'_> {
             'f' => '\u{c}',
             'r' => '\r',
             '0' if self.rest.peek().is_some_and(char::is_ascii_digit) => {
-                return Err(Refusal::Unsupported("has an octal escape, which ECMA-262 does not have"));
+                return Err(PatternError::Unsupported("has an octal escape, which ECMA-262 does not have"));
             }
             '0' => '\0',
             'c' => match self.rest.next() {
                 Some(letter) if letter.is_ascii_alphabetic() => char::from(letter as u8 % 32),
-                _ => return Err(Refusal::Unsupported("has a control escape without a letter")),
+                _ => return Err(PatternError::Unsupported("has a control escape without a letter")),
             },
             'x' if self.take('{') => {
                 self.is_foreign = true;
@@ -403,14 +405,14 @@ impl Parser<'_> {
                 char::from_u32(self.hexadecimal(8)?).ok_or(NO_CHARACTER)?
             }
             other if other.is_ascii_alphanumeric() => {
-                return Err(Refusal::Unsupported("has an escape that ECMA-262 does not have"));
+                return Err(PatternError::Unsupported("has an escape that ECMA-262 does not have"));
             }
             other => other,
         };
         Ok(Item::Range(character, character))
     }
 
-    fn property(&mut self) -> Result<Property, Refusal> {
+    fn property(&mut self) -> Result<Property, PatternError> {
         if !self.take('{') {
             // `\pL`, as Go, Java and PCRE have it.
             self.is_foreign = true;
@@ -418,7 +420,7 @@ impl Parser<'_> {
                 Some(letter) if letter.is_ascii_uppercase() => {
                     Property::by_name(letter.encode_utf8(&mut [0; 4]))
                 }
-                _ => Err(Refusal::Malformed("has a property escape without a name")),
+                _ => Err(PatternError::Malformed("has a property escape without a name")),
             };
         }
         let mut name = String::new();
@@ -426,23 +428,23 @@ impl Parser<'_> {
             match self.rest.next() {
                 Some('}') => return Property::by_name(&name),
                 Some(letter) if name.len() < 64 => name.push(letter),
-                _ => return Err(Refusal::Malformed("has a property escape without an end")),
+                _ => return Err(PatternError::Malformed("has a property escape without an end")),
             }
         }
     }
 
-    fn hexadecimal(&mut self, digits: usize) -> Result<u32, Refusal> {
+    fn hexadecimal(&mut self, digits: usize) -> Result<u32, PatternError> {
         let mut code = 0;
         for _ in 0..digits {
             let digit = self.rest.next().and_then(|digit| digit.to_digit(16));
             code = code * 16
-                + digit.ok_or(Refusal::Unsupported("has an escape with too few hexadecimal digits"))?;
+                + digit.ok_or(PatternError::Unsupported("has an escape with too few hexadecimal digits"))?;
         }
         Ok(code)
     }
 
     /// Hexadecimal digits up to `}`.
-    fn code_in_braces(&mut self) -> Result<char, Refusal> {
+    fn code_in_braces(&mut self) -> Result<char, PatternError> {
         let mut code = 0u32;
         while !self.take('}') {
             code = code.saturating_mul(16).saturating_add(self.hexadecimal(1)?);
@@ -450,7 +452,7 @@ impl Parser<'_> {
         char::from_u32(code).ok_or(NO_CHARACTER)
     }
 
-    fn unicode(&mut self) -> Result<char, Refusal> {
+    fn unicode(&mut self) -> Result<char, PatternError> {
         if self.take('{') {
             return self.code_in_braces();
         }
@@ -468,7 +470,7 @@ impl Parser<'_> {
         char::from_u32(0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00)).ok_or(NO_CHARACTER)
     }
 
-    fn class(&mut self) -> Result<Class, Refusal> {
+    fn class(&mut self) -> Result<Class, PatternError> {
         let mut class = Class { items: Vec::new(), negated: self.take('^') };
         while !self.take(']') {
             self.look_for_other_grammars();
@@ -484,7 +486,7 @@ impl Parser<'_> {
                     class.items.push(Item::Range(first, last))
                 }
                 (Item::Range(..), Item::Range(..)) => {
-                    return Err(Refusal::Malformed("has a range that is out of order"));
+                    return Err(PatternError::Malformed("has a range that is out of order"));
                 }
                 // `[\w-z]`: no range, so the hyphen is itself, as browsers read it without the `u` flag.
                 (first, second) => class.items.extend([first, Item::Range('-', '-'), second]),
@@ -511,9 +513,9 @@ impl Parser<'_> {
         }
     }
 
-    fn class_item(&mut self) -> Result<Item, Refusal> {
+    fn class_item(&mut self) -> Result<Item, PatternError> {
         match self.rest.next() {
-            None => Err(Refusal::Malformed("lacks a closing bracket")),
+            None => Err(PatternError::Malformed("lacks a closing bracket")),
             Some('\\') if self.take('b') => Ok(Item::Range('\u{8}', '\u{8}')),
             Some('\\') => self.class_escape(),
             Some(character) => Ok(Item::Range(character, character)),
@@ -532,17 +534,18 @@ enum Kind {
     Nothing,
 }
 
-const BACKREFERENCE: Refusal =
-    Refusal::Unsupported("uses a backreference, which cannot be matched in bounded time");
-const NO_CHARACTER: Refusal = Refusal::Unsupported("has an escape that is no character");
-const UNKNOWN_GROUP: Refusal = Refusal::Unsupported("has a kind of group that ECMA-262 does not have");
+const BACKREFERENCE: PatternError =
+    PatternError::Unsupported("uses a backreference, which cannot be matched in bounded time");
+const NO_CHARACTER: PatternError = PatternError::Unsupported("has an escape that is no character");
+const UNKNOWN_GROUP: PatternError =
+    PatternError::Unsupported("has a kind of group that ECMA-262 does not have");
 
-fn number(text: &mut Peekable<Chars<'_>>) -> Result<Option<u32>, Refusal> {
+fn number(text: &mut Peekable<Chars<'_>>) -> Result<Option<u32>, PatternError> {
     let mut number = None;
     while let Some(digit) = text.peek().and_then(|digit| digit.to_digit(10)) {
         let next = number.unwrap_or(0) * 10 + digit;
         if next > MAX_COUNT {
-            return Err(Refusal::Unsupported("repeats something too often"));
+            return Err(PatternError::Unsupported("repeats something too often"));
         }
         number = Some(next);
         text.next();

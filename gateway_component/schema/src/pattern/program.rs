@@ -1,6 +1,6 @@
 //! Tree → program of a Thompson machine.
 
-use super::Refusal;
+use super::PatternError;
 use super::class::Class;
 use super::parse::{Node, parse};
 
@@ -8,7 +8,8 @@ use super::parse::{Node, parse};
 const MAX_INSTRUCTIONS: usize = 10_000;
 /// Visits of tree nodes while compiling, which bounds repetitions of nothing.
 const MAX_VISITS: usize = 50_000;
-const TOO_LARGE: Refusal = Refusal::Unsupported("is too large once its repetitions are written out");
+const TOO_LARGE: PatternError =
+    PatternError::Unsupported("is too large once its repetitions are written out");
 
 #[derive(Clone, Debug)]
 pub(crate) enum Instruction {
@@ -38,12 +39,12 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    pub(crate) fn compile(pattern: &str) -> Result<Self, Refusal> {
+    pub(crate) fn compile(pattern: &str) -> Result<Self, PatternError> {
         Program::of(&parse(pattern)?.node)
     }
 
     /// The program of a tree.
-    pub(crate) fn of(tree: &Node) -> Result<Self, Refusal> {
+    pub(crate) fn of(tree: &Node) -> Result<Self, PatternError> {
         let mut compiler = Compiler { code: Vec::new(), visits: 0, backwards: false };
         compiler.node(tree)?;
         compiler.emit(Instruction::Match)?;
@@ -64,7 +65,7 @@ struct Compiler {
 }
 
 impl Compiler {
-    fn emit(&mut self, instruction: Instruction) -> Result<usize, Refusal> {
+    fn emit(&mut self, instruction: Instruction) -> Result<usize, PatternError> {
         if self.code.len() >= MAX_INSTRUCTIONS {
             return Err(TOO_LARGE);
         }
@@ -72,7 +73,7 @@ impl Compiler {
         Ok(self.code.len() - 1)
     }
 
-    fn node(&mut self, node: &Node) -> Result<(), Refusal> {
+    fn node(&mut self, node: &Node) -> Result<(), PatternError> {
         self.visits += 1;
         if self.visits > MAX_VISITS {
             return Err(TOO_LARGE);
@@ -96,7 +97,7 @@ impl Compiler {
         }
     }
 
-    fn choice(&mut self, branches: &[Node]) -> Result<(), Refusal> {
+    fn choice(&mut self, branches: &[Node]) -> Result<(), PatternError> {
         let mut ends = Vec::with_capacity(branches.len());
         for (index, branch) in branches.iter().enumerate() {
             if index + 1 == branches.len() {
@@ -114,7 +115,7 @@ impl Compiler {
         Ok(())
     }
 
-    fn repeat(&mut self, node: &Node, least: u32, most: Option<u32>) -> Result<(), Refusal> {
+    fn repeat(&mut self, node: &Node, least: u32, most: Option<u32>) -> Result<(), PatternError> {
         for _ in 0..least {
             self.node(node)?;
         }
@@ -136,7 +137,7 @@ impl Compiler {
         Ok(())
     }
 
-    fn look(&mut self, node: &Node, behind: bool, negated: bool) -> Result<(), Refusal> {
+    fn look(&mut self, node: &Node, behind: bool, negated: bool) -> Result<(), PatternError> {
         let look = self.emit(Instruction::Match)?;
         let outer = std::mem::replace(&mut self.backwards, behind);
         self.node(node)?;

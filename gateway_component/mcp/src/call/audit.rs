@@ -1,6 +1,6 @@
 //! One JSON line per call of a tool: who, what, how it ended. Arguments and results stay out of it.
 
-use crate::jsonrpc::quote;
+use crate::protocol::jsonrpc::quote;
 use crate::text::{push_hex, push_number};
 use sha2::{Digest, Sha256};
 

@@ -1,17 +1,20 @@
 //! The MCP endpoint: one POST, one message (or a batch where the revision has them), one answer.
 
+use crate::auth::{self, Authorizer};
+use crate::call::streaming_call;
 use crate::call::{self, Prepared, Ready};
 use crate::catalog;
 use crate::config::Config;
-use crate::context::{Context, Stop};
-use crate::era::{self, Era};
-use crate::gate::{self, Gate};
-use crate::jsonrpc::{
-    Call, Fault, INVALID_REQUEST, Incoming, METHOD_NOT_FOUND, PARSE_ERROR, Unreadable, read, result,
+use crate::http::message::{Failure, Request, Response, ToolRequest, ToolResponse};
+use crate::http::route::Endpoint;
+use crate::http::sse;
+use crate::protocol::context::{Context, Reject};
+use crate::protocol::jsonrpc::{
+    Call, INVALID_REQUEST, Incoming, METHOD_NOT_FOUND, PARSE_ERROR, ProtocolError, Unreadable, read, result,
 };
-use crate::message::{Failure, Request, Response, ToolRequest, ToolResponse};
-use crate::route::Endpoint;
-use crate::{Host, introduction, list, live, sse, strict};
+use crate::protocol::revision::{self, Revision};
+use crate::protocol::{initialize, list};
+use crate::{Host, strict};
 use serde_json::value::RawValue;
 
 /// The longest request that is read.
@@ -45,9 +48,11 @@ pub(crate) fn answer<'a>(
     host: &mut dyn Host,
 ) -> Response {
     let Passed { endpoint, rules, origin } = passed;
-    let gate = match rules.map(|rules| Gate::open(rules, config, gate::view(request, Some(endpoint)), host)) {
+    let authorizer = match rules
+        .map(|rules| Authorizer::authenticate(rules, config, auth::view(request, Some(endpoint)), host))
+    {
         None => None,
-        Some(Ok(gate)) => Some(gate),
+        Some(Ok(authorizer)) => Some(authorizer),
         Some(Err(response)) => return response,
     };
     if request.method != "POST" {
@@ -56,27 +61,27 @@ pub(crate) fn answer<'a>(
     }
     let (json, stream) = match accepted(request) {
         (false, false) => {
-            return refusal(406, "the answer is application/json or text/event-stream; accept one of them");
+            return rejected(406, "the answer is application/json or text/event-stream; accept one of them");
         }
         accepted => accepted,
     };
     let media = request.header("content-type").unwrap_or_default();
     if !media.is_empty() && !is_json(&media) {
-        return refusal(415, "the content type must be application/json");
+        return rejected(415, "the content type must be application/json");
     }
     // Only now: what was refused so far costs no more than its headers.
     const TOO_LONG: &str = "the message is too long";
     if request.announced_length().is_some_and(|length| length > MAX_BODY as u64) {
-        return refusal(413, TOO_LONG);
+        return rejected(413, TOO_LONG);
     }
     let Some(body) = host.body(MAX_BODY) else { return Response::empty(400) };
     if body.len() > MAX_BODY {
-        return refusal(413, TOO_LONG);
+        return rejected(413, TOO_LONG);
     }
-    let mut context = Context::new(*request, config, endpoint, gate, host);
+    let mut context = Context::new(*request, config, endpoint, authorizer, host);
     context.accepts_stream = stream;
     context.origin = origin;
-    match speak(&mut context, &body, !json) {
+    match handle_body(&mut context, &body, !json) {
         Ok(response) | Err(response) => match context.known_request_id() {
             Some(id) => {
                 let id = id.to_string();
@@ -87,8 +92,8 @@ pub(crate) fn answer<'a>(
     }
 }
 
-fn refusal(status: u16, message: &'static str) -> Response {
-    Response::json(status, Fault::new(INVALID_REQUEST, message).message(None))
+fn rejected(status: u16, message: &'static str) -> Response {
+    Response::json(status, ProtocolError::new(INVALID_REQUEST, message).message(None))
 }
 
 /// Whether the client takes JSON, and an event stream. A client that says nothing takes JSON.
@@ -114,23 +119,28 @@ fn is_json(media: &str) -> bool {
     media.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"))
 }
 
-/// Read, decide, call, answer. An early end is an answer, too.
-fn speak<'a>(context: &mut Context<'a, '_>, body: &'a [u8], only_stream: bool) -> Result<Response, Response> {
+/// Read the body, check its messages, call the tools, and write the answer. Err is an answer, too: one that came early.
+fn handle_body<'a>(
+    context: &mut Context<'a, '_>,
+    body: &'a [u8],
+    only_stream: bool,
+) -> Result<Response, Response> {
     let header = context.request.header("mcp-protocol-version");
     let header = header.as_deref().map(str::trim);
-    let era = Era::of_header(header);
-    let unreadable = |fault: Fault| Response::json(fault.status, fault.message(era.unknown_id()));
+    let revision = Revision::of_header(header);
+    let unreadable =
+        |error: ProtocolError| Response::json(error.status, error.message(revision.unknown_id()));
     let Ok(text) = std::str::from_utf8(body) else {
-        return Err(unreadable(Fault::new(PARSE_ERROR, "not UTF-8")));
+        return Err(unreadable(ProtocolError::new(PARSE_ERROR, "not UTF-8")));
     };
     if strict::is_half(text) {
-        return Err(unreadable(Fault::new(PARSE_ERROR, "not JSON that decodes to Unicode")));
+        return Err(unreadable(ProtocolError::new(PARSE_ERROR, "not JSON that decodes to Unicode")));
     }
     if !text.trim_start().starts_with('[') {
         let mut opened = false;
-        let reply = match decide(context, header, text, false)? {
+        let reply = match handle_message(context, header, text, false)? {
             Reply::Pending(call, request) if call.wanted.is_something() => {
-                let (response, sent) = live::call(context, &call, &request);
+                let (response, sent) = streaming_call::call(context, &call, &request);
                 opened = sent > 0;
                 finish(context, &call, response, sent)
             }
@@ -148,17 +158,17 @@ fn speak<'a>(context: &mut Context<'a, '_>, body: &'a [u8], only_stream: bool) -
             _ => Response::empty(202),
         });
     }
-    if !era.has_batches() {
-        return Err(unreadable(Fault::new(INVALID_REQUEST, "this revision has no batches")));
+    if !revision.has_batches() {
+        return Err(unreadable(ProtocolError::new(INVALID_REQUEST, "this revision has no batches")));
     }
     let items: Vec<&RawValue> =
-        serde_json::from_str(text).map_err(|_| unreadable(Fault::new(PARSE_ERROR, "not JSON")))?;
+        serde_json::from_str(text).map_err(|_| unreadable(ProtocolError::new(PARSE_ERROR, "not JSON")))?;
     if items.is_empty() || items.len() > MAX_BATCH {
-        return Err(unreadable(Fault::new(INVALID_REQUEST, "a batch holds 1 to 64 messages")));
+        return Err(unreadable(ProtocolError::new(INVALID_REQUEST, "a batch holds 1 to 64 messages")));
     }
     let mut replies = Vec::with_capacity(items.len());
     for item in items {
-        replies.push(decide(context, header, item.get(), true)?);
+        replies.push(handle_message(context, header, item.get(), true)?);
     }
     send(context, &mut replies);
     let mut messages = Vec::new();
@@ -214,20 +224,20 @@ fn finish<'a>(
             status: 200,
             events: answer.events.into_iter().skip(sent).collect(),
         },
-        Err(fault) => {
-            Reply::Message { text: fault.message(Some(call.id)), status: fault.status, events: Vec::new() }
+        Err(error) => {
+            Reply::Message { text: error.message(Some(call.id)), status: error.status, events: Vec::new() }
         }
     }
 }
 
-/// Decide one message. Err is the answer to the whole request.
-fn decide<'a>(
+/// Check one message. Err is the answer to the whole request.
+fn handle_message<'a>(
     context: &mut Context<'a, '_>,
     header: Option<&str>,
     text: &'a str,
     batched: bool,
 ) -> Result<Reply<'a>, Response> {
-    let by_header = Era::of_header(header);
+    let by_header = Revision::of_header(header);
     let call = match read(text) {
         Ok(Incoming::Request(call)) => call,
         Ok(Incoming::Notification(method)) => {
@@ -235,65 +245,72 @@ fn decide<'a>(
             return Ok(Reply::None);
         }
         Ok(Incoming::Response) if by_header.is_modern() => {
-            let fault = Fault::new(INVALID_REQUEST, "this revision has no responses of clients");
-            return Err(Response::json(400, fault.message(None)));
+            let error = ProtocolError::new(INVALID_REQUEST, "this revision has no responses of clients");
+            return Err(Response::json(400, error.message(None)));
         }
         Ok(Incoming::Response) => return Ok(Reply::None),
-        Err(Unreadable { fault, id }) => {
+        Err(Unreadable { error, id }) => {
             // What was understood as a request is answered with 200 before 2026-07-28.
             let status = if id.is_some() && !by_header.is_modern() { 200 } else { 400 };
             let id = id.or(by_header.unknown_id());
-            return Ok(Reply::Message { text: fault.message(id), status, events: Vec::new() });
+            return Ok(Reply::Message { text: error.message(id), status, events: Vec::new() });
         }
     };
-    let era = Era::of(header, &call);
-    let outcome = match era {
-        Era::Modern => era::check(&context.request, header, &call).map_err(Stop::from),
-        Era::Legacy(_) if batched && call.method == "initialize" => {
-            Err(Fault::new(INVALID_REQUEST, "initialize cannot be part of a batch").into())
+    let revision = Revision::of(header, &call);
+    let outcome = match revision {
+        Revision::Modern => revision::check(&context.request, header, &call).map_err(Reject::from),
+        Revision::Legacy(_) if batched && call.method == "initialize" => {
+            Err(ProtocolError::new(INVALID_REQUEST, "initialize cannot be part of a batch").into())
         }
-        Era::Legacy(_) => Ok(()),
+        Revision::Legacy(_) => Ok(()),
     };
-    match outcome.and_then(|()| perform(context, era, &call)) {
+    match outcome.and_then(|()| dispatch(context, revision, &call)) {
         Ok(Ready::Send(prepared, request)) => Ok(Reply::Pending(prepared, request)),
         Ok(Ready::Answered(text)) => {
             Ok(Reply::Message { text: result(call.id, &text), status: 200, events: Vec::new() })
         }
         Ok(Ready::Whole(text)) => Ok(Reply::Message { text, status: 200, events: Vec::new() }),
-        Err(Stop::Fault(fault)) => {
-            let status = if era.is_modern() { fault.status } else { 200 };
-            Ok(Reply::Message { text: fault.message(Some(call.id)), status, events: Vec::new() })
+        Err(Reject::Message(error)) => {
+            let status = if revision.is_modern() { error.status } else { 200 };
+            Ok(Reply::Message { text: error.message(Some(call.id)), status, events: Vec::new() })
         }
-        Err(Stop::Refuse(response)) => Err(response),
+        Err(Reject::Request(response)) => Err(response),
     }
 }
 
 fn permit(context: &mut Context, method: &str) -> Result<(), Response> {
     let component = context.endpoint.component;
-    match &mut context.gate {
+    match &mut context.authorizer {
         None => Ok(()),
-        Some(gate) => {
-            gate.may_send(method, |host| catalog::index(component, host).unwrap_or_default(), context.host)
-        }
+        Some(authorizer) => authorizer.may_send(
+            method,
+            |host| catalog::index(component, host).unwrap_or_default(),
+            context.host,
+        ),
     }
 }
 
-fn perform<'a>(context: &mut Context<'a, '_>, era: Era, call: &Call<'a>) -> Result<Ready<'a>, Stop> {
+/// Run the method that a request message names.
+fn dispatch<'a>(
+    context: &mut Context<'a, '_>,
+    revision: Revision,
+    call: &Call<'a>,
+) -> Result<Ready<'a>, Reject> {
     if call.method == "tools/call" {
-        return call::prepare(context, era, call);
+        return call::prepare(context, revision, call);
     }
     context.require_component()?;
     if call.method == "tools/list" {
-        return list::list(context, era, call).map(Ready::Whole);
+        return list::list(context, revision, call).map(Ready::Whole);
     }
-    permit(context, &call.method).map_err(Stop::Refuse)?;
-    match (era, &*call.method) {
-        (Era::Modern, "server/discover") => Ok(Ready::Answered(introduction::discover(context))),
-        (Era::Legacy(_), "initialize") => Ok(Ready::Answered(introduction::initialize(context, call))),
-        (Era::Legacy(_), "ping") => Ok(Ready::Answered("{}".into())),
+    permit(context, &call.method).map_err(Reject::Request)?;
+    match (revision, &*call.method) {
+        (Revision::Modern, "server/discover") => Ok(Ready::Answered(initialize::discover(context))),
+        (Revision::Legacy(_), "initialize") => Ok(Ready::Answered(initialize::initialize(context, call))),
+        (Revision::Legacy(_), "ping") => Ok(Ready::Answered("{}".into())),
         (_, method) => {
             let name: String = method.chars().take(64).collect();
-            Err(Fault::new(METHOD_NOT_FOUND, format!("Method not found: {name}")).into())
+            Err(ProtocolError::new(METHOD_NOT_FOUND, format!("Method not found: {name}")).into())
         }
     }
 }

@@ -1,33 +1,37 @@
 //! Who may reach the endpoint from a browser, and under which name: DNS rebinding and CORS.
 //!
-//! A browser sends `Origin` with every POST, so a request without one is no browser's and needs no check. An origin is
-//! allowed if the application names it (`https://*.acme.dev` names every host one label below `acme.dev`), if it is the application's own, or if it and the addressed host are both this
-//! machine, which is how a developer's inspector reaches a local server.
+//! A browser sends `Origin` with every POST, so a request without one does not come from a browser and needs no check.
+//! An origin is allowed if
+//! - the application names it (`https://*.acme.dev` names every host one label below `acme.dev`),
+//! - it is the application's own, or
+//! - it and the addressed host are both this machine, which is how a developer's inspector reaches a local server.
 
 use crate::config::Config;
-use crate::message::{Request, Response};
+use crate::http::message::{Request, Response};
+use crate::protocol::jsonrpc::{INVALID_REQUEST, ProtocolError};
 use std::borrow::Cow;
 
 /// What a browser's client may read of an answer.
 const EXPOSED: &str = "mcp-protocol-version, www-authenticate, x-request-id";
 
-/// Whether a request may go on.
-pub(crate) enum Passage {
+/// The result of [`check`].
+pub(crate) enum OriginCheck {
     Refused(Response),
     /// The value of `access-control-allow-origin` for the answer, if a browser asks.
     Allowed(Option<String>),
 }
 
-pub(crate) fn judge(request: &Request, config: &Config) -> Passage {
+/// Check a request's `Host` and `Origin`.
+pub(crate) fn check(request: &Request, config: &Config) -> OriginCheck {
     let host = request.header("host").unwrap_or_default();
     if !config.allowed_hosts.is_empty()
         && !config.allowed_hosts.iter().any(|allowed| same_host(allowed, &host))
     {
         return refused("this host name is not served here");
     }
-    let Some(origin) = request.header("origin") else { return Passage::Allowed(None) };
+    let Some(origin) = request.header("origin") else { return OriginCheck::Allowed(None) };
     if config.allowed_origins.iter().any(|allowed| allowed == "*") {
-        return Passage::Allowed(Some("*".into()));
+        return OriginCheck::Allowed(Some("*".into()));
     }
     let named = config.allowed_origins.iter().any(|allowed| names(allowed, &origin));
     let own =
@@ -37,7 +41,7 @@ pub(crate) fn judge(request: &Request, config: &Config) -> Passage {
         scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') && is_loopback(authority)
     }) && is_loopback(&host);
     if named || own || local {
-        Passage::Allowed(Some(origin.into_owned()))
+        OriginCheck::Allowed(Some(origin.into_owned()))
     } else {
         refused("this origin is not allowed")
     }
@@ -70,9 +74,9 @@ pub(crate) fn preflight(request: &Request) -> Response {
     response
 }
 
-fn refused(message: &'static str) -> Passage {
-    let fault = crate::jsonrpc::Fault::new(crate::jsonrpc::INVALID_REQUEST, message);
-    Passage::Refused(Response::json(403, fault.message(None)))
+fn refused(message: &'static str) -> OriginCheck {
+    let error = ProtocolError::new(INVALID_REQUEST, message);
+    OriginCheck::Refused(Response::json(403, error.message(None)))
 }
 
 /// Whether an entry of `allowedOrigins` is about an origin. `*.` at the beginning of its host is exactly one label.

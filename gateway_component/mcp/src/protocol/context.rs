@@ -1,25 +1,25 @@
 //! What all messages of one HTTP request share.
 
+use crate::auth::Authorizer;
 use crate::config::Config;
-use crate::era::Era;
-use crate::gate::Gate;
-use crate::jsonrpc::{Fault, INVALID_REQUEST};
-use crate::message::{Request, Response};
-use crate::route::Endpoint;
+use crate::http::message::{Request, Response};
+use crate::http::route::Endpoint;
+use crate::protocol::jsonrpc::{INVALID_REQUEST, ProtocolError};
+use crate::protocol::revision::Revision;
 use crate::text::push_hex;
 use crate::{Host, catalog};
 
-/// Why a message is not answered with a result.
-pub(crate) enum Stop {
-    /// An error of the protocol answers the message.
-    Fault(Fault),
-    /// The authorizer answers the whole request.
-    Refuse(Response),
+/// Why a message gets no result.
+pub(crate) enum Reject {
+    /// The message is answered with an error of the protocol.
+    Message(ProtocolError),
+    /// The whole HTTP request is answered with this.
+    Request(Response),
 }
 
-impl From<Fault> for Stop {
-    fn from(fault: Fault) -> Stop {
-        Stop::Fault(fault)
+impl From<ProtocolError> for Reject {
+    fn from(error: ProtocolError) -> Reject {
+        Reject::Message(error)
     }
 }
 
@@ -29,7 +29,7 @@ pub(crate) struct Context<'a, 'h> {
     pub endpoint: Endpoint<'a>,
     /// The components that the client chose with `X-MCP-Toolsets`.
     toolsets: Option<Vec<String>>,
-    pub gate: Option<Gate<'a>>,
+    pub authorizer: Option<Authorizer<'a>>,
     /// Whether the client takes an event stream.
     pub accepts_stream: bool,
     /// The page's origin that may read the answer.
@@ -43,7 +43,7 @@ impl<'a, 'h> Context<'a, 'h> {
         request: Request<'a>,
         config: &'a Config<'a>,
         mut endpoint: Endpoint<'a>,
-        gate: Option<Gate<'a>>,
+        authorizer: Option<Authorizer<'a>>,
         host: &'h mut dyn Host,
     ) -> Context<'a, 'h> {
         // A wish for safety is granted unless it is clearly withdrawn.
@@ -58,7 +58,7 @@ impl<'a, 'h> Context<'a, 'h> {
             config,
             endpoint,
             toolsets: toolsets.filter(|names: &Vec<String>| !names.is_empty()),
-            gate,
+            authorizer,
             accepts_stream: false,
             origin: None,
             host,
@@ -67,15 +67,15 @@ impl<'a, 'h> Context<'a, 'h> {
     }
 
     /// 404 if the path names a component that the application does not have.
-    pub fn require_component(&mut self) -> Result<(), Stop> {
+    pub fn require_component(&mut self) -> Result<(), Reject> {
         let Some(component) = self.endpoint.component else { return Ok(()) };
         if self.config.dynamic.iter().any(|dynamic| dynamic.id == component)
             || catalog::page(Some(component), 0, self.host).is_some()
         {
             return Ok(());
         }
-        let fault = Fault::new(INVALID_REQUEST, "this application has no such component");
-        Err(Stop::Refuse(Response::json(404, fault.message(None))))
+        let error = ProtocolError::new(INVALID_REQUEST, "this application has no such component");
+        Err(Reject::Request(Response::json(404, error.message(None))))
     }
 
     /// Whether a tool is among those that the path and the headers choose.
@@ -107,8 +107,8 @@ impl<'a, 'h> Context<'a, 'h> {
     }
 
     /// Who this server is, for revisions that say so in every result.
-    pub fn server_info(&self, era: Era) -> Option<String> {
-        era.is_modern().then(|| self.config.server_info())
+    pub fn server_info(&self, revision: Revision) -> Option<String> {
+        revision.is_modern().then(|| self.config.server_info())
     }
 }
 

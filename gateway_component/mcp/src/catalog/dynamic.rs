@@ -2,12 +2,12 @@
 //! application's digest, so that each version of the application asks once.
 
 use crate::Host;
+use crate::call::tool_request::path_of;
 use crate::catalog::{Listed, Record, SEPARATOR};
 use crate::config::{Config, Dynamic};
-use crate::context::Context;
-use crate::jsonrpc::quote;
-use crate::message::{Failure, ToolRequest, ToolResponse};
-use crate::onward::path_of;
+use crate::http::message::{Failure, ToolRequest, ToolResponse};
+use crate::protocol::context::Context;
+use crate::protocol::jsonrpc::quote;
 use authorizer::{Purpose, StoreSeal};
 use serde_json::{Map, Value, json};
 

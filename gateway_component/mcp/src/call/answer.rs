@@ -1,12 +1,13 @@
 //! From what a tool answered to what the client gets. A tool may answer anything; the client gets a result that its
 //! revision allows, or an error result that names the tool and says what went wrong.
 
-use crate::audit::Outcome;
-use crate::era::Era;
-use crate::jsonrpc::{Fault, INVALID_PARAMS, MISSING_CAPABILITY, is_object, quote, string};
-use crate::message::{Failure, ToolResponse};
-use crate::stream::{self, Wanted, is_event_stream};
-use crate::{content, result, strict};
+use crate::call::audit::Outcome;
+use crate::call::stream::{self, Notifications, is_event_stream};
+use crate::call::{content, result};
+use crate::http::message::{Failure, ToolResponse};
+use crate::protocol::jsonrpc::{INVALID_PARAMS, MISSING_CAPABILITY, ProtocolError, is_object, quote, string};
+use crate::protocol::revision::Revision;
+use crate::strict;
 use authorizer::object::object;
 use schema::Json;
 use serde::Deserialize;
@@ -18,12 +19,12 @@ use std::borrow::Cow;
 pub(crate) struct Asked<'a> {
     /// The name that the client used.
     pub tool: &'a str,
-    pub era: Era,
+    pub revision: Revision,
     pub timeout_ms: u64,
     pub max_bytes: usize,
     /// The schema that structured content must satisfy.
     pub output: Option<&'a str>,
-    pub wanted: Wanted<'a>,
+    pub wanted: Notifications<'a>,
     /// What the client declared that it can be asked for.
     pub capabilities: Option<&'a RawValue>,
     /// JSON text for `_meta["io.modelcontextprotocol/serverInfo"]`, in revisions that have it.
@@ -36,7 +37,7 @@ pub(crate) struct Answer {
     /// Notifications to send before it.
     pub events: Vec<String>,
     /// JSON text of the result.
-    pub result: Result<String, Fault>,
+    pub result: Result<String, ProtocolError>,
 }
 
 #[derive(Deserialize)]
@@ -62,7 +63,7 @@ struct ToolResult<'a> {
 
 /// How a tool says that the call itself is wrong, such as a state that somebody changed.
 #[derive(Deserialize)]
-struct Refusal<'a> {
+struct ErrorObject<'a> {
     code: i64,
     message: String,
     #[serde(borrow, default)]
@@ -93,7 +94,7 @@ pub(crate) fn read(response: Result<ToolResponse, Failure>, asked: &Asked) -> An
     .or_refused(asked)
 }
 
-type Judged = Result<(Outcome, Result<String, Fault>), (Outcome, Cow<'static, str>)>;
+type Judged = Result<(Outcome, Result<String, ProtocolError>), (Outcome, Cow<'static, str>)>;
 
 impl Answer {
     /// A result that asks the client for what it never offered becomes the protocol's own error.
@@ -104,7 +105,7 @@ impl Answer {
         {
             let message = format!("tool `{}` needs capabilities that the client did not declare", asked.tool);
             self.outcome = Outcome::Refused;
-            self.result = Err(Fault::new(MISSING_CAPABILITY, message)
+            self.result = Err(ProtocolError::new(MISSING_CAPABILITY, message)
                 .with_data(format!("{{\"requiredCapabilities\":{missing}}}")));
         }
         self
@@ -163,7 +164,7 @@ fn judge(status: u16, text: &str, asked: &Asked) -> Judged {
         check_output(text, schema)?;
     }
     // Before 2026-07-28 structured content is an object.
-    structured = structured.filter(|text| asked.era.is_modern() || text.starts_with('{'));
+    structured = structured.filter(|text| asked.revision.is_modern() || text.starts_with('{'));
     let meta = result.meta.filter(|meta| is_object(meta));
     let outcome = if is_error == Some(true) { Outcome::ToolError } else { Outcome::Ok };
     Ok((outcome, Ok(result::write(&content, structured.as_deref(), is_error, meta, asked))))
@@ -171,15 +172,15 @@ fn judge(status: u16, text: &str, asked: &Asked) -> Judged {
 
 /// A tool's refusal as an error of the protocol: with the code for parameters, or one that nobody has reserved.
 fn refused(error: Option<&RawValue>, status: u16, text: &str) -> Judged {
-    let refusal = error.and_then(|error| object::<Refusal>(error.get()));
+    let refusal = error.and_then(|error| object::<ErrorObject>(error.get()));
     let Some(refusal) = refusal else { return Err(unusable(status, text)) };
     let code = i32::try_from(refusal.code)
         .ok()
         .filter(|code| *code == INVALID_PARAMS || !(-32768..=-32000).contains(code));
     let Some(code) = code else { return Err((Outcome::Failed, refusal.message.into())) };
-    let mut fault = Fault::new(code, refusal.message).with_status(200);
-    fault.data = refusal.data.map(|data| data.get().to_string());
-    Ok((Outcome::ToolError, Err(fault)))
+    let mut error = ProtocolError::new(code, refusal.message).with_status(200);
+    error.data = refusal.data.map(|data| data.get().to_string());
+    Ok((Outcome::ToolError, Err(error)))
 }
 
 /// What is said of an answer that is no tool result at all.
@@ -212,7 +213,7 @@ fn check_output(text: &str, schema: &str) -> Result<(), (Outcome, Cow<'static, s
 
 /// A tool that needs the client's input (2026-07-28, basic/patterns/mrtr): its request is passed on as it is.
 fn input_required(result: &ToolResult, asked: &Asked) -> Judged {
-    if !asked.era.is_modern() {
+    if !asked.revision.is_modern() {
         let reason = "it needs input from the client, which takes MCP 2026-07-28 or later";
         return Err((Outcome::Refused, reason.into()));
     }

@@ -1,12 +1,12 @@
 //! Parameters that clients repeat in headers (`x-mcp-header`).
 
-use crate::era::{decode, mismatch};
-use crate::jsonrpc::Fault;
-use crate::message::Request;
+use crate::http::message::Request;
+use crate::protocol::jsonrpc::ProtocolError;
+use crate::protocol::revision::{decode, mismatch};
 use serde_json::Value;
 
 /// Whether a parameter's header says what the arguments say (2026-07-28, "Server Behavior for Custom Headers").
-pub(crate) fn same(request: &Request, header: &str, value: Option<&Value>) -> Result<(), Fault> {
+pub(crate) fn check(request: &Request, header: &str, value: Option<&Value>) -> Result<(), ProtocolError> {
     let given = request.header(&header.to_ascii_lowercase());
     let value = value.filter(|value| !value.is_null());
     let equal = match (&given, value) {

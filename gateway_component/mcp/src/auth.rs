@@ -1,14 +1,15 @@
-//! The authorizer's place in a request: who calls, and what that caller may see and do.
+//! The crate `authorizer` within a request: who calls, and what that caller may see and do.
 
+use crate::Host;
 use crate::catalog::Listed;
 use crate::config::Config;
-use crate::message::{Request, Response};
-use crate::metrics;
-use crate::{Host, route::Endpoint};
-use authorizer::{Caller, Reason, Refusal, RequestView, ToolCall, ToolIdentity, Verdict};
+use crate::http::message::{Request, Response};
+use crate::http::metrics;
+use crate::http::route::Endpoint;
+use authorizer::{AuthError, Caller, Reason, RequestView, ToolCall, ToolIdentity, Verdict};
 
 /// The rules of an app that is not public, and its caller.
-pub(crate) struct Gate<'a> {
+pub(crate) struct Authorizer<'a> {
     rules: &'a authorizer::Config,
     config: &'a Config<'a>,
     caller: Box<Caller>,
@@ -27,13 +28,13 @@ pub(crate) fn rules(
     let store_seal = host.variable("store_seal").unwrap_or_default();
     authorizer::Config::parse(text, &store_seal).map_err(|problem| {
         host.log(format!("gateway_config.auth cannot be used: {}", problem.0));
-        refuse(Refusal { response: authorizer::unavailable(), reason: Reason::Unavailable }, config, host)
+        refuse(AuthError { response: authorizer::unavailable(), reason: Reason::Unavailable }, config, host)
     })
 }
 
 /// The answer to a request that is refused. Why is told in the log and counted: for the app's operator, not for clients.
-fn refuse(refusal: Refusal, config: &Config, host: &mut dyn Host) -> Response {
-    let Refusal { response, reason } = refusal;
+fn refuse(refusal: AuthError, config: &Config, host: &mut dyn Host) -> Response {
+    let AuthError { response, reason } = refusal;
     host.log(format!(
         "{{\"event\":\"refused\",\"app\":{},\"reason\":\"{}\",\"status\":{}}}",
         config.name.get(),
@@ -53,16 +54,16 @@ pub(crate) fn view<'a>(request: &Request<'a>, endpoint: Option<Endpoint<'a>>) ->
     }
 }
 
-impl<'a> Gate<'a> {
+impl<'a> Authorizer<'a> {
     /// Check the token. The answer to a bad one is the answer to the request.
-    pub fn open(
+    pub fn authenticate(
         rules: &'a authorizer::Config,
         config: &'a Config<'a>,
         view: RequestView<'a>,
         host: &mut dyn Host,
-    ) -> Result<Gate<'a>, Response> {
+    ) -> Result<Authorizer<'a>, Response> {
         match authorizer::check(rules, &view, host) {
-            Verdict::Allow(caller) => Ok(Gate { rules, config, caller, view }),
+            Verdict::Allow(caller) => Ok(Authorizer { rules, config, caller, view }),
             Verdict::Deny(refusal) => Err(refuse(refusal, config, host)),
         }
     }

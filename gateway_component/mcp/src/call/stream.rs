@@ -1,7 +1,8 @@
 //! What a tool streams while it runs: progress, log messages, and at the end its answer.
 
-use crate::jsonrpc::{is_object, quote};
-use crate::{sse, strict};
+use crate::http::sse;
+use crate::protocol::jsonrpc::{is_object, quote};
+use crate::strict;
 use authorizer::object::object;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -17,14 +18,14 @@ struct Event<'a> {
 
 /// Which notifications the client asked for.
 #[derive(Clone, Copy)]
-pub(crate) struct Wanted<'a> {
+pub(crate) struct Notifications<'a> {
     /// JSON text of the token under which it wants progress.
     pub progress: Option<&'a RawValue>,
     /// Whether it wants log messages.
     pub log: bool,
 }
 
-impl Wanted<'_> {
+impl Notifications<'_> {
     pub fn is_something(self) -> bool {
         self.progress.is_some() || self.log
     }
@@ -37,14 +38,14 @@ pub fn is_event_stream(content_type: &str) -> bool {
 
 /// A tool's stream as it comes: the notifications in each piece of it.
 pub(crate) struct Pieces<'a> {
-    wanted: Wanted<'a>,
+    wanted: Notifications<'a>,
     /// The beginning of an event that is not whole yet.
     rest: Vec<u8>,
     is_first: bool,
 }
 
 impl<'a> Pieces<'a> {
-    pub fn new(wanted: Wanted<'a>) -> Pieces<'a> {
+    pub fn new(wanted: Notifications<'a>) -> Pieces<'a> {
         Pieces { wanted, rest: Vec::new(), is_first: true }
     }
 
@@ -82,11 +83,11 @@ fn without_mark(text: &str) -> &str {
 }
 
 /// A whole stream: notifications that the client asked for go to `events`; the last other message is the answer.
-pub(crate) fn split(text: &str, wanted: Wanted, events: &mut Vec<String>) -> Option<String> {
+pub(crate) fn split(text: &str, wanted: Notifications, events: &mut Vec<String>) -> Option<String> {
     notifications(without_mark(text), wanted, events)
 }
 
-fn notifications(text: &str, wanted: Wanted, events: &mut Vec<String>) -> Option<String> {
+fn notifications(text: &str, wanted: Notifications, events: &mut Vec<String>) -> Option<String> {
     let mut last = None;
     for data in sse::events(text) {
         let Some(event) = object::<Event>(&data) else {

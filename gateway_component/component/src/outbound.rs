@@ -1,4 +1,4 @@
-//! Requests to other components and to the issuer: all sent at once, each with its own time limit.
+//! Requests to other components and to the issuer. All are sent at once; each has its own time limit.
 
 use crate::io;
 use mcp::{Failure, ToolRequest, ToolResponse};

@@ -1,8 +1,8 @@
 //! The request to a tool: its path and its headers.
 
-use crate::context::{Context, Stop};
-use crate::jsonrpc::{Call, Fault, INVALID_PARAMS, string};
-use crate::message::Request;
+use crate::http::message::Request;
+use crate::protocol::context::{Context, Reject};
+use crate::protocol::jsonrpc::{Call, INVALID_PARAMS, ProtocolError, string};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
@@ -15,7 +15,7 @@ pub(crate) fn headers(
     context: &mut Context,
     call: &Call,
     traceparent: Option<&str>,
-) -> Result<Vec<(Cow<'static, str>, String)>, Stop> {
+) -> Result<Vec<(Cow<'static, str>, String)>, Reject> {
     let wants_events = context.accepts_stream
         && call
             .params
@@ -40,8 +40,8 @@ pub(crate) fn headers(
             }
         }
     }
-    if let Some(gate) = &context.gate {
-        headers.extend(gate.identity_headers().into_iter().map(|(name, value)| (name.into(), value)));
+    if let Some(authorizer) = &context.authorizer {
+        headers.extend(authorizer.identity_headers().into_iter().map(|(name, value)| (name.into(), value)));
     }
     let params = &call.params;
     for (name, text) in [
@@ -54,7 +54,7 @@ pub(crate) fn headers(
             if value.len() > MAX_HEADER {
                 let message =
                     format!("{name} is longer than {MAX_HEADER} bytes, which is more than a tool can take");
-                return Err(Fault::new(INVALID_PARAMS, message).into());
+                return Err(ProtocolError::new(INVALID_PARAMS, message).into());
             }
             headers.push((name.into(), value));
         }

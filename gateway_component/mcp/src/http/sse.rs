@@ -1,6 +1,6 @@
 //! Server-sent events, both ways: an answer to the client, and what a tool streams.
 
-use crate::message::Response;
+use crate::http::message::Response;
 
 /// An answer as an event stream: notifications, then the message.
 pub(crate) fn response(status: u16, events: &[String], message: &str) -> Response {

@@ -1,10 +1,11 @@
 //! `/healthz` and `/readyz`.
 
+use crate::Host;
+use crate::catalog::dynamic::{metadata, metadata_request};
 use crate::catalog::{self, Component, Record, SEPARATOR};
 use crate::config::Config;
-use crate::dynamic::{metadata, metadata_request};
-use crate::message::{Request, Response};
-use crate::{Host, jsonrpc::quote};
+use crate::http::message::{Request, Response};
+use crate::protocol::jsonrpc::quote;
 use authorizer::{Purpose, StoreSeal};
 use serde_json::Value;
 

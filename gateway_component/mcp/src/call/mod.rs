@@ -1,44 +1,53 @@
 //! `tools/call`: from the message to the request that goes to one tool.
 
-use crate::answer::{self, Answer, Asked};
-use crate::audit::{Entry, Outcome};
-use crate::catalog::{self, Record, SEPARATOR};
-use crate::context::{Context, Stop};
-use crate::era::Era;
-use crate::gate::Gate;
-use crate::jsonrpc::{Call, Fault, INVALID_PARAMS, is_object, string};
-use crate::message::{Failure, ToolRequest, ToolResponse};
-use crate::stream::Wanted;
-use crate::{dynamic, mirror, onward, result, strict};
+pub(crate) mod answer;
+pub(crate) mod audit;
+pub(crate) mod content;
+pub(crate) mod parameter_headers;
+pub(crate) mod result;
+pub(crate) mod stream;
+pub(crate) mod streaming_call;
+pub(crate) mod tool_request;
+
+use crate::auth::Authorizer;
+use crate::catalog::{self, Record, SEPARATOR, dynamic};
+use crate::http::message::{Failure, ToolRequest, ToolResponse};
+use crate::protocol::context::{Context, Reject};
+use crate::protocol::jsonrpc::{Call, INVALID_PARAMS, ProtocolError, is_object, string};
+use crate::protocol::revision::Revision;
+use crate::strict;
+use answer::{Answer, Asked};
+use audit::{Entry, Outcome};
 use authorizer::{ToolCall, ToolIdentity};
 use schema::Json;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use stream::Notifications;
 
 const NO_ARGUMENTS: &str = "{}";
 
-/// A call that is allowed and valid: what its answer will be judged by.
+/// A call that is allowed and valid, with what its answer is checked against.
 pub(crate) struct Prepared<'a> {
     pub id: &'a str,
     timeout_ms: u64,
-    trail: Trail<'a>,
-    era: Era,
+    trail: AuditTrail<'a>,
+    revision: Revision,
     output: Option<String>,
-    pub wanted: Wanted<'a>,
+    pub wanted: Notifications<'a>,
     capabilities: Option<&'a RawValue>,
 }
 
-/// What the audit needs to know of a call from its beginning.
-pub(crate) struct Trail<'a> {
+/// The part of a call's audit line that is known when the call begins.
+pub(crate) struct AuditTrail<'a> {
     tool: Cow<'a, str>,
     started_ns: u64,
     request_bytes: usize,
     traceparent: Option<String>,
 }
 
-/// What becomes of a call without the tool.
+/// What follows from a message: a request to a tool, or an answer without one.
 pub(crate) enum Ready<'a> {
     Send(Box<Prepared<'a>>, ToolRequest<'a>),
     /// JSON text of a result.
@@ -47,24 +56,24 @@ pub(crate) enum Ready<'a> {
     Whole(String),
 }
 
-/// Decide a call. Everything that can be refused is refused here, before any tool runs.
+/// Check a call. Everything that can be refused is refused here, before any tool runs.
 pub(crate) fn prepare<'a>(
     context: &mut Context<'a, '_>,
-    era: Era,
+    revision: Revision,
     call: &Call<'a>,
-) -> Result<Ready<'a>, Stop> {
+) -> Result<Ready<'a>, Reject> {
     let Some(name) = call.params.name.and_then(string) else {
-        return Err(Fault::new(INVALID_PARAMS, "params.name must be the name of a tool").into());
+        return Err(ProtocolError::new(INVALID_PARAMS, "params.name must be the name of a tool").into());
     };
     let arguments = call.params.arguments.map_or(NO_ARGUMENTS, |raw| raw.get());
-    let trail = Trail {
+    let trail = AuditTrail {
         tool: match context.endpoint.component {
             Some(component) => Cow::Owned(format!("{component}{SEPARATOR}{name}")),
             None => name.clone(),
         },
         started_ns: context.host.ticks_ns(),
         request_bytes: arguments.len(),
-        traceparent: onward::traceparent(&context.request, call),
+        traceparent: tool_request::traceparent(&context.request, call),
     };
     let found = match catalog::record(&trail.tool, context.host) {
         Some(text) => Some(text),
@@ -87,22 +96,22 @@ pub(crate) fn prepare<'a>(
         audit(context, &trail, Outcome::UnknownTool, 0);
         context.require_component()?;
         let message = format!("Unknown tool: {}", shortened(&name));
-        return Err(Fault::new(INVALID_PARAMS, message).into());
+        return Err(ProtocolError::new(INVALID_PARAMS, message).into());
     };
-    match allow(context, era, call, &record, &trail) {
+    match allow(context, revision, call, &record, &trail) {
         Ok(None) => {}
         Ok(Some(invalid)) => return Ok(Ready::Answered(invalid)),
         Err(stop) => {
-            let outcome = if matches!(stop, Stop::Refuse(_)) { Outcome::Denied } else { Outcome::Refused };
+            let outcome = if matches!(stop, Reject::Request(_)) { Outcome::Denied } else { Outcome::Refused };
             audit(context, &trail, outcome, 0);
             return Err(stop);
         }
     }
-    let headers = onward::headers(context, call, trail.traceparent.as_deref())?;
+    let headers = tool_request::headers(context, call, trail.traceparent.as_deref())?;
     let outgoing = ToolRequest {
         component: Cow::Owned(record.component.into_owned()),
         method: "POST",
-        path: onward::path_of(&record.tool),
+        path: tool_request::path_of(&record.tool),
         headers,
         body: arguments,
         timeout_ms: record.timeout_ms.unwrap_or(context.config.timeout_ms),
@@ -113,9 +122,9 @@ pub(crate) fn prepare<'a>(
         id: call.id,
         timeout_ms: outgoing.timeout_ms,
         trail,
-        era,
+        revision,
         output: record.output.filter(|_| context.config.validate).map(str::to_string),
-        wanted: Wanted {
+        wanted: Notifications {
             progress: progress_token(call).filter(|_| context.accepts_stream),
             log: context.accepts_stream && meta.is_some_and(|meta| meta.log_level.is_some()),
         },
@@ -133,13 +142,13 @@ pub(crate) fn finish(
     let size = response.as_ref().map_or(0, |response| response.body.len());
     let asked = Asked {
         tool: &prepared.trail.tool,
-        era: prepared.era,
+        revision: prepared.revision,
         timeout_ms: prepared.timeout_ms,
         max_bytes: context.config.max_response_bytes,
         output: prepared.output.as_deref(),
         wanted: prepared.wanted,
         capabilities: prepared.capabilities,
-        server_info: context.server_info(prepared.era),
+        server_info: context.server_info(prepared.revision),
     };
     let answer = answer::read(response, &asked);
     audit(context, &prepared.trail, answer.outcome, size);
@@ -150,46 +159,46 @@ pub(crate) fn finish(
 /// The text is that of a result which says what is wrong with the arguments.
 fn allow(
     context: &mut Context,
-    era: Era,
+    revision: Revision,
     call: &Call,
     record: &Record,
-    trail: &Trail,
-) -> Result<Option<String>, Stop> {
+    trail: &AuditTrail,
+) -> Result<Option<String>, Reject> {
     if let Some(raw) = call.params.arguments
         && !is_object(raw)
     {
-        return Err(Fault::new(INVALID_PARAMS, "params.arguments must be an object").into());
+        return Err(ProtocolError::new(INVALID_PARAMS, "params.arguments must be an object").into());
     }
     if let Some(given) = call.params.input_responses {
         let responses: Option<BTreeMap<String, &RawValue>> = serde_json::from_str(given.get()).ok();
         if !responses.is_some_and(|responses| responses.values().all(|response| is_object(response))) {
-            return Err(Fault::new(INVALID_PARAMS, "params.inputResponses must hold objects").into());
+            return Err(ProtocolError::new(INVALID_PARAMS, "params.inputResponses must hold objects").into());
         }
     }
     if call.params.request_state.is_some_and(|state| !state.get().starts_with('"')) {
-        return Err(Fault::new(INVALID_PARAMS, "params.requestState must be a string").into());
+        return Err(ProtocolError::new(INVALID_PARAMS, "params.requestState must be a string").into());
     }
-    let checks_headers = era.is_modern() && !record.headers.is_empty();
-    if !(context.config.validate || checks_headers || context.gate.is_some()) {
+    let checks_headers = revision.is_modern() && !record.headers.is_empty();
+    if !(context.config.validate || checks_headers || context.authorizer.is_some()) {
         return Ok(None);
     }
     let text = call.params.arguments.map_or(NO_ARGUMENTS, |raw| raw.get());
     // Values of their own are for those who need them: a schema is checked on the text itself.
-    let copies = checks_headers || context.gate.as_ref().is_some_and(Gate::reads_arguments);
+    let copies = checks_headers || context.authorizer.as_ref().is_some_and(Authorizer::reads_arguments);
     let read = if copies { None } else { Json::parse_unique(text) };
     let values = match &read {
         Some(_) => Value::Null,
         None => strict::parse(text).map_err(|error| {
-            Fault::new(INVALID_PARAMS, format!("params.arguments cannot be read: {error}"))
+            ProtocolError::new(INVALID_PARAMS, format!("params.arguments cannot be read: {error}"))
         })?,
     };
-    if let Some(gate) = &mut context.gate {
+    if let Some(authorizer) = &mut context.authorizer {
         let tool = ToolIdentity { component: &record.component, tool: &record.name, scopes: &record.scopes };
-        gate.may_call(&ToolCall { tool, arguments: &values }, context.host).map_err(Stop::Refuse)?;
+        authorizer.may_call(&ToolCall { tool, arguments: &values }, context.host).map_err(Reject::Request)?;
     }
     if checks_headers {
         for (header, pointer) in &record.headers {
-            mirror::same(&context.request, header, values.pointer(pointer))?;
+            parameter_headers::check(&context.request, header, values.pointer(pointer))?;
         }
     }
     if !context.config.validate {
@@ -206,13 +215,13 @@ fn allow(
     message.push_str("\nCorrect the arguments and call the tool again.");
     let asked = Asked {
         tool: &trail.tool,
-        era,
+        revision,
         timeout_ms: 0,
         max_bytes: 0,
         output: None,
-        wanted: Wanted { progress: None, log: false },
+        wanted: Notifications { progress: None, log: false },
         capabilities: None,
-        server_info: context.server_info(era),
+        server_info: context.server_info(revision),
     };
     Ok(Some(result::error(&message, &asked)))
 }
@@ -228,7 +237,7 @@ fn shortened(text: &str) -> &str {
     text.char_indices().nth(128).map_or(text, |(at, _)| &text[..at])
 }
 
-fn audit(context: &mut Context, trail: &Trail, outcome: Outcome, response_bytes: usize) {
+fn audit(context: &mut Context, trail: &AuditTrail, outcome: Outcome, response_bytes: usize) {
     if !context.config.audit {
         return;
     }
@@ -240,7 +249,7 @@ fn audit(context: &mut Context, trail: &Trail, outcome: Outcome, response_bytes:
         nanoseconds: context.host.ticks_ns().saturating_sub(trail.started_ns),
         request_bytes: trail.request_bytes,
         response_bytes,
-        subject: context.gate.as_ref().map(|gate| gate.subject()),
+        subject: context.authorizer.as_ref().map(|authorizer| authorizer.subject()),
         request_id: &request_id,
         traceparent: trail.traceparent.as_deref(),
     };

@@ -1,10 +1,10 @@
-//! A call whose client wants to know how far it is: what its tool tells goes on to the client as it comes.
+//! A call whose client asked for notifications: they are passed on while the tool runs.
 
 use crate::call::Prepared;
-use crate::context::Context;
-use crate::message::{Failure, ToolRequest, ToolResponse};
-use crate::stream::Pieces;
-use crate::{origin, sse};
+use crate::call::stream::Pieces;
+use crate::http::message::{Failure, ToolRequest, ToolResponse};
+use crate::http::{cors, sse};
+use crate::protocol::context::Context;
 
 /// Call a tool. Besides its answer, how many notifications the client has got already.
 pub(crate) fn call(
@@ -13,7 +13,7 @@ pub(crate) fn call(
     request: &ToolRequest,
 ) -> (Result<ToolResponse, Failure>, usize) {
     let id = context.request_id().to_string();
-    let head = origin::share(sse::head(200).with("x-request-id", id), context.origin);
+    let head = cors::share(sse::head(200).with("x-request-id", id), context.origin);
     let mut pieces = Pieces::new(call.wanted);
     let mut sent = 0;
     let response = context.host.relay(request, &head, &mut |piece| {

@@ -1,8 +1,8 @@
-//! The world as the pure crates see it.
+//! WASI and Spin behind the interfaces that the pure crates use.
 
 use crate::client::Client;
 use crate::spin::{key_value::Store, variables};
-use crate::{exchange, io};
+use crate::{io, outbound};
 use authorizer::Env;
 use mcp::{Failure, Host, Response, ToolRequest, ToolResponse};
 use wasip2::cli::stderr::get_stderr;
@@ -12,8 +12,8 @@ use wasip2::http::types::{IncomingRequest, ResponseOutparam};
 /// What the authorizer's fetches may take together with connecting.
 const FETCH_TIMEOUT_MS: u64 = 5_000;
 
-/// One request's view of the world; the store is opened when it is first needed.
-pub struct World {
+/// The host of one request; the store is opened when it is first needed.
+pub struct WasiHost {
     request: IncomingRequest,
     /// How long its body says to be.
     announced: Option<u64>,
@@ -22,9 +22,9 @@ pub struct World {
     log: Vec<String>,
 }
 
-impl World {
-    pub fn new(request: IncomingRequest, announced: Option<u64>, out: ResponseOutparam) -> World {
-        World { request, announced, client: Client::new(out), store: None, log: Vec::new() }
+impl WasiHost {
+    pub fn new(request: IncomingRequest, announced: Option<u64>, out: ResponseOutparam) -> WasiHost {
+        WasiHost { request, announced, client: Client::new(out), store: None, log: Vec::new() }
     }
 
     fn store(&mut self) -> Option<&Store> {
@@ -47,14 +47,14 @@ impl World {
     }
 }
 
-impl Env for World {
+impl Env for WasiHost {
     fn now_ns(&self) -> u64 {
         let now = wall_clock::now();
         now.seconds.saturating_mul(1_000_000_000).saturating_add(u64::from(now.nanoseconds))
     }
 
     fn fetch(&mut self, url: &str, max_bytes: usize) -> Option<Vec<u8>> {
-        exchange::fetch(url, max_bytes, FETCH_TIMEOUT_MS)
+        outbound::fetch(url, max_bytes, FETCH_TIMEOUT_MS)
     }
 
     fn kv_get(&mut self, key: &str) -> Option<Vec<u8>> {
@@ -82,7 +82,7 @@ impl Env for World {
     }
 }
 
-impl Host for World {
+impl Host for WasiHost {
     fn body(&mut self, limit: usize) -> Option<Vec<u8>> {
         io::read(&self.request, self.announced, limit)
     }
@@ -92,7 +92,7 @@ impl Host for World {
     }
 
     fn exchange(&mut self, requests: &[ToolRequest]) -> Vec<Result<ToolResponse, Failure>> {
-        exchange::exchange(requests)
+        outbound::exchange(requests)
     }
 
     fn relay(
@@ -102,7 +102,7 @@ impl Host for World {
         pass: &mut dyn FnMut(&[u8]) -> Vec<u8>,
     ) -> Result<ToolResponse, Failure> {
         let client = &mut self.client;
-        exchange::relay(request, &mut |piece| {
+        outbound::relay(request, &mut |piece| {
             let bytes = pass(piece);
             if !bytes.is_empty() {
                 client.push(head, &bytes);

@@ -1,12 +1,12 @@
 //! `tools/list`: a baked page as it is, unless the caller may see only a part.
 
 use crate::Host;
+use crate::call::result::write_meta;
+use crate::catalog::dynamic;
 use crate::catalog::{self, SEPARATOR};
-use crate::context::{Context, Stop};
-use crate::dynamic;
-use crate::era::Era;
-use crate::jsonrpc::{Call, Fault, INTERNAL_ERROR, INVALID_PARAMS, quote, string};
-use crate::result::write_meta;
+use crate::protocol::context::{Context, Reject};
+use crate::protocol::jsonrpc::{Call, INTERNAL_ERROR, INVALID_PARAMS, ProtocolError, quote, string};
+use crate::protocol::revision::Revision;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -16,7 +16,7 @@ const PAGE: usize = 256 << 10;
 const UNAVAILABLE: &str = "ftl.tools/unavailable";
 
 /// JSON text of the whole answer, written once: lists are long.
-pub(crate) fn list(context: &mut Context, era: Era, call: &Call) -> Result<String, Stop> {
+pub(crate) fn list(context: &mut Context, revision: Revision, call: &Call) -> Result<String, Reject> {
     let start = match call.params.cursor {
         None => 0,
         Some(cursor) => {
@@ -24,16 +24,17 @@ pub(crate) fn list(context: &mut Context, era: Era, call: &Call) -> Result<Strin
         }
     };
     let component = context.endpoint.component;
-    let missing = || Stop::from(Fault::new(INTERNAL_ERROR, "the list of tools cannot be read"));
+    let missing = || Reject::from(ProtocolError::new(INTERNAL_ERROR, "the list of tools cannot be read"));
     let (found, unavailable) = discovered(context);
-    let narrow = context.chooses() || context.gate.as_ref().is_some_and(|gate| gate.narrows());
-    let authorized = context.gate.is_some();
+    let narrow =
+        context.chooses() || context.authorizer.as_ref().is_some_and(|authorizer| authorizer.narrows());
+    let authorized = context.authorizer.is_some();
     let baked =
         if !narrow && found.is_empty() { catalog::page(component, start, context.host) } else { None };
     let (tools, next) = if let Some(page) = baked.filter(|page| page.tools.len() <= PAGE) {
-        if let Some(gate) = &mut context.gate {
+        if let Some(authorizer) = &mut context.authorizer {
             let tools = |host: &mut dyn Host| catalog::index(component, host).unwrap_or_default();
-            gate.may_send("tools/list", tools, context.host).map_err(Stop::Refuse)?;
+            authorizer.may_send("tools/list", tools, context.host).map_err(Reject::Request)?;
         }
         (page.tools, page.next.map(|next| cursor(next, &context.config.app)))
     } else {
@@ -59,8 +60,8 @@ pub(crate) fn list(context: &mut Context, era: Era, call: &Call) -> Result<Strin
             }
             let mut keep: Vec<bool> =
                 index.iter().map(|tool| context.shows(&tool.component, tool.read_only)).collect();
-            if let Some(gate) = &mut context.gate {
-                let visible = gate.visible(&index, context.host).map_err(Stop::Refuse)?;
+            if let Some(authorizer) = &mut context.authorizer {
+                let visible = authorizer.visible(&index, context.host).map_err(Reject::Request)?;
                 keep.iter_mut().zip(visible).for_each(|(keep, visible)| *keep &= visible);
             }
             let mut keep = keep.into_iter();
@@ -72,13 +73,13 @@ pub(crate) fn list(context: &mut Context, era: Era, call: &Call) -> Result<Strin
     text.push_str("{\"jsonrpc\":\"2.0\",\"id\":");
     text.push_str(call.id);
     text.push_str(",\"result\":{");
-    text.push_str(if era.is_modern() { "\"resultType\":\"complete\",\"tools\":" } else { "\"tools\":" });
+    text.push_str(if revision.is_modern() { "\"resultType\":\"complete\",\"tools\":" } else { "\"tools\":" });
     text.push_str(&tools);
     if let Some(next) = next {
         text.push_str(",\"nextCursor\":");
         text.push_str(&quote(&next));
     }
-    if era.is_modern() {
+    if revision.is_modern() {
         // An incomplete list must be asked for again; one that depends on who asks is not for shared caches.
         let ttl = if unavailable.is_empty() { context.config.list_ttl_ms } else { 0 };
         let scope = if authorized || narrow { "private" } else { "public" };
@@ -89,7 +90,7 @@ pub(crate) fn list(context: &mut Context, era: Era, call: &Call) -> Result<Strin
         meta.insert(UNAVAILABLE.into(), Value::Object(unavailable));
         serde_json::value::to_raw_value(&meta).unwrap_or_default()
     });
-    write_meta(&mut text, own.as_deref(), context.server_info(era).as_deref());
+    write_meta(&mut text, own.as_deref(), context.server_info(revision).as_deref());
     text.push_str("}}");
     Ok(text)
 }
@@ -125,7 +126,7 @@ fn named(component: &str, tool: &Map<String, Value>, prefixed: bool) -> Box<RawV
 }
 
 /// The items from `start` that make one page, and the cursor of the next.
-fn page(items: &[&RawValue], start: usize, app: &str) -> Result<(String, Option<String>), Stop> {
+fn page(items: &[&RawValue], start: usize, app: &str) -> Result<(String, Option<String>), Reject> {
     if start > 0 && start >= items.len() {
         return Err(bad_cursor());
     }
@@ -160,6 +161,6 @@ fn tag(app: &str) -> &str {
     digest.get(..12).unwrap_or(digest)
 }
 
-fn bad_cursor() -> Stop {
-    Fault::new(INVALID_PARAMS, "this cursor was not given out by this server").into()
+fn bad_cursor() -> Reject {
+    ProtocolError::new(INVALID_PARAMS, "this cursor was not given out by this server").into()
 }

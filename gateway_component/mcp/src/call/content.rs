@@ -1,6 +1,6 @@
 //! Content blocks of a tool's result.
 
-use crate::jsonrpc::string;
+use crate::protocol::jsonrpc::string;
 use crate::text::holds;
 use authorizer::object::{Object, object};
 use serde::Deserialize;

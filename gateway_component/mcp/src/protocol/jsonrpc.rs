@@ -80,32 +80,32 @@ pub(crate) struct MetaFields<'a> {
 
 /// A protocol error, still without the id of what it answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Fault {
+pub(crate) struct ProtocolError {
     pub code: i32,
     pub message: Cow<'static, str>,
     /// JSON text.
     pub data: Option<String>,
-    /// The HTTP status in the modern era; older revisions answer 200 to whatever was understood as a request.
+    /// The HTTP status since 2026-07-28; older revisions answer 200 to whatever was understood as a request.
     pub status: u16,
 }
 
-impl Fault {
-    pub fn new(code: i32, message: impl Into<Cow<'static, str>>) -> Fault {
+impl ProtocolError {
+    pub fn new(code: i32, message: impl Into<Cow<'static, str>>) -> ProtocolError {
         let status = match code {
             METHOD_NOT_FOUND => 404,
             INVALID_PARAMS => 200,
             INTERNAL_ERROR => 500,
             _ => 400,
         };
-        Fault { code, message: message.into(), data: None, status }
+        ProtocolError { code, message: message.into(), data: None, status }
     }
 
-    pub fn with_status(mut self, status: u16) -> Fault {
+    pub fn with_status(mut self, status: u16) -> ProtocolError {
         self.status = status;
         self
     }
 
-    pub fn with_data(mut self, data: String) -> Fault {
+    pub fn with_data(mut self, data: String) -> ProtocolError {
         self.data = Some(data);
         self
     }
@@ -154,7 +154,7 @@ fn present<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
 
 /// Why a message could not be read, with its id if that much was read.
 pub(crate) struct Unreadable<'a> {
-    pub fault: Fault,
+    pub error: ProtocolError,
     pub id: Option<&'a str>,
 }
 
@@ -168,47 +168,49 @@ pub(crate) fn read(text: &str) -> Result<Incoming<'_>, Unreadable<'_>> {
 }
 
 fn envelope(text: &str) -> Result<Envelope<'_, &RawValue>, Unreadable<'_>> {
-    let bare = |fault| Unreadable { fault, id: None };
+    let bare = |error| Unreadable { error, id: None };
     // A derived reader would take an array of the fields' values, too.
     if text.trim_start().starts_with('[') {
-        return Err(bare(Fault::new(INVALID_REQUEST, "not a JSON-RPC message")));
+        return Err(bare(ProtocolError::new(INVALID_REQUEST, "not a JSON-RPC message")));
     }
     serde_json::from_str(text).map_err(|error| {
         bare(match error.classify() {
-            serde_json::error::Category::Data => Fault::new(INVALID_REQUEST, "not a JSON-RPC message"),
-            _ => Fault::new(PARSE_ERROR, "not JSON"),
+            serde_json::error::Category::Data => {
+                ProtocolError::new(INVALID_REQUEST, "not a JSON-RPC message")
+            }
+            _ => ProtocolError::new(PARSE_ERROR, "not JSON"),
         })
     })
 }
 
 fn understand<'a, P>(
     envelope: Envelope<'a, P>,
-    read_params: impl FnOnce(P) -> Result<Params<'a>, Fault>,
+    read_params: impl FnOnce(P) -> Result<Params<'a>, ProtocolError>,
 ) -> Result<Incoming<'a>, Unreadable<'a>> {
-    let bare = |fault| Unreadable { fault, id: None };
+    let bare = |error| Unreadable { error, id: None };
     if envelope.jsonrpc.is_none_or(|version| version.get() != "\"2.0\"") {
-        return Err(bare(Fault::new(INVALID_REQUEST, "jsonrpc must be \"2.0\"")));
+        return Err(bare(ProtocolError::new(INVALID_REQUEST, "jsonrpc must be \"2.0\"")));
     }
     let Some(method) = envelope.method else {
         return if envelope.id.is_some() && envelope.result.is_some() != envelope.error.is_some() {
             Ok(Incoming::Response)
         } else {
-            Err(bare(Fault::new(INVALID_REQUEST, "method is missing")))
+            Err(bare(ProtocolError::new(INVALID_REQUEST, "method is missing")))
         };
     };
     let Some(id) = envelope.id else {
         return match string(method) {
             Some(method) => Ok(Incoming::Notification(method)),
-            None => Err(bare(Fault::new(INVALID_REQUEST, "method must be a string"))),
+            None => Err(bare(ProtocolError::new(INVALID_REQUEST, "method must be a string"))),
         };
     };
     let id = id.get();
     if !is_id(id) {
-        return Err(bare(Fault::new(INVALID_REQUEST, "id must be a string or an integer")));
+        return Err(bare(ProtocolError::new(INVALID_REQUEST, "id must be a string or an integer")));
     }
-    let named = |fault| Unreadable { fault, id: Some(id) };
-    let method =
-        string(method).ok_or_else(|| named(Fault::new(INVALID_REQUEST, "method must be a string")))?;
+    let named = |error| Unreadable { error, id: Some(id) };
+    let method = string(method)
+        .ok_or_else(|| named(ProtocolError::new(INVALID_REQUEST, "method must be a string")))?;
     let params = match envelope.params {
         None => Params::default(),
         Some(params) => read_params(params).map_err(named)?,
@@ -216,19 +218,19 @@ fn understand<'a, P>(
     Ok(Incoming::Request(Box::new(Call { id, method, params })))
 }
 
-fn read_params(raw: &RawValue) -> Result<Params<'_>, Fault> {
+fn read_params(raw: &RawValue) -> Result<Params<'_>, ProtocolError> {
     if !is_object(raw) {
-        return Err(Fault::new(INVALID_PARAMS, "params must be an object"));
+        return Err(ProtocolError::new(INVALID_PARAMS, "params must be an object"));
     }
     let params: Params = serde_json::from_str(raw.get())
-        .map_err(|error| Fault::new(INVALID_PARAMS, format!("params cannot be read: {error}")))?;
+        .map_err(|error| ProtocolError::new(INVALID_PARAMS, format!("params cannot be read: {error}")))?;
     with_meta(params)
 }
 
-fn with_meta(mut params: Params) -> Result<Params, Fault> {
+fn with_meta(mut params: Params) -> Result<Params, ProtocolError> {
     if let Some(meta) = params.raw_meta {
         let fields = object(meta.get()).ok_or_else(|| {
-            Fault::new(INVALID_PARAMS, "params._meta must be an object without duplicate keys")
+            ProtocolError::new(INVALID_PARAMS, "params._meta must be an object without duplicate keys")
         })?;
         params.meta = Some(Meta { text: meta.get(), fields });
     }

@@ -1,4 +1,4 @@
-//! Why a request is refused: one word for whoever operates the app. A client is told less.
+//! Why a request is refused. The app's operator gets one word; a client is told less.
 
 use crate::Response;
 
@@ -81,7 +81,7 @@ impl Reason {
 
 /// A request that is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct AuthError {
     /// What the client is answered.
     pub response: Response,
     /// What the operator of the app is told.

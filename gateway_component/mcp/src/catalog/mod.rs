@@ -1,5 +1,7 @@
 //! The baked catalog: one variable per page of a list and one per tool, so that no request reads more than it needs.
 
+pub(crate) mod dynamic;
+
 use crate::Host;
 use crate::text::{push_hex, push_number};
 use authorizer::ToolIdentity;

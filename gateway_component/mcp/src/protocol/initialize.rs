@@ -1,8 +1,8 @@
-//! Who this server is: the answers to `initialize` and, since 2026-07-28, `server/discover`.
+//! The answers to `initialize` and, since 2026-07-28, `server/discover`: who this server is and what it can do.
 
-use crate::context::Context;
-use crate::era::{LEGACY, SUPPORTED};
-use crate::jsonrpc::{Call, string};
+use crate::protocol::context::Context;
+use crate::protocol::jsonrpc::{Call, string};
+use crate::protocol::revision::{LEGACY, SUPPORTED};
 
 const CAPABILITIES: &str = ",\"capabilities\":{\"tools\":{\"listChanged\":false}}";
 
@@ -23,9 +23,9 @@ pub(crate) fn initialize(context: &Context, call: &Call) -> String {
 pub(crate) fn discover(context: &Context) -> String {
     let mut text = format!("{{\"resultType\":\"complete\",\"supportedVersions\":{SUPPORTED}{CAPABILITIES}");
     instructions(&mut text, context);
-    let scope = if context.gate.is_some() { "private" } else { "public" };
+    let scope = if context.authorizer.is_some() { "private" } else { "public" };
     text.push_str(&format!(",\"ttlMs\":{},\"cacheScope\":\"{scope}\"", context.config.list_ttl_ms));
-    crate::result::write_meta(&mut text, None, Some(&context.config.server_info()));
+    crate::call::result::write_meta(&mut text, None, Some(&context.config.server_info()));
     text.push('}');
     text
 }

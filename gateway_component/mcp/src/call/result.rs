@@ -1,7 +1,7 @@
 //! The result of a call, written from parts that are JSON text already.
 
-use crate::answer::Asked;
-use crate::jsonrpc::quote;
+use crate::call::answer::Asked;
+use crate::protocol::jsonrpc::quote;
 use serde_json::value::RawValue;
 
 /// An error result with one text.
@@ -20,7 +20,7 @@ pub(crate) fn write(
 ) -> String {
     let mut text = String::with_capacity(content.len() + structured.map_or(0, str::len) + 256);
     text.push('{');
-    if asked.era.is_modern() {
+    if asked.revision.is_modern() {
         text.push_str("\"resultType\":\"complete\",");
     }
     text.push_str("\"content\":");

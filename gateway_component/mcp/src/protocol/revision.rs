@@ -1,9 +1,9 @@
 //! Which revision of the protocol a request speaks, and what the modern one demands of its headers.
 
-use crate::jsonrpc::{
-    Call, Fault, HEADER_MISMATCH, INVALID_PARAMS, UNSUPPORTED_VERSION, is_object, quote, string,
+use crate::http::message::Request;
+use crate::protocol::jsonrpc::{
+    Call, HEADER_MISMATCH, INVALID_PARAMS, ProtocolError, UNSUPPORTED_VERSION, is_object, quote, string,
 };
-use crate::message::Request;
 use std::borrow::Cow;
 
 /// Revisions with `initialize`, oldest first.
@@ -13,61 +13,61 @@ pub(crate) const MODERN: &str = "2026-07-28";
 /// JSON text of everything that is spoken here.
 pub(crate) const SUPPORTED: &str = r#"["2026-07-28","2025-11-25","2025-06-18","2025-03-26"]"#;
 
-/// The era of one request.
+/// The revision of one request: one of those with `initialize`, or the stateless one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Era {
+pub(crate) enum Revision {
     /// Index into [`LEGACY`].
     Legacy(usize),
     Modern,
 }
 
-impl Era {
+impl Revision {
     /// What the header alone says; a body with modern metadata overrides it.
-    pub fn of_header(header: Option<&str>) -> Era {
+    pub fn of_header(header: Option<&str>) -> Revision {
         match header {
             // A client of 2025-03-26 knows no such header (2025-06-18, basic/transports).
-            None => Era::Legacy(0),
+            None => Revision::Legacy(0),
             Some(version) => {
-                LEGACY.iter().position(|known| *known == version).map_or(Era::Modern, Era::Legacy)
+                LEGACY.iter().position(|known| *known == version).map_or(Revision::Modern, Revision::Legacy)
             }
         }
     }
 
-    /// The era of a request: modern metadata in the body, or the header. `initialize` says in its body which revision
+    /// The revision of a request: modern metadata in the body, or the header. `initialize` says in its body which revision
     /// its client speaks; the header binds what comes after it (2025-11-25, basic/lifecycle and basic/transports).
-    pub fn of(header: Option<&str>, call: &Call) -> Era {
+    pub fn of(header: Option<&str>, call: &Call) -> Revision {
         match &call.params.meta {
-            Some(meta) if meta.fields.version.is_some() => Era::Modern,
+            Some(meta) if meta.fields.version.is_some() => Revision::Modern,
             _ if call.method == "initialize" => {
                 let version = call.params.protocol_version.and_then(string);
                 let known = LEGACY.iter().position(|known| Some(*known) == version.as_deref());
-                Era::Legacy(known.unwrap_or(LEGACY.len() - 1))
+                Revision::Legacy(known.unwrap_or(LEGACY.len() - 1))
             }
-            _ => Era::of_header(header),
+            _ => Revision::of_header(header),
         }
     }
 
     /// Whether several messages may come as one (2025-03-26 only).
     pub fn has_batches(self) -> bool {
-        self == Era::Legacy(0)
+        self == Revision::Legacy(0)
     }
 
     /// The id of an error about a message whose own could not be read. Newer schemas leave it out, older ones need one.
     pub fn unknown_id(self) -> Option<&'static str> {
         match self {
-            Era::Legacy(0 | 1) => Some("null"),
+            Revision::Legacy(0 | 1) => Some("null"),
             _ => None,
         }
     }
 
     /// Whether structured content may be any JSON value.
     pub fn is_modern(self) -> bool {
-        self == Era::Modern
+        self == Revision::Modern
     }
 }
 
 /// Check what 2026-07-28 demands of a request (basic/transports/streamable-http, "Server Validation").
-pub(crate) fn check(request: &Request, header: Option<&str>, call: &Call) -> Result<(), Fault> {
+pub(crate) fn check(request: &Request, header: Option<&str>, call: &Call) -> Result<(), ProtocolError> {
     let meta = call.params.meta.as_ref();
     let version = meta.and_then(|meta| meta.fields.version).and_then(string);
     let Some(header) = header else {
@@ -95,7 +95,7 @@ pub(crate) fn check(request: &Request, header: Option<&str>, call: &Call) -> Res
     Ok(())
 }
 
-fn same(request: &Request, name: &str, expected: &str) -> Result<(), Fault> {
+fn same(request: &Request, name: &str, expected: &str) -> Result<(), ProtocolError> {
     match request.header(name) {
         None => Err(mismatch(format!("the header {name} is missing"))),
         Some(value) if decode(&value).is_some_and(|value| value == expected) => Ok(()),
@@ -103,16 +103,16 @@ fn same(request: &Request, name: &str, expected: &str) -> Result<(), Fault> {
     }
 }
 
-pub(crate) fn mismatch(message: impl Into<Cow<'static, str>>) -> Fault {
-    Fault::new(HEADER_MISMATCH, message)
+pub(crate) fn mismatch(message: impl Into<Cow<'static, str>>) -> ProtocolError {
+    ProtocolError::new(HEADER_MISMATCH, message)
 }
 
-fn invalid(message: &'static str) -> Fault {
-    Fault::new(INVALID_PARAMS, message).with_status(400)
+fn invalid(message: &'static str) -> ProtocolError {
+    ProtocolError::new(INVALID_PARAMS, message).with_status(400)
 }
 
-pub(crate) fn unsupported(requested: &str) -> Fault {
-    Fault::new(UNSUPPORTED_VERSION, "Unsupported protocol version")
+pub(crate) fn unsupported(requested: &str) -> ProtocolError {
+    ProtocolError::new(UNSUPPORTED_VERSION, "Unsupported protocol version")
         .with_data(format!("{{\"supported\":{SUPPORTED},\"requested\":{}}}", quote(requested)))
 }
 
@@ -179,9 +179,9 @@ mod tests {
 
     #[test]
     fn an_absent_header_is_the_oldest_revision_and_an_unknown_one_is_modern() {
-        assert_eq!(Era::of_header(None), Era::Legacy(0));
-        assert_eq!(Era::of_header(Some("2025-11-25")), Era::Legacy(2));
-        assert_eq!(Era::of_header(Some("2026-07-28")), Era::Modern);
-        assert_eq!(Era::of_header(Some("1900-01-01")), Era::Modern);
+        assert_eq!(Revision::of_header(None), Revision::Legacy(0));
+        assert_eq!(Revision::of_header(Some("2025-11-25")), Revision::Legacy(2));
+        assert_eq!(Revision::of_header(Some("2026-07-28")), Revision::Modern);
+        assert_eq!(Revision::of_header(Some("1900-01-01")), Revision::Modern);
     }
 }

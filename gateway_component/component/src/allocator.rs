@@ -1,5 +1,6 @@
-//! The allocator. An instance serves one request and its memory goes with it, so blocks are never joined or given back:
-//! a freed one waits in the list of its size for the next. That costs a tenth of what a general allocator does.
+//! The allocator. An instance serves one request and its memory is freed with it, so blocks are never joined or given
+//! back to the host: a freed block goes into the list of its size and is used again. That costs a tenth of what a general
+//! allocator costs.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::UnsafeCell;

@@ -6,7 +6,7 @@ use mcp::{Failure, Response, ToolRequest, ToolResponse, is_event_stream};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
-pub struct World {
+pub struct FuzzHost {
     dice: Dice,
     variables: BTreeMap<String, String>,
     store: BTreeMap<String, Vec<u8>>,
@@ -40,8 +40,8 @@ fn tools() -> [Value; 3] {
     ]
 }
 
-impl World {
-    pub fn new(mut dice: Dice) -> World {
+impl FuzzHost {
+    pub fn new(mut dice: Dice) -> FuzzHost {
         let mut variables = BTreeMap::new();
         let private = dice.once_in(12);
         variables.insert("gateway_config".to_string(), config(private, dice.once_in(3)).to_string());
@@ -74,7 +74,7 @@ impl World {
             json!([{"id": "weather", "tools": ["forecast", "wipe", "ask"], "dynamic": false}, {"id": "late", "tools": [], "dynamic": true}])
                 .to_string(),
         );
-        World {
+        FuzzHost {
             dice,
             variables,
             store: BTreeMap::new(),
@@ -172,7 +172,7 @@ fn stream(dice: &mut Dice, last: &Value) -> String {
     text + "data: " + &last.to_string() + dice.pick(&["\n\n", "\r\n\r\n", "\n", ""])
 }
 
-impl authorizer::Env for World {
+impl authorizer::Env for FuzzHost {
     fn now_ns(&self) -> u64 {
         self.now
     }
@@ -201,7 +201,7 @@ impl authorizer::Env for World {
     fn log(&mut self, _line: String) {}
 }
 
-impl mcp::Host for World {
+impl mcp::Host for FuzzHost {
     fn body(&mut self, limit: usize) -> Option<Vec<u8>> {
         Some(self.body[..self.body.len().min(limit + 1)].to_vec())
     }

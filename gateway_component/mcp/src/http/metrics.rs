@@ -1,15 +1,15 @@
 //! `/metrics`: what this pod serves, in Prometheus' text format 0.0.4.
 //!
-//! That it answers is the best of it: Prometheus' own `up` then tells of every pod. Calls and their durations are in
-//! the audit log and in the host's telemetry; an instance that lives for one request counts only refusals, in the
-//! key-value store. Whoever reaches the app may read this, so it names neither tools nor components; and where the app
-//! has a probe word, refusals are shown to whom knows it.
+//! The main signal is Prometheus' own `up`, which says for every pod whether this page answers. Calls and their
+//! durations are in the audit log and in the host's telemetry; an instance that lives for one request counts only
+//! refusals, in the key-value store. Everyone who reaches the app may read the page, so it names neither tools nor
+//! components. Where the app has a probe word, only those who know it see the refusals.
 
 use crate::Host;
 use crate::catalog;
 use crate::config::Config;
-use crate::health;
-use crate::message::{Request, Response};
+use crate::http::health;
+use crate::http::message::{Request, Response};
 use authorizer::{Purpose, Reason};
 
 pub(crate) fn show(request: &Request, config: &Config, host: &mut dyn Host) -> Response {

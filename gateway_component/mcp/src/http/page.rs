@@ -1,8 +1,8 @@
 //! What a person sees who opens the app's address in a browser.
 
 use crate::config::Config;
-use crate::jsonrpc::string;
-use crate::message::{Request, Response};
+use crate::http::message::{Request, Response};
+use crate::protocol::jsonrpc::string;
 
 /// Whether a request is for a page.
 pub(crate) fn is_asked(request: &Request) -> bool {
