@@ -9,10 +9,11 @@
 //! Empty lines and those that begin with `#` say nothing. A line that cannot be read is no key. Two lines may have one
 //! name, which is how a key is exchanged for another.
 
-use crate::encoding::{base64url, hex, is_scope};
+use crate::encoding::is_scope;
 use crate::error::Reason;
 use crate::time;
-use serde_json::{json, Map, Value};
+use json::{base64, hex};
+use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 /// How every key begins.
@@ -45,7 +46,7 @@ pub(crate) fn find(lines: &str, given: &str, now: u64) -> Result<ApiKey, Reason>
     if !is_well_formed(given) {
         return Err(Reason::Malformed);
     }
-    let wanted = hex(&Sha256::digest(given.as_bytes()));
+    let wanted = hex::encode(&Sha256::digest(given.as_bytes()));
     let mut found = None;
     for line in lines.lines() {
         if hash_of(line.as_bytes()).is_some_and(|hash| is_same_hash(hash, wanted.as_bytes()))
@@ -84,7 +85,7 @@ impl ApiKey {
             claims.insert("exp".into(), json!(expires));
         }
         let text = Value::Object(claims.clone()).to_string();
-        (claims, base64url(text.as_bytes()))
+        (claims, base64::encode_url(text.as_bytes()))
     }
 }
 

@@ -5,14 +5,13 @@
 
 use crate::claims::Identity;
 use crate::config::Config;
-use crate::discovery::{challenge, Challenge};
+use crate::discovery::{Challenge, challenge, step_up};
 use crate::encoding::header_value;
 use crate::error::{AuthError, Reason};
 use crate::policy::Policy;
 use crate::response::Code;
-use crate::token::step_up;
 use crate::{Env, RequestView};
-use serde_json::{json, Map, Value};
+use serde_json::{Map, Value, json};
 
 const MAX_HEADER: usize = 8 * 1024;
 /// What no policy needs to see: credentials.

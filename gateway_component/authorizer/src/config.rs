@@ -2,9 +2,10 @@
 //! that would let more callers in.
 
 use crate::algorithm::Algorithm;
-use crate::encoding::{hex, is_loopback};
-use crate::object::{object, Object};
+use crate::encoding::is_loopback;
 use crate::store::StoreSeal;
+use json::hex;
+use json::object::{Object, object};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -182,7 +183,7 @@ impl Config {
             seal: StoreSeal::new(
                 store_seal,
                 // The digest that the whole app was composed under, which the operator wrote.
-                &root.app.unwrap_or_else(|| hex(&Sha256::digest(gateway_config))),
+                &root.app.unwrap_or_else(|| hex::encode(&Sha256::digest(gateway_config))),
                 root.store_shared.unwrap_or(true),
             ),
         };
@@ -258,9 +259,5 @@ fn text(given: Option<String>) -> Option<String> {
 fn texts(given: Option<Vec<String>>) -> Result<Vec<String>, ConfigError> {
     let texts = given.unwrap_or_default();
     let empty = texts.iter().any(String::is_empty);
-    if empty {
-        Err(ConfigError("a list has an empty entry"))
-    } else {
-        Ok(texts)
-    }
+    if empty { Err(ConfigError("a list has an empty entry")) } else { Ok(texts) }
 }

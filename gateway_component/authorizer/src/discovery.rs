@@ -3,11 +3,13 @@
 //! The app's URL comes from the configuration. Without a configured one it is taken from the Host header only if that
 //! names this machine; else the client is told nothing rather than something that another client chose.
 
+use crate::claims::Identity;
 use crate::config::{Config, Resource};
 use crate::encoding::{is_loopback, is_scope};
-use crate::response::{error, json_response, Code};
+use crate::error::{AuthError, Reason};
+use crate::response::{Code, error, json_response};
 use crate::{RequestView, Response};
-use serde_json::{json, Map, Value};
+use serde_json::{Map, Value, json};
 
 const METADATA: &str = "/.well-known/oauth-protected-resource";
 const SERVER_METADATA: &str = "/.well-known/oauth-authorization-server";
@@ -177,4 +179,23 @@ pub(crate) fn challenge(config: &Config, request: &RequestView, reason: &Challen
     let value = if parts.is_empty() { "Bearer".to_string() } else { format!("Bearer {}", parts.join(", ")) };
     response.headers.push(("www-authenticate".into(), value));
     response
+}
+
+/// 403 `insufficient_scope`, naming everything that a new token must have: what every use needs, what this one needs,
+/// and what the caller already has of the app's scopes, so that stepping up loses nothing.
+pub(crate) fn step_up(
+    config: &Config,
+    request: &RequestView,
+    identity: &Identity,
+    needed: &[String],
+) -> AuthError {
+    let mut scopes = config.required_scopes.clone();
+    scopes.extend_from_slice(needed);
+    if let Some(supported) = &config.scopes_supported {
+        scopes.extend(identity.scopes.iter().filter(|scope| supported.contains(scope)).cloned());
+    }
+    let mut reason =
+        Challenge::new(403, Some(Code::InsufficientScope), "the token lacks a scope that this needs");
+    reason.scopes = Some(scopes);
+    AuthError { response: challenge(config, request, &reason), reason: Reason::Scope }
 }

@@ -1,6 +1,4 @@
-//! Encodings at the edges: base64url, header values, hosts.
-
-use base64ct::{Base64UrlUnpadded, Encoding};
+//! What headers may hold: names, values, hosts, scopes.
 
 /// Whether a client's header must never reach a tool, because tools trust it: `x-auth-*`, however it is spelt.
 pub fn is_reserved_header(name: &str) -> bool {
@@ -8,29 +6,6 @@ pub fn is_reserved_header(name: &str) -> bool {
     let folded: String =
         name.chars().map(|letter| if letter == '_' { '-' } else { letter.to_ascii_lowercase() }).collect();
     folded.starts_with("x-auth-")
-}
-
-/// Strict base64url without padding (RFC 7515 §2); other alphabets and stray bits are refused.
-pub(crate) fn from_base64url(text: &str) -> Option<Vec<u8>> {
-    Base64UrlUnpadded::decode_vec(text).ok()
-}
-
-/// base64url of a member of a JWK. Some issuers pad it, which RFC 7515 forbids and which changes nothing; the alphabet of
-/// plain base64 is refused, as by every reader of the RFC.
-pub(crate) fn from_padded_base64url(text: &str) -> Option<Vec<u8>> {
-    let bare = text.trim_end_matches('=');
-    if text.len() - bare.len() > 2 {
-        return None;
-    }
-    from_base64url(bare)
-}
-
-pub(crate) fn base64url(bytes: &[u8]) -> String {
-    Base64UrlUnpadded::encode_string(bytes)
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A header value that decodes to `text` and to nothing else: visible ASCII stays, every other byte and `%` become

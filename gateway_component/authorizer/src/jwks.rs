@@ -6,11 +6,11 @@
 //! | < 1 h | fetched again, at most every 10 s; used if that fails. Longer would not help: an issuer that is down issues no tokens, and theirs have expired by then |
 //! | older, or none | fetched again, at most every 10 s; without success every token is refused with 503 |
 
-use crate::encoding::hex;
+use crate::Env;
 use crate::keys::Key;
 use crate::store::{Purpose, StoreSeal};
-use crate::{strict_json, Env};
-use serde_json::{json, Value};
+use json::{hex, strict};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 /// Seconds for which a fetched set is used without another look.
@@ -76,7 +76,7 @@ pub(crate) struct Cache<'a> {
 
 impl<'a> Cache<'a> {
     pub(crate) fn new(url: &'a str, seal: &'a StoreSeal) -> Cache<'a> {
-        Cache { url, seal, name: hex(&Sha256::digest(url.as_bytes())[..12]) }
+        Cache { url, seal, name: hex::encode(&Sha256::digest(url.as_bytes())[..12]) }
     }
 
     /// The keys to verify with now (`now` in seconds); `None` if there are none to trust.
@@ -109,7 +109,7 @@ impl<'a> Cache<'a> {
         if fetched > now || now - fetched >= STALE_SECONDS {
             return None;
         }
-        Some((fetched, parse(&strict_json::parse(set, MAX_DEPTH)?).ok()?))
+        Some((fetched, parse(&strict::parse_bounded(set, MAX_DEPTH)?).ok()?))
     }
 
     fn fetch(&self, env: &mut dyn Env, now: u64, pause: u64, others: Others) -> Option<KeySet> {
@@ -146,7 +146,7 @@ impl<'a> Cache<'a> {
             .fetch(self.url, MAX_SET_BYTES)
             .filter(|body| body.len() <= MAX_SET_BYTES)
             .ok_or("there was no answer of HTTP 200 in time, or a longer one than 256 KiB")?;
-        let set = strict_json::parse(&body, MAX_DEPTH).ok_or("it is no JSON without duplicate members")?;
+        let set = strict::parse_bounded(&body, MAX_DEPTH).ok_or("it is no JSON without duplicate members")?;
         Ok((parse(&set)?, body))
     }
 }

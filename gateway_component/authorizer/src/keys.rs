@@ -1,12 +1,11 @@
 //! Public keys, from JWK (RFC 7517, 7518 §6, 8037) or PEM, and what each may verify.
 
 use crate::algorithm::Algorithm;
-use crate::encoding::from_padded_base64url;
-use base64ct::{Base64, Encoding};
 use ed25519_dalek::pkcs8::DecodePublicKey;
+use json::base64;
+use rsa::BoxedUint;
 use rsa::pkcs1::DecodeRsaPublicKey;
 use rsa::signature::Verifier;
-use rsa::BoxedUint;
 use serde_json::{Map, Value};
 use sha2::{Sha256, Sha384, Sha512};
 
@@ -70,7 +69,7 @@ impl Key {
             return None;
         }
         let body: String = pem.lines().map(str::trim).filter(|line| !line.starts_with("-----")).collect();
-        let der = Base64::decode_vec(&body).ok()?;
+        let der = base64::decode(&body)?;
         let material = if let Ok(key) = rsa::PublicKey::from_public_key_der(&der) {
             Material::Rsa(sized(key)?)
         } else if let Ok(key) = rsa::PublicKey::from_pkcs1_der(&der) {
@@ -127,7 +126,7 @@ impl Key {
 
 impl Material {
     fn from_jwk(jwk: &Map<String, Value>) -> Option<Material> {
-        let bytes = |name: &str| from_padded_base64url(jwk.get(name)?.as_str()?);
+        let bytes = |name: &str| base64::decode_padded_url(jwk.get(name)?.as_str()?);
         let kind = jwk.get("kty")?.as_str()?;
         let curve = match jwk.get("crv") {
             None | Some(Value::Null) => None,

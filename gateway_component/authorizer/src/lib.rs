@@ -24,14 +24,13 @@ mod encoding;
 mod error;
 mod jwks;
 mod keys;
-pub mod object;
 mod policy;
 mod response;
 mod rules;
 mod store;
-mod strict_json;
 mod time;
 mod token;
+mod verified_token;
 
 pub use caller::{Caller, ToolCall, ToolIdentity};
 pub use config::{Config, ConfigError};
@@ -39,7 +38,7 @@ pub use discovery::well_known;
 pub use encoding::is_reserved_header;
 pub use error::{AuthError, Reason};
 pub use policy::policy_check;
-pub use response::{unavailable, Response};
+pub use response::{Response, unavailable};
 pub use store::{Purpose, StoreSeal};
 pub use token::check;
 

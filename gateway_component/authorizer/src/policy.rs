@@ -3,9 +3,9 @@
 //! Only the value `true` allows. Undefined, another value, a failing built-in function, a policy that does not
 //! compile: all deny.
 
-use crate::strict_json;
+use json::strict;
 use regorus::{Engine, Value as Rego};
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 
 const RULE: &str = "data.mcp.authorization.allow";
 const PACKAGE: &str = "data.mcp.authorization";
@@ -28,7 +28,7 @@ impl Policy {
         }
         let mut engine = parse(rego, now_ns)?;
         if !data.trim().is_empty() {
-            let data = strict_json::parse(data.as_bytes(), MAX_DEPTH)
+            let data = strict::parse_bounded(data.as_bytes(), MAX_DEPTH)
                 .filter(Value::is_object)
                 .ok_or("policyData is not a JSON object without duplicate members")?;
             // The engine would let data stand in for rules of the same path.

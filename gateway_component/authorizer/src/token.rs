@@ -4,16 +4,16 @@ use crate::algorithm::Algorithm;
 use crate::api_keys;
 use crate::caller::Caller;
 use crate::claims::{self, Identity};
-use crate::config::{media_type, Config, KeySource};
-use crate::discovery::{challenge, own_resource, Challenge};
-use crate::encoding::from_base64url;
+use crate::config::{Config, KeySource, media_type};
+use crate::discovery::{Challenge, challenge, own_resource, step_up};
 use crate::error::{AuthError, Reason};
 use crate::jwks::{self, Cache, KeySet};
 use crate::keys::Key;
-use crate::response::{unavailable, Code};
+use crate::response::{Code, unavailable};
 use crate::rules::subject_may_use;
-use crate::store::VerifiedToken;
-use crate::{access_token, strict_json, Env, RequestView, Verdict};
+use crate::verified_token::VerifiedToken;
+use crate::{Env, RequestView, Verdict, access_token};
+use json::{base64, strict};
 use serde_json::{Map, Value};
 
 const MAX_TOKEN_LENGTH: usize = 16 * 1024;
@@ -32,7 +32,7 @@ enum Credential<'a> {
     ApiKey(&'a str),
 }
 
-/// Judge a request: is there one good credential, may its subject use this app, has it the scopes that every use needs?
+/// Check a request: is there one good credential, may its subject use this app, has it the scopes that every use needs?
 pub fn check(config: &Config, request: &RequestView, env: &mut dyn Env) -> Verdict {
     let deny = |reason, status, code, description| {
         let response = challenge(config, request, &Challenge::new(status, code, description));
@@ -51,10 +51,10 @@ pub fn check(config: &Config, request: &RequestView, env: &mut dyn Env) -> Verdi
             return deny(reason, 401, None, description);
         }
         Err(reason @ Reason::Ambiguous) => {
-            return deny(reason, 400, Some(Code::InvalidRequest), "more than one credential")
+            return deny(reason, 400, Some(Code::InvalidRequest), "more than one credential");
         }
         Err(reason @ Reason::Unavailable) => {
-            return Verdict::Deny(AuthError { response: unavailable(), reason })
+            return Verdict::Deny(AuthError { response: unavailable(), reason });
         }
         Err(reason) => {
             let description = match config.keys {
@@ -72,25 +72,6 @@ pub fn check(config: &Config, request: &RequestView, env: &mut dyn Env) -> Verdi
         return deny(Reason::Subject, 403, Some(Code::AccessDenied), description);
     }
     Verdict::Allow(Box::new(Caller::new(config, request, identity)))
-}
-
-/// 403 `insufficient_scope`, naming everything that a new token must have: what every use needs, what this one needs,
-/// and what the caller already has of the app's scopes, so that stepping up loses nothing.
-pub(crate) fn step_up(
-    config: &Config,
-    request: &RequestView,
-    identity: &Identity,
-    needed: &[String],
-) -> AuthError {
-    let mut scopes = config.required_scopes.clone();
-    scopes.extend_from_slice(needed);
-    if let Some(supported) = &config.scopes_supported {
-        scopes.extend(identity.scopes.iter().filter(|scope| supported.contains(scope)).cloned());
-    }
-    let mut reason =
-        Challenge::new(403, Some(Code::InsufficientScope), "the token lacks a scope that this needs");
-    reason.scopes = Some(scopes);
-    AuthError { response: challenge(config, request, &reason), reason: Reason::Scope }
 }
 
 fn identify(config: &Config, request: &RequestView, env: &mut dyn Env) -> Result<Identity, Reason> {
@@ -258,16 +239,12 @@ impl<'a> Token<'a> {
             return Err(Reason::Key);
         }
         let verified = |key: &Key| key.verify(self.algorithm, self.signed, signature);
-        if self.candidates(keys, any_id).any(verified) {
-            Ok(())
-        } else {
-            Err(Reason::Signature)
-        }
+        if self.candidates(keys, any_id).any(verified) { Ok(()) } else { Err(Reason::Signature) }
     }
 }
 
 fn json_object(part: &str) -> Option<Map<String, Value>> {
-    match strict_json::parse(&from_base64url(part)?, MAX_DEPTH)? {
+    match strict::parse_bounded(&base64::decode_url(part)?, MAX_DEPTH)? {
         Value::Object(members) => Some(members),
         _ => None,
     }
@@ -285,7 +262,7 @@ fn verify(
     if known.is_known(env, now) {
         return Ok(());
     }
-    let signature = from_base64url(parsed.signature).ok_or(Reason::Malformed)?;
+    let signature = base64::decode_url(parsed.signature).ok_or(Reason::Malformed)?;
     let verify = |keys: &[Key], any_id| parsed.verified_by(&signature, keys, any_id);
     let set = match source {
         KeySource::Url(url) => {

@@ -2,9 +2,9 @@
 
 mod common;
 
-use authorizer::{is_reserved_header, well_known, RequestView};
-use common::{header, Call, Case, ISSUER, RESOURCE};
-use serde_json::{json, Value};
+use authorizer::{RequestView, is_reserved_header, well_known};
+use common::{Call, Case, ISSUER, RESOURCE, header};
+use serde_json::{Value, json};
 
 fn get(case: &Case, method: &str, path: &str) -> Option<authorizer::Response> {
     let request = RequestView { method, path, component: None, headers: &case.headers };

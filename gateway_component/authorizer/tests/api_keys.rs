@@ -2,8 +2,8 @@
 
 mod common;
 
-use common::{header, Call, Case, NOW};
-use serde_json::{json, Value};
+use common::{Call, Case, NOW, header};
+use serde_json::{Value, json};
 
 /// Two keys as `ftl-operator key create` prints them; the second one's line is in no app.
 const KEY: &str = "ftl_000000000000000000000000000000000000000000121Jhd7";

@@ -4,7 +4,7 @@
 mod common;
 mod tables;
 
-use common::{header, Case};
+use common::{Case, header};
 
 /// What an attack is answered with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@ mod common;
 use authorizer::{Config, Env};
 use common::issuer::Signer;
 use common::{Call, Case, World};
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 
 fn status(case: &mut Case) -> u16 {
     match case.run() {
@@ -121,7 +121,7 @@ fn every_supported_algorithm_works() {
         "algorithms",
         json!(["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"]),
     );
-    use Signer::{Ed25519, Ps256, Ps384, Ps512, Rs256, Rs384, Rs512, P256, P384};
+    use Signer::{Ed25519, P256, P384, Ps256, Ps384, Ps512, Rs256, Rs384, Rs512};
     for signer in [Rs256, Rs384, Rs512, Ps256, Ps384, Ps512, P256, P384, Ed25519] {
         case.signed_by(signer);
         assert_eq!(status(&mut case), 200, "{signer:?}");

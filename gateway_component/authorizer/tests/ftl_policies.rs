@@ -6,7 +6,7 @@ mod common;
 
 use authorizer::policy_check;
 use common::{Call, Case};
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 
 const HOUR: u64 = 3_600_000_000_000;
 

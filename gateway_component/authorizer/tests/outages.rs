@@ -3,9 +3,9 @@
 
 mod common;
 
-use common::issuer::{jwk, jwks, Signer};
-use common::{header, Case, NOW};
-use serde_json::{json, Value};
+use common::issuer::{Signer, jwk, jwks};
+use common::{Case, NOW, header};
+use serde_json::{Value, json};
 
 fn status(case: &mut Case) -> u16 {
     match case.run() {

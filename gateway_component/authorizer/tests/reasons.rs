@@ -4,7 +4,7 @@ mod common;
 
 use common::issuer::Signer;
 use common::{Call, Case, NOW};
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 
 fn with_policy(case: &mut Case) {
     case.with_policy("package mcp.authorization\ndefault allow := false", "");

@@ -3,9 +3,9 @@
 
 mod common;
 
-use common::issuer::{jwk, jwks, Signer};
 use common::Case;
-use serde_json::{json, Value};
+use common::issuer::{Signer, jwk, jwks};
+use serde_json::{Value, json};
 use std::collections::HashMap;
 
 const KEY: &str = "uid-of-this-app:5f0c1d8e2b7a49630f1e2d3c4b5a6978";

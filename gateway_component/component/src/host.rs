@@ -69,7 +69,7 @@ impl Env for WasiHost {
 
     fn policy(&mut self) -> Option<(String, String)> {
         // Rego may hold two opening braces in a row, which would begin one of Spin's templates, so it comes as JSON.
-        let policy = mcp::string_of(&variables::get("policy").ok()?)?;
+        let policy = json::text::string_of(&variables::get("policy").ok()?)?;
         Some((policy, variables::get("policy_data").ok()?))
     }
 

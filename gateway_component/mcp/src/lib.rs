@@ -6,6 +6,14 @@
 //! | 2025-06-18, 2025-11-25 | `initialize`; a version header |
 //! | 2026-07-28 | no `initialize`; metadata in every request, mirrored in headers; results that ask for input |
 //!
+//! | module | contents |
+//! |---|---|
+//! | `http` | messages, paths, browsers' origins, event streams, the pages that are not MCP |
+//! | `auth` | the crate `authorizer` within a request |
+//! | `protocol` | JSON-RPC, the revisions, the endpoint, and every method but `tools/call` |
+//! | `call` | `tools/call`: the checks, the request to the tool, its answer, the audit line |
+//! | `catalog` | the tools: those that are known when the app is composed, and those of dynamic components |
+//!
 //! [`handle`] does no I/O; a [`Host`] reads variables and carries requests to tools. All decisions about a request,
 //! its batch included, are taken before the first tool is called. What is only passed on is never parsed into values.
 
@@ -15,12 +23,9 @@ mod catalog;
 mod config;
 mod http;
 mod protocol;
-mod strict;
-mod text;
 
 pub use call::stream::is_event_stream;
 pub use http::message::{Failure, Request, Response, ToolRequest, ToolResponse};
-pub use protocol::jsonrpc::string_of;
 
 use config::Config;
 use http::cors::OriginCheck;

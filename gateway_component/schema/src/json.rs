@@ -3,7 +3,6 @@
 //!
 //! A tool's schema is read on every call, which costs more than checking the arguments against it.
 
-use crate::reader::{DuplicateKeys, Reader};
 use serde_json::{Number, Value};
 use std::borrow::Cow;
 
@@ -78,21 +77,6 @@ impl<'a> Members<'a> {
 }
 
 impl<'a> Json<'a> {
-    /// Reads a schema's JSON text; None if it is none, or nests too deeply.
-    pub fn parse(text: &'a str) -> Option<Self> {
-        Reader::new(text, DuplicateKeys::InOrder).whole()
-    }
-
-    /// Likewise a value's; of members with the same name the last one counts.
-    pub fn parse_value(text: &'a str) -> Option<Self> {
-        Reader::new(text, DuplicateKeys::LastCounts).whole()
-    }
-
-    /// Likewise a value's, in which no two members of an object have the same name.
-    pub fn parse_unique(text: &'a str) -> Option<Self> {
-        Reader::new(text, DuplicateKeys::Refused).whole()
-    }
-
     pub(crate) fn get(&self, name: &str) -> Option<&Json<'a>> {
         self.as_object()?.get(name)
     }

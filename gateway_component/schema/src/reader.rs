@@ -10,7 +10,7 @@ const MAX_DEPTH: usize = 127;
 
 /// What the reader does with members of one object that have the same name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum DuplicateKeys {
+enum DuplicateKeys {
     /// The last one counts when one is looked for. Members stay in order.
     InOrder,
     /// The last one is kept.
@@ -18,8 +18,25 @@ pub(crate) enum DuplicateKeys {
     Refused,
 }
 
+impl<'a> Json<'a> {
+    /// Reads a schema's JSON text; None if it is none, or nests too deeply.
+    pub fn parse(text: &'a str) -> Option<Self> {
+        Reader::new(text, DuplicateKeys::InOrder).whole()
+    }
+
+    /// Likewise a value's; of members with the same name the last one counts.
+    pub fn parse_value(text: &'a str) -> Option<Self> {
+        Reader::new(text, DuplicateKeys::LastCounts).whole()
+    }
+
+    /// Likewise a value's, in which no two members of an object have the same name.
+    pub fn parse_unique(text: &'a str) -> Option<Self> {
+        Reader::new(text, DuplicateKeys::Refused).whole()
+    }
+}
+
 /// A place in a text; a method is None where the text is not JSON.
-pub(crate) struct Reader<'a> {
+struct Reader<'a> {
     text: &'a str,
     at: usize,
     depth: usize,
@@ -27,12 +44,12 @@ pub(crate) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(text: &'a str, duplicates: DuplicateKeys) -> Self {
+    fn new(text: &'a str, duplicates: DuplicateKeys) -> Self {
         Reader { text, at: 0, depth: 0, duplicates }
     }
 
     /// The value that is the whole text.
-    pub(crate) fn whole(mut self) -> Option<Json<'a>> {
+    fn whole(mut self) -> Option<Json<'a>> {
         let first = self.next_byte()?;
         let value = self.value(first)?;
         self.next_byte().is_none().then_some(value)

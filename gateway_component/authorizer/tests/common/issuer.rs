@@ -6,7 +6,7 @@ use rsa::pkcs8::DecodePrivateKey;
 use rsa::rand_core::{TryCryptoRng, TryRng};
 use rsa::signature::{RandomizedSigner, SignatureEncoding, Signer as _};
 use rsa::traits::PublicKeyParts;
-use serde_json::{json, Value};
+use serde_json::{Value, json};
 use sha2::{Sha256, Sha384, Sha512};
 use std::convert::Infallible;
 

@@ -4,10 +4,10 @@
 pub mod issuer;
 
 use authorizer::{
-    check, AuthError, Caller, Config, Env, RequestView, Response, ToolCall, ToolIdentity, Verdict,
+    AuthError, Caller, Config, Env, RequestView, Response, ToolCall, ToolIdentity, Verdict, check,
 };
-use issuer::{jwks, sign, Signer};
-use serde_json::{json, Value};
+use issuer::{Signer, jwks, sign};
+use serde_json::{Value, json};
 use std::collections::HashMap;
 
 pub const NOW: u64 = 1_900_000_000;
@@ -58,11 +58,7 @@ impl Env for World {
     }
 
     fn kv_get(&mut self, key: &str) -> Option<Vec<u8>> {
-        if self.store_is_down {
-            None
-        } else {
-            self.store.get(key).cloned()
-        }
+        if self.store_is_down { None } else { self.store.get(key).cloned() }
     }
 
     fn kv_set(&mut self, key: &str, value: &[u8]) {

@@ -1,8 +1,8 @@
 //! Attacks on what a well-signed token claims: for another app, from another issuer, too late, too early, for nobody.
 
 use crate::common::{Case, NOW};
-use crate::{Row, INVALID, STEP_UP};
-use serde_json::{json, Value};
+use crate::{INVALID, Row, STEP_UP};
+use serde_json::{Value, json};
 
 fn legitimate(_: &mut Case) {}
 

@@ -1,8 +1,8 @@
 //! Attacks on the form of a token and of the header that carries it.
 
-use crate::common::issuer::{base64url, sign_text, Signer};
 use crate::common::Case;
-use crate::{Row, ABSENT, AMBIGUOUS, INVALID};
+use crate::common::issuer::{Signer, base64url, sign_text};
+use crate::{ABSENT, AMBIGUOUS, INVALID, Row};
 use serde_json::json;
 
 fn legitimate(_: &mut Case) {}

@@ -1,9 +1,9 @@
 //! Attacks on the choice of algorithm and key.
 
-use crate::common::issuer::{base64url, hs256, jwk, jwks, sign, Signer};
 use crate::common::Case;
-use crate::{Row, INVALID, NO_KEYS};
-use serde_json::{json, Value};
+use crate::common::issuer::{Signer, base64url, hs256, jwk, jwks, sign};
+use crate::{INVALID, NO_KEYS, Row};
+use serde_json::{Value, json};
 
 fn legitimate(_: &mut Case) {}
 

@@ -1,8 +1,8 @@
 //! Attacks by a caller with a good token: on the rules about subjects, on the policy, on a tool's scopes.
 
 use crate::common::{Call, Case};
-use crate::{Row, DENIED, INVALID, STEP_UP};
-use serde_json::{json, Value};
+use crate::{DENIED, INVALID, Row, STEP_UP};
+use serde_json::{Value, json};
 
 fn legitimate(_: &mut Case) {}
 

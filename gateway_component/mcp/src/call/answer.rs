@@ -5,17 +5,18 @@ use crate::call::audit::Outcome;
 use crate::call::stream::{self, Notifications, is_event_stream};
 use crate::call::{content, result};
 use crate::http::message::{Failure, ToolResponse};
-use crate::protocol::jsonrpc::{INVALID_PARAMS, MISSING_CAPABILITY, ProtocolError, is_object, quote, string};
+use crate::protocol::jsonrpc::{INVALID_PARAMS, MISSING_CAPABILITY, ProtocolError};
 use crate::protocol::revision::Revision;
-use crate::strict;
-use authorizer::object::object;
+use json::object::object;
+use json::strict;
+use json::text::{is_object, quote, string};
 use schema::Json;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
-/// What the answer depends on besides the tool.
+/// What a tool's answer is checked against.
 pub(crate) struct Asked<'a> {
     /// The name that the client used.
     pub tool: &'a str,
@@ -70,31 +71,32 @@ struct ErrorObject<'a> {
     data: Option<&'a RawValue>,
 }
 
-/// Judge a tool's answer.
+/// Read a tool's answer and check it.
 pub(crate) fn read(response: Result<ToolResponse, Failure>, asked: &Asked) -> Answer {
     let mut events = Vec::new();
-    let judged = match response {
+    let checked = match response {
         Err(failure) => Err(failed(failure, asked)),
         Ok(response) => match std::str::from_utf8(&response.body) {
             Err(_) => Err((Outcome::BadAnswer, "it did not answer in UTF-8".into())),
             Ok(text) if response.content_type.as_deref().is_some_and(is_event_stream) => {
                 let last = stream::split(text, asked.wanted, &mut events);
-                judge(response.status, last.as_deref().unwrap_or(""), asked)
+                check(response.status, last.as_deref().unwrap_or(""), asked)
             }
-            Ok(text) => judge(response.status, text, asked),
+            Ok(text) => check(response.status, text, asked),
         },
     };
-    match judged {
+    match checked {
         Ok((outcome, result)) => Answer { outcome, events, result },
         Err((outcome, reason)) => {
             let text = format!("Tool `{}` failed: {reason}.", asked.tool);
-            Answer { outcome, events, result: Ok(result::error(&text, asked)) }
+            Answer { outcome, events, result: Ok(result::error(&text, asked.server_info.as_deref())) }
         }
     }
     .or_refused(asked)
 }
 
-type Judged = Result<(Outcome, Result<String, ProtocolError>), (Outcome, Cow<'static, str>)>;
+/// An outcome with the result or the error for the client; Err with what is wrong with the tool's answer.
+type Checked = Result<(Outcome, Result<String, ProtocolError>), (Outcome, Cow<'static, str>)>;
 
 impl Answer {
     /// A result that asks the client for what it never offered becomes the protocol's own error.
@@ -124,7 +126,7 @@ fn failed(failure: Failure, asked: &Asked) -> (Outcome, Cow<'static, str>) {
     }
 }
 
-fn judge(status: u16, text: &str, asked: &Asked) -> Judged {
+fn check(status: u16, text: &str, asked: &Asked) -> Checked {
     let bad = |reason: &'static str| (Outcome::BadAnswer, Cow::Borrowed(reason));
     let Some(result) = object::<ToolResult>(text) else {
         return Err(unusable(status, text));
@@ -167,11 +169,14 @@ fn judge(status: u16, text: &str, asked: &Asked) -> Judged {
     structured = structured.filter(|text| asked.revision.is_modern() || text.starts_with('{'));
     let meta = result.meta.filter(|meta| is_object(meta));
     let outcome = if is_error == Some(true) { Outcome::ToolError } else { Outcome::Ok };
-    Ok((outcome, Ok(result::write(&content, structured.as_deref(), is_error, meta, asked))))
+    Ok((
+        outcome,
+        Ok(result::write(&content, structured.as_deref(), is_error, meta, asked.server_info.as_deref())),
+    ))
 }
 
 /// A tool's refusal as an error of the protocol: with the code for parameters, or one that nobody has reserved.
-fn refused(error: Option<&RawValue>, status: u16, text: &str) -> Judged {
+fn refused(error: Option<&RawValue>, status: u16, text: &str) -> Checked {
     let refusal = error.and_then(|error| object::<ErrorObject>(error.get()));
     let Some(refusal) = refusal else { return Err(unusable(status, text)) };
     let code = i32::try_from(refusal.code)
@@ -212,7 +217,7 @@ fn check_output(text: &str, schema: &str) -> Result<(), (Outcome, Cow<'static, s
 }
 
 /// A tool that needs the client's input (2026-07-28, basic/patterns/mrtr): its request is passed on as it is.
-fn input_required(result: &ToolResult, asked: &Asked) -> Judged {
+fn input_required(result: &ToolResult, asked: &Asked) -> Checked {
     if !asked.revision.is_modern() {
         let reason = "it needs input from the client, which takes MCP 2026-07-28 or later";
         return Err((Outcome::Refused, reason.into()));

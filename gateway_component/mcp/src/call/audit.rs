@@ -1,7 +1,8 @@
 //! One JSON line per call of a tool: who, what, how it ended. Arguments and results stay out of it.
 
-use crate::protocol::jsonrpc::quote;
-use crate::text::{push_hex, push_number};
+use json::hex;
+use json::text::push_number;
+use json::text::quote;
 use sha2::{Digest, Sha256};
 
 /// How a call ended.
@@ -95,6 +96,6 @@ impl Entry<'_> {
 /// The first half of SHA-256: the same caller can be recognized, a known one found, and no address book is kept.
 fn fingerprint(subject: &str) -> String {
     let mut text = String::with_capacity(32);
-    push_hex(&mut text, &Sha256::digest(subject.as_bytes())[..16]);
+    hex::push(&mut text, &Sha256::digest(subject.as_bytes())[..16]);
     text
 }

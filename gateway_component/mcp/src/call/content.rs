@@ -1,8 +1,8 @@
 //! Content blocks of a tool's result.
 
-use crate::protocol::jsonrpc::string;
-use crate::text::holds;
-use authorizer::object::{Object, object};
+use json::object::{Object, object};
+use json::text::holds;
+use json::text::string;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;

@@ -13,12 +13,13 @@ use crate::auth::Authorizer;
 use crate::catalog::{self, Record, SEPARATOR, dynamic};
 use crate::http::message::{Failure, ToolRequest, ToolResponse};
 use crate::protocol::context::{Context, Reject};
-use crate::protocol::jsonrpc::{Call, INVALID_PARAMS, ProtocolError, is_object, string};
+use crate::protocol::jsonrpc::{INVALID_PARAMS, ProtocolError, RpcRequest};
 use crate::protocol::revision::Revision;
-use crate::strict;
 use answer::{Answer, Asked};
 use audit::{Entry, Outcome};
 use authorizer::{ToolCall, ToolIdentity};
+use json::strict;
+use json::text::{is_object, string};
 use schema::Json;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -60,7 +61,7 @@ pub(crate) enum Ready<'a> {
 pub(crate) fn prepare<'a>(
     context: &mut Context<'a, '_>,
     revision: Revision,
-    call: &Call<'a>,
+    call: &RpcRequest<'a>,
 ) -> Result<Ready<'a>, Reject> {
     let Some(name) = call.params.name.and_then(string) else {
         return Err(ProtocolError::new(INVALID_PARAMS, "params.name must be the name of a tool").into());
@@ -160,7 +161,7 @@ pub(crate) fn finish(
 fn allow(
     context: &mut Context,
     revision: Revision,
-    call: &Call,
+    call: &RpcRequest,
     record: &Record,
     trail: &AuditTrail,
 ) -> Result<Option<String>, Reject> {
@@ -213,20 +214,10 @@ fn allow(
         message.push_str(&violation.to_string());
     }
     message.push_str("\nCorrect the arguments and call the tool again.");
-    let asked = Asked {
-        tool: &trail.tool,
-        revision,
-        timeout_ms: 0,
-        max_bytes: 0,
-        output: None,
-        wanted: Notifications { progress: None, log: false },
-        capabilities: None,
-        server_info: context.server_info(revision),
-    };
-    Ok(Some(result::error(&message, &asked)))
+    Ok(Some(result::error(&message, context.server_info(revision).as_deref())))
 }
 
-fn progress_token<'a>(call: &Call<'a>) -> Option<&'a RawValue> {
+fn progress_token<'a>(call: &RpcRequest<'a>) -> Option<&'a RawValue> {
     let token = call.params.meta.as_ref()?.fields.progress_token?;
     let text = token.get();
     (text.starts_with('"') || text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-')).then_some(token)

@@ -1,13 +1,14 @@
 //! The result of a call, written from parts that are JSON text already.
+//!
+//! `server_info` is who this server is, in revisions that say so in every result (since 2026-07-28); None in older ones.
 
-use crate::call::answer::Asked;
-use crate::protocol::jsonrpc::quote;
+use json::text::quote;
 use serde_json::value::RawValue;
 
 /// An error result with one text.
-pub(crate) fn error(text: &str, asked: &Asked) -> String {
+pub(crate) fn error(text: &str, server_info: Option<&str>) -> String {
     let content = format!("[{{\"type\":\"text\",\"text\":{}}}]", quote(text));
-    write(&content, None, Some(true), None, asked)
+    write(&content, None, Some(true), None, server_info)
 }
 
 /// A result of checked parts.
@@ -16,11 +17,11 @@ pub(crate) fn write(
     structured: Option<&str>,
     is_error: Option<bool>,
     meta: Option<&RawValue>,
-    asked: &Asked,
+    server_info: Option<&str>,
 ) -> String {
     let mut text = String::with_capacity(content.len() + structured.map_or(0, str::len) + 256);
     text.push('{');
-    if asked.revision.is_modern() {
+    if server_info.is_some() {
         text.push_str("\"resultType\":\"complete\",");
     }
     text.push_str("\"content\":");
@@ -32,7 +33,7 @@ pub(crate) fn write(
     if let Some(is_error) = is_error {
         text.push_str(if is_error { ",\"isError\":true" } else { ",\"isError\":false" });
     }
-    write_meta(&mut text, meta, asked.server_info.as_deref());
+    write_meta(&mut text, meta, server_info);
     text.push('}');
     text
 }

@@ -1,9 +1,9 @@
 //! What a tool streams while it runs: progress, log messages, and at the end its answer.
 
 use crate::http::sse;
-use crate::protocol::jsonrpc::{is_object, quote};
-use crate::strict;
-use authorizer::object::object;
+use json::object::object;
+use json::strict;
+use json::text::{is_object, quote};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;

@@ -2,7 +2,8 @@
 
 use crate::http::message::Request;
 use crate::protocol::context::{Context, Reject};
-use crate::protocol::jsonrpc::{Call, INVALID_PARAMS, ProtocolError, string};
+use crate::protocol::jsonrpc::{INVALID_PARAMS, ProtocolError, RpcRequest};
+use json::text::string;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 
@@ -13,7 +14,7 @@ const MAX_HEADER: usize = 64 << 10;
 /// verified token or not at all.
 pub(crate) fn headers(
     context: &mut Context,
-    call: &Call,
+    call: &RpcRequest,
     traceparent: Option<&str>,
 ) -> Result<Vec<(Cow<'static, str>, String)>, Reject> {
     let wants_events = context.accepts_stream
@@ -82,7 +83,7 @@ fn ascii(text: &str) -> String {
 }
 
 /// The caller's trace context (W3C, version 00): of the message's metadata, else of the request.
-pub(crate) fn traceparent(request: &Request, call: &Call) -> Option<String> {
+pub(crate) fn traceparent(request: &Request, call: &RpcRequest) -> Option<String> {
     let given = call.params.meta.as_ref().and_then(|meta| meta.fields.traceparent).and_then(string);
     let value = given.or_else(|| request.header("traceparent"))?;
     let parts: Vec<&str> = value.split('-').collect();

@@ -7,8 +7,8 @@ use crate::catalog::{Listed, Record, SEPARATOR};
 use crate::config::{Config, Dynamic};
 use crate::http::message::{Failure, ToolRequest, ToolResponse};
 use crate::protocol::context::Context;
-use crate::protocol::jsonrpc::quote;
 use authorizer::{Purpose, StoreSeal};
+use json::text::quote;
 use serde_json::{Map, Value, json};
 
 use std::borrow::Cow;

@@ -3,8 +3,9 @@
 pub(crate) mod dynamic;
 
 use crate::Host;
-use crate::text::{push_hex, push_number};
 use authorizer::ToolIdentity;
+use json::hex;
+use json::text::push_number;
 use serde::Deserialize;
 use serde::de::Error;
 use serde_json::Value;
@@ -104,7 +105,7 @@ pub(crate) fn record(full: &str, host: &mut dyn Host) -> Option<String> {
     }
     let mut name = String::with_capacity(5 + 2 * full.len());
     name.push_str("tool_");
-    push_hex(&mut name, full.as_bytes());
+    hex::push(&mut name, full.as_bytes());
     host.variable(&name)
 }
 

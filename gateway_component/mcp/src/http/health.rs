@@ -5,8 +5,8 @@ use crate::catalog::dynamic::{metadata, metadata_request};
 use crate::catalog::{self, Component, Record, SEPARATOR};
 use crate::config::Config;
 use crate::http::message::{Request, Response};
-use crate::protocol::jsonrpc::quote;
 use authorizer::{Purpose, StoreSeal};
+use json::text::quote;
 use serde_json::Value;
 
 const READY: &str = "{\"status\":\"ready\"}";

@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::http::message::{Request, Response};
-use crate::protocol::jsonrpc::string;
+use json::text::string;
 
 /// Whether a request is for a page.
 pub(crate) fn is_asked(request: &Request) -> bool {

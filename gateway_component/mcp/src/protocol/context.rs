@@ -6,8 +6,8 @@ use crate::http::message::{Request, Response};
 use crate::http::route::Endpoint;
 use crate::protocol::jsonrpc::{INVALID_REQUEST, ProtocolError};
 use crate::protocol::revision::Revision;
-use crate::text::push_hex;
 use crate::{Host, catalog};
+use json::hex;
 
 /// Why a message gets no result.
 pub(crate) enum Reject {
@@ -114,6 +114,6 @@ impl<'a, 'h> Context<'a, 'h> {
 
 fn own_id(random: u64) -> String {
     let mut id = String::with_capacity(16);
-    push_hex(&mut id, &random.to_be_bytes());
+    hex::push(&mut id, &random.to_be_bytes());
     id
 }

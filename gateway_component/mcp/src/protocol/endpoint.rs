@@ -1,8 +1,8 @@
 //! The MCP endpoint: one POST, one message (or a batch where the revision has them), one answer.
 
+use crate::Host;
 use crate::auth::{self, Authorizer};
-use crate::call::streaming_call;
-use crate::call::{self, Prepared, Ready};
+use crate::call::{self, Prepared, Ready, streaming_call};
 use crate::catalog;
 use crate::config::Config;
 use crate::http::message::{Failure, Request, Response, ToolRequest, ToolResponse};
@@ -10,11 +10,12 @@ use crate::http::route::Endpoint;
 use crate::http::sse;
 use crate::protocol::context::{Context, Reject};
 use crate::protocol::jsonrpc::{
-    Call, INVALID_REQUEST, Incoming, METHOD_NOT_FOUND, PARSE_ERROR, ProtocolError, Unreadable, read, result,
+    INVALID_REQUEST, Incoming, METHOD_NOT_FOUND, PARSE_ERROR, ProtocolError, RpcRequest, Unreadable, read,
+    result,
 };
 use crate::protocol::revision::{self, Revision};
 use crate::protocol::{initialize, list};
-use crate::{Host, strict};
+use json::strict;
 use serde_json::value::RawValue;
 
 /// The longest request that is read.
@@ -133,7 +134,7 @@ fn handle_body<'a>(
     let Ok(text) = std::str::from_utf8(body) else {
         return Err(unreadable(ProtocolError::new(PARSE_ERROR, "not UTF-8")));
     };
-    if strict::is_half(text) {
+    if strict::has_lone_surrogate(text) {
         return Err(unreadable(ProtocolError::new(PARSE_ERROR, "not JSON that decodes to Unicode")));
     }
     if !text.trim_start().starts_with('[') {
@@ -238,8 +239,8 @@ fn handle_message<'a>(
     batched: bool,
 ) -> Result<Reply<'a>, Response> {
     let by_header = Revision::of_header(header);
-    let call = match read(text) {
-        Ok(Incoming::Request(call)) => call,
+    let message = match read(text) {
+        Ok(Incoming::Request(message)) => message,
         Ok(Incoming::Notification(method)) => {
             permit(context, &method)?;
             return Ok(Reply::None);
@@ -256,23 +257,23 @@ fn handle_message<'a>(
             return Ok(Reply::Message { text: error.message(id), status, events: Vec::new() });
         }
     };
-    let revision = Revision::of(header, &call);
+    let revision = Revision::of(header, &message);
     let outcome = match revision {
-        Revision::Modern => revision::check(&context.request, header, &call).map_err(Reject::from),
-        Revision::Legacy(_) if batched && call.method == "initialize" => {
+        Revision::Modern => revision::check(&context.request, header, &message).map_err(Reject::from),
+        Revision::Legacy(_) if batched && message.method == "initialize" => {
             Err(ProtocolError::new(INVALID_REQUEST, "initialize cannot be part of a batch").into())
         }
         Revision::Legacy(_) => Ok(()),
     };
-    match outcome.and_then(|()| dispatch(context, revision, &call)) {
+    match outcome.and_then(|()| dispatch(context, revision, &message)) {
         Ok(Ready::Send(prepared, request)) => Ok(Reply::Pending(prepared, request)),
         Ok(Ready::Answered(text)) => {
-            Ok(Reply::Message { text: result(call.id, &text), status: 200, events: Vec::new() })
+            Ok(Reply::Message { text: result(message.id, &text), status: 200, events: Vec::new() })
         }
         Ok(Ready::Whole(text)) => Ok(Reply::Message { text, status: 200, events: Vec::new() }),
         Err(Reject::Message(error)) => {
             let status = if revision.is_modern() { error.status } else { 200 };
-            Ok(Reply::Message { text: error.message(Some(call.id)), status, events: Vec::new() })
+            Ok(Reply::Message { text: error.message(Some(message.id)), status, events: Vec::new() })
         }
         Err(Reject::Request(response)) => Err(response),
     }
@@ -294,19 +295,19 @@ fn permit(context: &mut Context, method: &str) -> Result<(), Response> {
 fn dispatch<'a>(
     context: &mut Context<'a, '_>,
     revision: Revision,
-    call: &Call<'a>,
+    message: &RpcRequest<'a>,
 ) -> Result<Ready<'a>, Reject> {
-    if call.method == "tools/call" {
-        return call::prepare(context, revision, call);
+    if message.method == "tools/call" {
+        return call::prepare(context, revision, message);
     }
     context.require_component()?;
-    if call.method == "tools/list" {
-        return list::list(context, revision, call).map(Ready::Whole);
+    if message.method == "tools/list" {
+        return list::list(context, revision, message).map(Ready::Whole);
     }
-    permit(context, &call.method).map_err(Reject::Request)?;
-    match (revision, &*call.method) {
+    permit(context, &message.method).map_err(Reject::Request)?;
+    match (revision, &*message.method) {
         (Revision::Modern, "server/discover") => Ok(Ready::Answered(initialize::discover(context))),
-        (Revision::Legacy(_), "initialize") => Ok(Ready::Answered(initialize::initialize(context, call))),
+        (Revision::Legacy(_), "initialize") => Ok(Ready::Answered(initialize::initialize(context, message))),
         (Revision::Legacy(_), "ping") => Ok(Ready::Answered("{}".into())),
         (_, method) => {
             let name: String = method.chars().take(64).collect();

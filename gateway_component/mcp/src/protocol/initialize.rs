@@ -1,15 +1,16 @@
 //! The answers to `initialize` and, since 2026-07-28, `server/discover`: who this server is and what it can do.
 
 use crate::protocol::context::Context;
-use crate::protocol::jsonrpc::{Call, string};
+use crate::protocol::jsonrpc::RpcRequest;
 use crate::protocol::revision::{LEGACY, SUPPORTED};
+use json::text::string;
 
 const CAPABILITIES: &str = ",\"capabilities\":{\"tools\":{\"listChanged\":false}}";
 
 /// The result of `initialize`, in the client's revision or the newest that knows it.
-pub(crate) fn initialize(context: &Context, call: &Call) -> String {
+pub(crate) fn initialize(context: &Context, message: &RpcRequest) -> String {
     let newest = LEGACY[LEGACY.len() - 1];
-    let asked = call.params.protocol_version.and_then(string);
+    let asked = message.params.protocol_version.and_then(string);
     let version =
         asked.and_then(|asked| LEGACY.iter().find(|known| **known == asked)).copied().unwrap_or(newest);
     let mut text = format!("{{\"protocolVersion\":\"{version}\"{CAPABILITIES},\"serverInfo\":");

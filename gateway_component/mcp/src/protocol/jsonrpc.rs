@@ -1,6 +1,7 @@
 //! JSON-RPC 2.0 messages, read without copying what is only passed on.
 
-use authorizer::object::{Object, object};
+use json::object::{Object, object};
+use json::text::{is_object, quote, string};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -17,14 +18,14 @@ pub(crate) const UNSUPPORTED_VERSION: i32 = -32022;
 
 /// A message from the client.
 pub(crate) enum Incoming<'a> {
-    Request(Box<Call<'a>>),
+    Request(Box<RpcRequest<'a>>),
     Notification(Cow<'a, str>),
     /// An answer to a request that a stateless server never sent.
     Response,
 }
 
 /// A request message.
-pub(crate) struct Call<'a> {
+pub(crate) struct RpcRequest<'a> {
     /// The id as it was written.
     pub id: &'a str,
     pub method: Cow<'a, str>,
@@ -215,7 +216,7 @@ fn understand<'a, P>(
         None => Params::default(),
         Some(params) => read_params(params).map_err(named)?,
     };
-    Ok(Incoming::Request(Box::new(Call { id, method, params })))
+    Ok(Incoming::Request(Box::new(RpcRequest { id, method, params })))
 }
 
 fn read_params(raw: &RawValue) -> Result<Params<'_>, ProtocolError> {
@@ -241,34 +242,6 @@ fn with_meta(mut params: Params) -> Result<Params, ProtocolError> {
 fn is_id(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
     text.starts_with('"') || !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-pub(crate) fn is_object(raw: &RawValue) -> bool {
-    raw.get().starts_with('{')
-}
-
-/// The string that a JSON text is.
-pub(crate) fn string(raw: &RawValue) -> Option<Cow<'_, str>> {
-    let text = raw.get();
-    let inner = text.strip_prefix('"')?.strip_suffix('"')?;
-    if inner.contains('\\') {
-        serde_json::from_str(text).ok().map(Cow::Owned)
-    } else {
-        Some(Cow::Borrowed(inner))
-    }
-}
-
-/// The string that a JSON text is, whatever it holds.
-pub fn string_of(text: &str) -> Option<String> {
-    serde_json::from_str(text).ok()
-}
-
-/// A string as JSON text.
-pub(crate) fn quote(text: &str) -> String {
-    let mut quoted = Vec::with_capacity(text.len() + 2);
-    // Writing into memory does not fail, and what serde_json writes is UTF-8.
-    let written = serde_json::to_writer(&mut quoted, text).map(|()| String::from_utf8(quoted));
-    written.ok().and_then(Result::ok).unwrap_or_default()
 }
 
 /// A successful answer.

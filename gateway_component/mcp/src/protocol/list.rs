@@ -5,8 +5,9 @@ use crate::call::result::write_meta;
 use crate::catalog::dynamic;
 use crate::catalog::{self, SEPARATOR};
 use crate::protocol::context::{Context, Reject};
-use crate::protocol::jsonrpc::{Call, INTERNAL_ERROR, INVALID_PARAMS, ProtocolError, quote, string};
+use crate::protocol::jsonrpc::{INTERNAL_ERROR, INVALID_PARAMS, ProtocolError, RpcRequest};
 use crate::protocol::revision::Revision;
+use json::text::{quote, string};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
@@ -16,8 +17,12 @@ const PAGE: usize = 256 << 10;
 const UNAVAILABLE: &str = "ftl.tools/unavailable";
 
 /// JSON text of the whole answer, written once: lists are long.
-pub(crate) fn list(context: &mut Context, revision: Revision, call: &Call) -> Result<String, Reject> {
-    let start = match call.params.cursor {
+pub(crate) fn list(
+    context: &mut Context,
+    revision: Revision,
+    message: &RpcRequest,
+) -> Result<String, Reject> {
+    let start = match message.params.cursor {
         None => 0,
         Some(cursor) => {
             string(cursor).and_then(|cursor| position(&cursor, context)).ok_or_else(bad_cursor)?
@@ -71,7 +76,7 @@ pub(crate) fn list(context: &mut Context, revision: Revision, call: &Call) -> Re
     };
     let mut text = String::with_capacity(tools.len() + 1024);
     text.push_str("{\"jsonrpc\":\"2.0\",\"id\":");
-    text.push_str(call.id);
+    text.push_str(message.id);
     text.push_str(",\"result\":{");
     text.push_str(if revision.is_modern() { "\"resultType\":\"complete\",\"tools\":" } else { "\"tools\":" });
     text.push_str(&tools);

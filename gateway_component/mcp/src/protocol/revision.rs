@@ -2,8 +2,10 @@
 
 use crate::http::message::Request;
 use crate::protocol::jsonrpc::{
-    Call, HEADER_MISMATCH, INVALID_PARAMS, ProtocolError, UNSUPPORTED_VERSION, is_object, quote, string,
+    HEADER_MISMATCH, INVALID_PARAMS, ProtocolError, RpcRequest, UNSUPPORTED_VERSION,
 };
+use json::base64;
+use json::text::{is_object, quote, string};
 use std::borrow::Cow;
 
 /// Revisions with `initialize`, oldest first.
@@ -35,11 +37,11 @@ impl Revision {
 
     /// The revision of a request: modern metadata in the body, or the header. `initialize` says in its body which revision
     /// its client speaks; the header binds what comes after it (2025-11-25, basic/lifecycle and basic/transports).
-    pub fn of(header: Option<&str>, call: &Call) -> Revision {
-        match &call.params.meta {
+    pub fn of(header: Option<&str>, message: &RpcRequest) -> Revision {
+        match &message.params.meta {
             Some(meta) if meta.fields.version.is_some() => Revision::Modern,
-            _ if call.method == "initialize" => {
-                let version = call.params.protocol_version.and_then(string);
+            _ if message.method == "initialize" => {
+                let version = message.params.protocol_version.and_then(string);
                 let known = LEGACY.iter().position(|known| Some(*known) == version.as_deref());
                 Revision::Legacy(known.unwrap_or(LEGACY.len() - 1))
             }
@@ -67,8 +69,12 @@ impl Revision {
 }
 
 /// Check what 2026-07-28 demands of a request (basic/transports/streamable-http, "Server Validation").
-pub(crate) fn check(request: &Request, header: Option<&str>, call: &Call) -> Result<(), ProtocolError> {
-    let meta = call.params.meta.as_ref();
+pub(crate) fn check(
+    request: &Request,
+    header: Option<&str>,
+    message: &RpcRequest,
+) -> Result<(), ProtocolError> {
+    let meta = message.params.meta.as_ref();
     let version = meta.and_then(|meta| meta.fields.version).and_then(string);
     let Some(header) = header else {
         return Err(mismatch("the header MCP-Protocol-Version is missing"));
@@ -86,9 +92,9 @@ pub(crate) fn check(request: &Request, header: Option<&str>, call: &Call) -> Res
     if !meta.and_then(|meta| meta.fields.capabilities).is_some_and(is_object) {
         return Err(invalid("params._meta lacks io.modelcontextprotocol/clientCapabilities"));
     }
-    same(request, "mcp-method", &call.method)?;
-    if call.method == "tools/call"
-        && let Some(name) = call.params.name.and_then(string)
+    same(request, "mcp-method", &message.method)?;
+    if message.method == "tools/call"
+        && let Some(name) = message.params.name.and_then(string)
     {
         same(request, "mcp-name", &name)?;
     }
@@ -119,40 +125,9 @@ pub(crate) fn unsupported(requested: &str) -> ProtocolError {
 /// A header's value as it was meant: `=?base64?…?=` decoded; None for invalid characters or encodings.
 pub(crate) fn decode(value: &str) -> Option<Cow<'_, str>> {
     if let Some(encoded) = value.strip_prefix("=?base64?").and_then(|rest| rest.strip_suffix("?=")) {
-        return String::from_utf8(from_base64(encoded)?).ok().map(Cow::Owned);
+        return String::from_utf8(base64::decode(encoded)?).ok().map(Cow::Owned);
     }
     value.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t')).then_some(Cow::Borrowed(value))
-}
-
-/// Strict base64 with padding (RFC 4648 §4).
-fn from_base64(text: &str) -> Option<Vec<u8>> {
-    let bytes = text.as_bytes();
-    if !bytes.len().is_multiple_of(4) {
-        return None;
-    }
-    let padding = bytes.iter().rev().take_while(|byte| **byte == b'=').count();
-    if padding > 2 {
-        return None;
-    }
-    let mut decoded = Vec::with_capacity(bytes.len() / 4 * 3);
-    let (mut bits, mut held) = (0u32, 0);
-    for byte in &bytes[..bytes.len() - padding] {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(value);
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            decoded.push((bits >> held) as u8);
-        }
-    }
-    (bits & ((1 << held) - 1) == 0).then_some(decoded)
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-//! JSON values without duplicate keys: of two readers of a duplicate, one may check the first and one use the last.
+//! JSON values without duplicate keys. Two readers of a duplicate may see two values: one checks the first, the other
+//! uses the last (RFC 8725 §2.4, RFC 7519 §4).
 
 use crate::text::holds;
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
@@ -6,24 +7,35 @@ use serde_json::{Map, Value};
 use std::fmt;
 
 /// Parse a JSON text into a value. Errors name the place and, for a duplicate, the key.
-pub(crate) fn parse(text: &str) -> Result<Value, serde_json::Error> {
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let value = Strict.deserialize(&mut deserializer)?;
+pub fn parse(text: &str) -> Result<Value, serde_json::Error> {
+    read(serde_json::Deserializer::from_str(text), usize::MAX)
+}
+
+/// Parse a JSON text whose arrays and objects are nested at most `depth` levels; None for anything else.
+pub fn parse_bounded(bytes: &[u8], depth: usize) -> Option<Value> {
+    read(serde_json::Deserializer::from_slice(bytes), depth).ok()
+}
+
+fn read<'de, R: serde_json::de::Read<'de>>(
+    mut deserializer: serde_json::Deserializer<R>,
+    depth: usize,
+) -> Result<Value, serde_json::Error> {
+    let value = Strict { depth }.deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok(value)
 }
 
 /// Whether a JSON text that was only skimmed has an escape for half a character (`\ud800` without its other half).
 /// The grammar of JSON allows it, and readers that decode into Unicode refuse the whole text.
-pub(crate) fn is_half(text: &str) -> bool {
+pub fn has_lone_surrogate(text: &str) -> bool {
     // Most texts have no escape at all, or none of these; only the rest is read to its end.
     holds(text, '\\', &["ud", "uD"]) && serde_json::from_str::<Value>(text).is_err()
 }
 
 /// Whether a JSON text that was only skimmed cannot be read by every client: it has half a character, or a number that
 /// is out of a double's range, such as `1e999`, which the grammar of JSON allows and readers refuse or change.
-pub(crate) fn is_unreadable(text: &str) -> bool {
-    is_half(text) || has_long_number(text) && serde_json::from_str::<Value>(text).is_err()
+pub fn is_unreadable(text: &str) -> bool {
+    has_lone_surrogate(text) || has_long_number(text) && serde_json::from_str::<Value>(text).is_err()
 }
 
 /// Whether there may be a number of 300 digits, or one with an exponent of three.
@@ -41,7 +53,19 @@ fn has_long_number(text: &str) -> bool {
     false
 }
 
-struct Strict;
+/// Reads a value in which `depth` more levels of arrays and objects may come.
+#[derive(Clone, Copy)]
+struct Strict {
+    depth: usize,
+}
+
+impl Strict {
+    /// The reader of what is within an array or an object.
+    fn inner<E: Error>(self) -> Result<Strict, E> {
+        let depth = self.depth.checked_sub(1).ok_or_else(|| E::custom("the nesting is too deep"))?;
+        Ok(Strict { depth })
+    }
+}
 
 impl<'de> DeserializeSeed<'de> for Strict {
     type Value = Value;
@@ -87,17 +111,19 @@ impl<'de> Visitor<'de> for Strict {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let inner = self.inner()?;
         let mut values = Vec::new();
-        while let Some(value) = items.next_element_seed(Strict)? {
+        while let Some(value) = items.next_element_seed(inner)? {
             values.push(value);
         }
         Ok(Value::Array(values))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        let inner = self.inner()?;
         let mut values = Map::new();
         while let Some(key) = members.next_key::<String>()? {
-            let value = members.next_value_seed(Strict)?;
+            let value = members.next_value_seed(inner)?;
             if values.contains_key(&key) {
                 return Err(A::Error::custom(format_args!("the key {key:?} occurs twice")));
             }
@@ -132,5 +158,21 @@ mod tests {
         let text = r#"{"a":[1,-2,0.5,true,null,"x\n"],"b":{"a":{}}}"#;
         assert_eq!(parse(text).unwrap(), serde_json::from_str::<Value>(text).unwrap());
         assert!(parse("{} x").is_err());
+    }
+
+    #[test]
+    fn nesting_is_bounded() {
+        for (text, depth, is_read) in [
+            ("1", 0, true),
+            ("[]", 0, false),
+            ("[]", 1, true),
+            (r#"{"a":[]}"#, 1, false),
+            (r#"{"a":[],"b":[{}],"c":"[[["}"#, 3, true),
+            (r#"{"a":[],"a":[]}"#, 3, false),
+            ("[] x", 3, false),
+        ] {
+            assert_eq!(parse_bounded(text.as_bytes(), depth).is_some(), is_read, "{text} {depth}");
+        }
+        assert!(parse_bounded(b"\"\xff\"", 1).is_none());
     }
 }

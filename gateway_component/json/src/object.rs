@@ -8,11 +8,7 @@ use std::marker::PhantomData;
 
 /// Read a text that is an object.
 pub fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
-    if text.trim_ascii_start().starts_with('{') {
-        serde_json::from_str(text).ok()
-    } else {
-        None
-    }
+    if text.trim_ascii_start().starts_with('{') { serde_json::from_str(text).ok() } else { None }
 }
 
 /// What is read from an object within a text.
