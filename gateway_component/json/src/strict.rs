@@ -8,18 +8,16 @@ use std::fmt;
 
 /// Parse a JSON text into a value. Errors name the place and, for a duplicate, the key.
 pub fn parse(text: &str) -> Result<Value, serde_json::Error> {
-    read(serde_json::Deserializer::from_str(text), usize::MAX)
+    read(text, usize::MAX)
 }
 
 /// Parse a JSON text whose arrays and objects are nested at most `depth` levels; None for anything else.
 pub fn parse_bounded(bytes: &[u8], depth: usize) -> Option<Value> {
-    read(serde_json::Deserializer::from_slice(bytes), depth).ok()
+    read(std::str::from_utf8(bytes).ok()?, depth).ok()
 }
 
-fn read<'de, R: serde_json::de::Read<'de>>(
-    mut deserializer: serde_json::Deserializer<R>,
-    depth: usize,
-) -> Result<Value, serde_json::Error> {
+fn read(text: &str, depth: usize) -> Result<Value, serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
     let value = Strict { depth }.deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok(value)
