@@ -1,7 +1,7 @@
-"""JSON from hosts that nobody vouches for, parsed within bounded memory.
+"""Parses JSON from untrusted hosts within bounded memory.
 
-A limit on the bytes of a text is no limit on what becomes of it: `{"":0},` has seven bytes and takes some two
-hundred once it is parsed. So the parts of a text are counted before it is parsed.
+A limit on a text's bytes does not bound the memory of the parsed value: `{"":0},` has seven bytes and takes
+about two hundred when it is parsed. So the parts of a text are counted before it is parsed.
 """
 
 import json
@@ -10,12 +10,12 @@ _BEFORE_A_PART = b",:[{"
 
 
 def parse_json(raw: bytes, max_parts: int) -> object:
-    """Parse JSON of at most so many parts: values, and names of members. A part takes up to some 100 bytes.
+    """Parse JSON of at most `max_parts` parts (values and member names). A part takes up to about 100 bytes.
 
-    What stands before a part is counted in texts too, so a limit leaves room for those.
+    The count includes commas, colons and brackets within strings, so the limit should leave room for them.
 
     Raises:
-        ValueError: It has more parts, is nested too deeply, or is no JSON.
+        ValueError: The text has more parts, is nested too deeply, or is not JSON.
     """
     if sum(raw.count(mark) for mark in _BEFORE_A_PART) >= max_parts:
         raise ValueError(f"it has more than {max_parts} parts")

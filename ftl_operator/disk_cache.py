@@ -1,4 +1,4 @@
-"""Files of a cache on disk: written whole or not at all, and removed when the folder holds too much."""
+"""Files of a cache on disk: written atomically, and evicted when the folder is too large."""
 
 import contextlib
 import os
@@ -7,16 +7,16 @@ import time
 from pathlib import Path
 
 STALE_SECONDS = 3600
-"""A temporary file of this age belongs to a process that is gone."""
+"""A temporary file of this age belongs to a process that has ended."""
 TEMPORARY = ".incoming-"
-"""How the names of files begin that are not whole yet."""
+"""The prefix of the names of incomplete files."""
 
 
 def write_file(path: Path, content: bytes | bytearray | memoryview) -> None:
-    """Put a file in its place, whole, for any reader at any time.
+    """Write a file atomically: a reader never sees a part of it.
 
     Raises:
-        OSError: The disk does not take it.
+        OSError: The file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)
@@ -30,16 +30,17 @@ def write_file(path: Path, content: bytes | bytearray | memoryview) -> None:
 
 
 def evict(folder: Path, max_bytes: int, *, in_use_seconds: float = 0) -> None:
-    """Remove the files that were used least recently, until the folder holds no more than `max_bytes`.
+    """Remove the least recently used files, until the folder holds at most `max_bytes`.
 
-    A file's time of change is when it was used last, so whoever uses one touches it. Another process may
-    evict too.
+    The modification time of a file is the time of its last use, so users touch it. Another process may evict
+    at the same time.
 
     Args:
-        folder: The folder, with those in it; one that is not there holds nothing.
-        max_bytes: What may stay.
-        in_use_seconds: A file that was used within this time stays in any case, for its path may be about to
-            be opened.
+        folder: The folder, with its subfolders; it need not exist.
+        max_bytes: The size that may stay.
+        in_use_seconds: A file that was used within this time stays in any case, because a process may be
+            about
+            to open it.
     """
     now = time.time()
     files = []

@@ -1,4 +1,4 @@
-"""What can go wrong, told as who must act.
+"""The errors, by who has to act.
 
     FtlError
     ├── SpecError        the author of the FtlApp; permanent until the spec changes
@@ -8,8 +8,8 @@
     ├── IssuerError      the JWT issuer; retried with backoff
     └── ClusterError     the cluster (its API server, a missing API, a missing executor); retried with backoff
 
-Every error carries a documented `Reason`, which becomes a condition's reason and a metric's label, and the
-path of the field that it is about. Messages name things; they never carry a credential or a Secret's value.
+Every error has a documented `Reason`, which becomes a condition's reason and a metric's label, and the path
+of the field that it is about. Messages never contain a credential or a Secret's value.
 """
 
 import re
@@ -18,14 +18,14 @@ from typing import Self
 
 
 class Reason(StrEnum):
-    """Why a condition is what it is. The text after each one is its documentation."""
+    """The reasons of conditions. The text after each one is its documentation."""
 
     SUCCEEDED = "Succeeded"
     """The stage finished for the current generation."""
     PROGRESSING = "Progressing"
     """Work is under way."""
     RETRYING = "ProgressingWithRetry"
-    """The last try failed for a reason that may pass; it is tried again with growing delays."""
+    """The last try failed with an error that may pass; it is retried with growing delays."""
     SUSPENDED = "Suspended"
     """`spec.suspend` is true: no pods run and nothing is reconciled."""
     INVALID_SPEC = "InvalidSpec"
@@ -39,9 +39,9 @@ class Reason(StrEnum):
     REGISTRY_UNAUTHORIZED = "RegistryUnauthorized"
     """The registry refused the credentials. Check `imagePullSecrets` or `publish.secretRef`."""
     REGISTRY_UNAVAILABLE = "RegistryUnavailable"
-    """The registry does not answer as it should. It is tried again; a running app keeps serving."""
+    """The registry does not answer correctly. It is retried; a running app keeps serving."""
     DIGEST_MISMATCH = "DigestMismatch"
-    """The registry sent bytes that do not match their digest. Nothing of them is used."""
+    """The registry sent bytes that do not match their digest. They are discarded."""
     UNSUPPORTED_ARTIFACT = "UnsupportedArtifact"
     """The artifact does not hold one WebAssembly component to choose. The message lists what it holds."""
     TOO_LARGE = "TooLarge"
@@ -49,11 +49,11 @@ class Reason(StrEnum):
     INVALID_COMPONENT = "InvalidComponent"
     """The bytes are not a WebAssembly component or core module that can serve `wasi:http`."""
     COMPONENT_FAILED = "ComponentFailed"
-    """The component trapped, passed its time or memory limit, or gave no usable list of its tools."""
+    """The component trapped, exceeded its time or memory limit, or gave no usable list of its tools."""
     UNSUPPORTED_IMPORT = "UnsupportedImport"
     """The component imports an interface that Spin does not have, so no tool of the app would start."""
     INSPECTION_UNAVAILABLE = "InspectionUnavailable"
-    """The machine that inspects components ran out of memory or disk. It is tried again."""
+    """The machine that inspects components ran out of memory or disk. It is retried."""
     INVALID_TOOL = "InvalidTool"
     """A tool's metadata breaks a rule of the Model Context Protocol."""
     DUPLICATE_TOOL = "DuplicateTool"
@@ -69,7 +69,7 @@ class Reason(StrEnum):
     HOST_NOT_ALLOWED = "HostNotAllowed"
     """The operator's settings do not allow this `route.host` here. Ask the cluster's administrator."""
     ISSUER_UNAVAILABLE = "IssuerUnavailable"
-    """The issuer's metadata or keys cannot be read. It is tried again; a running app keeps serving."""
+    """The issuer's metadata or keys cannot be read. It is retried; a running app keeps serving."""
     ISSUER_INVALID = "IssuerInvalid"
     """The issuer's metadata or keys break a rule: another issuer, no HTTPS, no key for the algorithms."""
     POLICY_INVALID = "PolicyInvalid"
@@ -77,7 +77,7 @@ class Reason(StrEnum):
     POLICY_TEST_FAILED = "PolicyTestFailed"
     """A case of `auth.policyTests` gave another decision than it says."""
     SOURCE_NOT_FOUND = "SourceNotFound"
-    """A Secret or ConfigMap that the spec names, or a key of it, does not exist."""
+    """A Secret or ConfigMap that the spec names, or a key in it, does not exist."""
     PUBLISH_FAILED = "PublishFailed"
     """The composed application could not be pushed."""
     API_MISSING = "ApiMissing"
@@ -85,9 +85,9 @@ class Reason(StrEnum):
     EXECUTOR_MISSING = "ExecutorMissing"
     """There is no SpinAppExecutor of that name in the namespace. Create it or set `runtime.executor`."""
     NO_DEPLOYMENT = "NoDeployment"
-    """The executor makes no Deployment: what needs one is refused, and what runs is told by the SpinApp."""
+    """The executor makes no Deployment: fields that need one are refused; the SpinApp's status counts."""
     CLUSTER_UNAVAILABLE = "ClusterUnavailable"
-    """The API server refused or failed a request. It is tried again."""
+    """The API server refused or failed a request. It is retried."""
     CONFLICT = "Conflict"
     """An object of that name exists and is not owned by this FtlApp. Rename one of them."""
     MINIMUM_AVAILABLE = "MinimumReplicasAvailable"
@@ -99,7 +99,7 @@ class Reason(StrEnum):
     SCALED_TO_ZERO = "ScaledToZero"
     """No pod runs because nothing asks for one; the next request starts one."""
     DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
-    """A first version did not become ready in time, and there is none to go back to. It is still watched."""
+    """A first version did not become ready in time; there is none to roll back to. It is still watched."""
     ROLLED_BACK = "RolledBack"
     """The new version missed its deadline; the last good digest serves until the spec or an input changes."""
     TOOLS_VERIFIED = "ToolsVerified"
@@ -107,9 +107,9 @@ class Reason(StrEnum):
     TOOLS_SILENT = "ToolsSilent"
     """Some component of the running app does not answer. The message names it."""
     NOT_VERIFIED = "NotVerified"
-    """The running app was not asked yet."""
+    """The running app was not probed yet, or the probe failed without a clear result."""
     LOCAL_FAILURE = "LocalFailure"
-    """This machine refused the command line a file or a socket. The message has its path and the cause."""
+    """The command line could not use a file or a socket. The message has its path and the cause."""
     INTERNAL = "InternalError"
     """A defect of the operator. Please report it with the log line of the same time."""
 
@@ -128,18 +128,18 @@ def printable(text: str) -> str:
 
 
 class FtlError(Exception):
-    """An error with a documented reason and, where one is to blame, the path of a spec field.
+    """An error with a documented reason and, if it is about a field of the spec, its path.
 
     Args:
         message: What is wrong, where, and what to do. No credential, no Secret value. It may quote what comes
             from outside: it is made printable and cut.
         reason: The documented reason.
-        field: Path of the field that the message is about, such as `spec.tools[1].image`; empty if none is.
+        field: The path of the field, such as `spec.tools[1].image`; empty if there is none.
     """
 
     retryable = False
     retry_after: float | None = None
-    """Seconds that whoever refused asked to wait."""
+    """Seconds that the other side asked to wait."""
 
     def __init__(self, message: str, *, reason: Reason, field: str = "") -> None:
         message = printable(message[:MAX_MESSAGE])
@@ -152,32 +152,32 @@ class FtlError(Exception):
         return f"{self.field}: {self.message}" if self.field else self.message
 
     def __copy__(self) -> Self:
-        """The same error without its traceback, for one that is remembered and raised again."""
+        """Copy the error without its traceback, so that a cached error can be raised again."""
         other = type(self).__new__(type(self), *self.args)
         other.__dict__.update(self.__dict__)
         return other
 
 
 class SpecError(FtlError):
-    """The author of the FtlApp must change it."""
+    """The author of the FtlApp must change the spec."""
 
     def __init__(self, message: str, *, reason: Reason = Reason.INVALID_SPEC, field: str = "") -> None:
         super().__init__(message, reason=reason, field=field)
 
 
 class ComponentError(FtlError):
-    """The author of a tool must change it, or another one must be chosen."""
+    """The author of a tool must change it, or the app's author must choose another."""
 
     def __init__(self, message: str, *, reason: Reason = Reason.INVALID_COMPONENT, field: str = "") -> None:
         super().__init__(message, reason=reason, field=field)
 
 
 class SlowComponentError(ComponentError):
-    """The component used up its time. A busy machine may be the cause, so this is no verdict that lasts."""
+    """The component exceeded its time limit. A busy machine may be the cause, so this is not permanent."""
 
 
 class InspectionError(FtlError):
-    """The machine that inspects components must be mended: memory or disk; tried again meanwhile."""
+    """The machine that inspects components lacks memory or disk; the inspection is retried."""
 
     retryable = True
 
@@ -188,7 +188,7 @@ class InspectionError(FtlError):
 
 
 class RegistryError(FtlError):
-    """The registry, or the credentials for it, must be mended; tried again meanwhile.
+    """The registry, or the credentials for it, must be fixed; the request is retried.
 
     Args:
         retry_after: Seconds that the registry asked to wait (RFC 9110 §10.2.3), if it did.
@@ -209,7 +209,7 @@ class RegistryError(FtlError):
 
 
 class IssuerError(FtlError):
-    """The JWT issuer must be mended; tried again meanwhile."""
+    """The JWT issuer must be fixed; the request is retried."""
 
     retryable = True
 
@@ -218,7 +218,7 @@ class IssuerError(FtlError):
 
 
 class ClusterError(FtlError):
-    """The cluster must be mended; tried again meanwhile."""
+    """The cluster must be fixed; the request is retried."""
 
     retryable = True
 
@@ -227,15 +227,15 @@ class ClusterError(FtlError):
 
 
 COME_BACK = 1.0
-"""Seconds after which one who found no room may come back."""
+"""Seconds until a caller that found no free slot may try again."""
 
 
 class WaitingError(Exception):
-    """Nothing is wrong: the look at an app goes on later.
+    """Nothing is wrong: the reconcile continues later.
 
     Args:
-        message: What is waited for.
-        seconds: After how long to look again; None if somebody will say when.
+        message: What the app waits for.
+        seconds: When to reconcile again; None if an event will tell.
     """
 
     def __init__(self, message: str, seconds: float | None = None) -> None:

@@ -1,7 +1,7 @@
-"""Shares a fixed number of slots between tenants, so that no tenant's slow work stops another tenant.
+"""Divides a fixed number of slots between tenants, so that no tenant's slow work stops another tenant.
 
-A tenant is a namespace. The workers, the connections to a registry, the issuers that are asked, the
-inspections and the probes are all shared by this one rule:
+A tenant is a namespace. The workers, the connections to a registry, the requests to issuers, the inspections
+and the probes are all divided by this one rule:
 
 1. A tenant takes a slot only while it holds fewer slots than are free. One tenant alone therefore holds at
    most half of them (rounded up), a second one half of the rest, and so on.
@@ -10,12 +10,13 @@ inspections and the probes are all shared by this one rule:
 3. Among tenants that wait, those that are not slow come first, then those that hold the fewest slots, then
    those whose last turn began longest ago, then those that have waited longest.
 
-What is bounded: one slow tenant never holds more than half. Any number of tenants that are known to be slow
-hold half together, so a quick tenant is served from the other half. What is not bounded: several tenants that
-were never slow before can take every slot at the same moment; a quick tenant then waits for the first of them
-to come back, which the deadline of one exchange (or of one inspection) bounds, and that happens once, because
-they are known to be slow afterwards. Who may create namespaces without end is the cluster administrator's
-rule. With a single slot there is nothing to divide: a quick tenant waits for the turn that is under way.
+Guarantees: one slow tenant never holds more than half of the slots. All tenants that are known to be slow
+    hold
+half together, so a quick tenant is served from the other half. Limits: several tenants that were never slow
+before can take every slot at the same moment. A quick tenant then waits for the first of them, at most for
+the deadline of one exchange or inspection. This happens once, because afterwards they are known to be slow.
+The cluster's administrator limits who may create namespaces. With a single slot a quick tenant waits for the
+turn that is under way.
 """
 
 import time
@@ -28,7 +29,7 @@ SLOW_FACTOR = 10.0
 """After a slow turn, a tenant stays slow for so many times the turn's duration."""
 
 MAX_REMEMBERED = 4096
-"""Of how many tenants the last turn is remembered."""
+"""The number of tenants whose last turn is remembered."""
 
 Tenant = Hashable
 Rank = tuple[bool, int, int, float]
@@ -36,17 +37,17 @@ Rank = tuple[bool, int, int, float]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Turn:
-    """One slot that a tenant holds, since `began` (seconds of the scheduler's clock)."""
+    """A slot that a tenant holds since `began` (in seconds of the scheduler's clock)."""
 
     tenant: Tenant
     began: float
 
 
 class FairShare:
-    """The slots of one resource. Its owner holds a lock around every call.
+    """The slots of one resource. The caller holds a lock around every call.
 
     Args:
-        slots: How many turns there are at once.
+        slots: How many slots there are.
         clock: Monotonic seconds.
     """
 
@@ -61,7 +62,7 @@ class FairShare:
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing is held and nobody is known to be slow."""
+        """Whether no slot is held and no tenant is known to be slow."""
         self._forget()
         return not self._turns and not self._slow_until
 
@@ -70,14 +71,14 @@ class FairShare:
         return len(self._turns.get(tenant, ()))
 
     def is_slow(self, tenant: Tenant) -> bool:
-        """Whether a tenant holds a slot for long now, or did a while ago."""
+        """Whether a tenant is slow (rule 2)."""
         now = self._clock()
         return now < self._slow_until.get(tenant, now) or any(
             now - turn.began > SLOW_SECONDS for turn in self._turns.get(tenant, ())
         )
 
     def may_take(self, tenant: Tenant) -> bool:
-        """Whether a tenant may have one more slot now."""
+        """Whether a tenant may take one more slot now (rules 1 and 2)."""
         free = self._slots - sum(len(turns) for turns in self._turns.values())
         if self.held(tenant) >= free:
             return False
@@ -87,11 +88,11 @@ class FairShare:
         return slow < max(1, self._slots // 2)
 
     def rank(self, tenant: Tenant, since: float) -> Rank:
-        """The place of a tenant that waits `since` a moment; the lowest rank goes first."""
+        """The rank of a tenant that has waited `since` a moment; the lowest rank comes first (rule 3)."""
         return self.is_slow(tenant), self.held(tenant), self._last.get(tenant, 0), since
 
     def take(self, tenant: Tenant) -> Turn:
-        """Take a slot, which `may_take` has allowed. It is given back by `give_back`."""
+        """Take a slot that `may_take` has allowed; return it with `give_back`."""
         turn = Turn(tenant, self._clock())
         self._turns.setdefault(tenant, set()).add(turn)
         self._count += 1

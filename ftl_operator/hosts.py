@@ -1,11 +1,11 @@
-"""Hosts as URLs, references and allow-lists name them: parsed once, compared by one rule. Pure.
+"""Hosts in URLs, references and allow-lists: parsed once, compared by one rule. Pure.
 
-Every list of hosts in the settings has the same grammar and is held against the same parsed value that a
-connection is opened to. Sources: RFC 3986 §3.2 (authority), RFC 1123 §2.1 (names), RFC 5952 (text of IPv6
-addresses), WHATWG URL §3.5 (a host whose last label is a number is an IPv4 address or nothing).
+Every list of hosts in the settings has the same grammar. A connection is opened to the same parsed value that
+was compared with the list. Sources: RFC 3986 §3.2 (authority), RFC 1123 §2.1 (names), RFC 5952 (text of IPv6
+addresses), WHATWG URL §3.5 (a host whose last label is a number is an IPv4 address or invalid).
 
 Internationalized names are refused: two libraries that map `ß` differently would check one host and connect
-to another. Their ASCII form (`xn--…`) is a name like any other.
+to another. Their ASCII form (`xn--…`) is allowed.
 """
 
 import ipaddress
@@ -15,7 +15,7 @@ from urllib.parse import urldefrag, urljoin, urlsplit
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 MAX_URL_LENGTH = 8192
-"""A redirect to a signed URL has some two thousand characters."""
+"""The longest URL; a redirect to a signed URL has about two thousand characters."""
 
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
@@ -36,7 +36,7 @@ class HostError(ValueError):
 
 @dataclass(frozen=True, slots=True, order=True)
 class Authority:
-    """A host and the port that was written with it, if one was.
+    """A host and its explicit port, if there is one.
 
     Args:
         host: A name in lower case without a dot at the end, an IPv4 address, or an IPv6 address without
@@ -54,7 +54,7 @@ class Authority:
 
 @dataclass(frozen=True, slots=True)
 class HttpUrl:
-    """A URL that a request can go to. What is checked and what is connected to is this value.
+    """A URL for a request. This value is both checked and connected to.
 
     Args:
         scheme: `http` or `https`.
@@ -70,12 +70,12 @@ class HttpUrl:
 
     @property
     def netloc(self) -> str:
-        """Host and port as the `Host` header has them: without the port that the scheme implies."""
+        """Host and port as in the `Host` header: without the scheme's default port."""
         return str(Authority(self.host, None if self.port == DEFAULT_PORTS[self.scheme] else self.port))
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port: what a credential is bound to, and what messages show."""
+        """Scheme, host and port. Credentials are bound to it, and messages show it."""
         return f"{self.scheme}://{self.netloc}"
 
     def __str__(self) -> str:
@@ -86,7 +86,7 @@ class HttpUrl:
         return replace(self, target=target)
 
     def join(self, location: str) -> "HttpUrl":
-        """The URL that a `Location` header names; its fragment is left out. Raises HostError."""
+        """The URL of a `Location` header, without its fragment. Raises HostError."""
         try:
             return parse_url(urldefrag(urljoin(str(self), location)).url)
         except HostError:
@@ -100,9 +100,9 @@ class HostPattern:
     """One entry of an allow-list.
 
     Args:
-        host: The host, or for a wildcard what it must end with, such as `.acme.dev`; empty for every host.
+        host: The host; for a wildcard the suffix, such as `.acme.dev`; empty for every host.
         port: The port, or None for every port.
-        wildcard: Whether `host` is an end.
+        wildcard: Whether `host` is a suffix.
     """
 
     host: str
@@ -110,7 +110,7 @@ class HostPattern:
     wildcard: bool = False
 
     def matches(self, host: str, port: int) -> bool:
-        """Whether it allows a parsed host at a port."""
+        """Whether the pattern matches a parsed host and port."""
         if self.port not in (None, port):
             return False
         return host.endswith(self.host) if self.wildcard else host == self.host
@@ -128,11 +128,11 @@ class HostPatterns:
         return cls(tuple(parse_pattern(text) for text in texts))
 
     def allow(self, host: str, port: int) -> bool:
-        """Whether any entry allows the host (as in `Authority`) at this port."""
+        """Whether any entry matches the host (as in `Authority`) and port."""
         return any(pattern.matches(host, port) for pattern in self.patterns)
 
     def name(self, host: str, port: int) -> bool:
-        """Whether an entry other than `*` allows it: somebody had this host, or its domain, in mind."""
+        """Whether an entry other than `*` matches: the list names this host or its domain."""
         return any(pattern.host and pattern.matches(host, port) for pattern in self.patterns)
 
 
@@ -140,10 +140,10 @@ def parse_pattern(text: str) -> HostPattern:
     """Parse one entry of an allow-list.
 
     A pattern without a port allows every port. `*.acme.dev` matches every name below `acme.dev`, at any
-    depth, and not `acme.dev` itself. An address is written out: a wildcard stands for names only.
+    depth, but not `acme.dev` itself. A wildcard matches names only, not addresses.
 
     Raises:
-        HostError: For anything else; a `*` elsewhere, a scheme and a path are no part of the grammar.
+        HostError: The text is none of these; a `*` elsewhere, a scheme or a path is not allowed.
     """
     if text == "*":
         return HostPattern("", None, wildcard=True)
@@ -180,7 +180,7 @@ def parse_url(text: str) -> HttpUrl:
     """Parse an absolute `http` or `https` URL without userinfo and fragment. Raises HostError."""
     if len(text) > MAX_URL_LENGTH:
         raise HostError(f"it is longer than {MAX_URL_LENGTH} characters")
-    # Before anything is parsed: urlsplit drops tabs and line breaks, and others do not.
+    # Checked before parsing, because urlsplit drops tabs and line breaks and other parsers do not.
     if _UNPRINTABLE.search(text) or "\\" in text:
         raise HostError("a URL is printable ASCII without spaces and backslashes")
     try:
@@ -191,16 +191,16 @@ def parse_url(text: str) -> HttpUrl:
         raise HostError("it is not an absolute http or https URL")
     if parts.fragment or text.endswith("#"):
         raise HostError("it has a fragment")
-    # An empty port is the scheme's own (RFC 3986 §3.2.3).
+    # An empty port means the scheme's default (RFC 3986 §3.2.3).
     authority = parse_authority(parts.netloc.removesuffix(":"))
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
     return HttpUrl(parts.scheme, authority.host, authority.port or DEFAULT_PORTS[parts.scheme], target)
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address is one of the public Internet.
+    """Whether an address belongs to the public Internet.
 
-    An IPv6 address that stands for an IPv4 one (mapped, NAT64, 6to4, Teredo) is judged by that one.
+    For an IPv6 address that embeds an IPv4 address (mapped, NAT64, 6to4, Teredo), the IPv4 address decides.
     """
     if isinstance(address, ipaddress.IPv6Address):
         carried = _carried(address)

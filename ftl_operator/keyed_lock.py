@@ -1,4 +1,4 @@
-"""One thread at a time per key: so that what several want at once is fetched or computed once."""
+"""A lock per key, so that several threads that need the same thing fetch or compute it once."""
 
 import contextlib
 import threading
@@ -6,7 +6,7 @@ from collections.abc import Hashable, Iterator
 
 
 class KeyedLock:
-    """A lock for each key that somebody holds or waits for, and for no other."""
+    """Locks by key. A lock exists only while a thread holds it or waits for it."""
 
     def __init__(self) -> None:
         self._held: dict[Hashable, tuple[threading.Lock, int]] = {}
@@ -14,7 +14,7 @@ class KeyedLock:
 
     @contextlib.contextmanager
     def hold(self, key: Hashable) -> Iterator[None]:
-        """Wait until nobody else holds `key`, and hold it."""
+        """Hold `key` in the body; wait until no other thread holds it."""
         with self._guard:
             lock, users = self._held.get(key, (threading.Lock(), 0))
             self._held[key] = (lock, users + 1)

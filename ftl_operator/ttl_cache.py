@@ -1,4 +1,4 @@
-"""Results of checks, good and bad, remembered for a bounded time and in bounded number."""
+"""A cache with a time to live for the results of checks, successes and failures, of bounded size."""
 
 import copy
 import threading
@@ -17,13 +17,13 @@ MAX_ENTRIES = 1024
 
 @dataclass(frozen=True, slots=True)
 class Outcome(Generic[T]):
-    """What a check gave: a value, or the error that it raised."""
+    """The result of a check: a value, or the error that it raised."""
 
     value: T | None
     error: FtlError | None = None
 
     def result(self) -> T:
-        """The value; raises a copy of the error, for who catches one may add the field that it is about."""
+        """Return the value, or raise a copy of the error: a caller that catches it may set its field."""
         if self.error is not None:
             raise copy.copy(self.error)
         return cast("T", self.value)
@@ -38,10 +38,10 @@ class _Entry(Generic[T]):
 
 
 class TtlCache(Generic[T]):
-    """Outcomes by key. Safe for threads.
+    """Outcomes by key. Safe to use from several threads.
 
-    When it is full, the tenant with the most entries loses its oldest one: who fills the cache loses its own
-    entries.
+    A full cache drops the oldest entry of the tenant with the most entries, so a tenant that fills the cache
+    loses its own entries.
 
     Args:
         clock: Monotonic seconds.
@@ -58,19 +58,19 @@ class TtlCache(Generic[T]):
         return len(self._entries)
 
     def get(self, key: Hashable) -> Outcome[T] | None:
-        """The outcome, unless there is none or its time is over."""
+        """The outcome; None if there is none or it has expired."""
         with self._lock:
             entry = self._entries.get(key)
         return entry.outcome if entry is not None and self._clock() < entry.until else None
 
     def put(self, tenant: Hashable, key: Hashable, value: T, seconds: float) -> None:
-        """Remember a value."""
+        """Store a value."""
         self._keep(key, _Entry(tenant, self._clock() + seconds, Outcome(value)))
 
     def fail(
         self, tenant: Hashable, key: Hashable, error: FtlError, first_seconds: float, longest_seconds: float
     ) -> None:
-        """Remember a failure, for twice as long after each further failure of the same key."""
+        """Store a failure, for twice as long after each further failure of the same key."""
         with self._lock:
             before = self._entries.get(key)
         failures = before.failures if before is not None else 0
@@ -83,7 +83,7 @@ class TtlCache(Generic[T]):
             self._entries[key] = entry
             if len(self._entries) <= self._max_entries:
                 return
-            # An ended failure is of use for the next pause, so entries stay until there is no room.
+            # An expired failure still determines the next pause, so entries stay until the cache is full.
             now = self._clock()
             self._entries = {name: kept for name, kept in self._entries.items() if now < kept.until}
             while len(self._entries) > self._max_entries:

@@ -1,7 +1,7 @@
-"""YAML as people write it: keys in the given order, texts of several lines as blocks, no anchors.
+"""Writes YAML as people do: keys in the given order, texts of several lines as blocks, no anchors.
 
-PyYAML writes an anchor wherever two places hold the same Python object, which is chance; a reviewer has to
-look each one up, and some tools refuse them.
+PyYAML writes an anchor wherever two places hold the same Python object. That is accidental; a reader has to
+look each anchor up, and some tools refuse them.
 """
 
 from collections.abc import Iterable

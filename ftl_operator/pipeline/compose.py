@@ -1,12 +1,12 @@
-"""Gateway and tools become one Spin application. Pure: the same inputs give the same bytes.
+"""Composes the gateway and the tools into one Spin application. Pure: the same inputs give the same bytes.
 
 Sources: Spin's locked application (spinframework/spin, `crates/locked-app`, version 1), in the form that Spin
 3.6 (SpinKube's shim) and Spin 4 both load. One public route leads to the gateway. Every tool has a private
-route, without which local service chaining does not find it.
+route; local service chaining does not find a component without a route.
 
-Texts that the gateway reads are literals of the gateway component's own variables. Application variables hold
-only what the cluster must tell: Spin resolves all of them in every instance that makes a request
-(`ProviderResolver::prepare`, crates/expressions), so each of them is paid for by each call.
+The gateway's configuration is in literal variables of the gateway component. Application variables exist only
+for values that the cluster provides, because every instance that makes a request resolves all of them
+(`ProviderResolver::prepare`, crates/expressions), so each costs time in each call.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -33,19 +33,19 @@ __all__ = ["Binding", "ComposeSettings", "GatewayAuth", "LockedApp", "compose", 
 CHAINING_DOMAIN = "spin.internal"
 LOCK_VERSION = 1
 MAX_TOOLS = 1024
-"""How many tools an app may show: as many as its status has room for."""
+"""How many tools an app may have; the status has room for so many."""
 
 
 @dataclass(frozen=True, slots=True)
 class ComposeSettings:
-    """What is composed besides what the spec says: the operator's own gateway component."""
+    """What the operator adds to the spec: its own gateway component."""
 
     gateway: Layer
 
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """An application variable whose value the cluster must provide. `tool` and `variable` say for what."""
+    """An application variable whose value the cluster must provide, for the `variable` of a `tool`."""
 
     name: str
     tool: str
@@ -55,14 +55,14 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class LockedApp:
-    """A Spin application with everything pinned.
+    """A Spin application with all components pinned.
 
     Args:
         document: The locked application.
         layers: Every component's layer, the gateway's first.
-        bindings: The variables that have no value in it.
-        tools: The tools that clients see and that are known now.
-        dynamic: The components whose tools are asked for at run time.
+        bindings: The variables without a value.
+        tools: The tools that clients see, as far as they are known now.
+        dynamic: The components that list their tools only at run time.
     """
 
     document: Mapping[str, Any] = field(repr=False)
@@ -91,8 +91,8 @@ def compose(
 
     Args:
         resolved: The app, its tools pinned.
-        components: What was found in each tool's component, by the component's digest.
-        auth: What the gateway needs to judge tokens; None exactly if access is public.
+        components: The inspected components, by digest.
+        auth: What the gateway needs to verify tokens; None exactly if access is public.
         settings: The operator's part.
 
     Raises:
@@ -121,7 +121,7 @@ def compose(
     gateway = settings.gateway if resolved.gateway is None else layer_of(resolved.gateway)
     baked = variables(listings)
     if auth and auth.policy:
-        # Rego is no JSON, and only in JSON can braces be escaped (see `literal`).
+        # Rego is wrapped in JSON, because only in JSON can braces be escaped (see `literal`).
         baked |= {"policy": canonical(auth.policy), "policy_data": auth.policy_data}
     digests = [gateway.descriptor.digest, *(tool.digest for tool in resolved.tools)]
     baked["gateway_config"] = gateway_config(resolved.app, listings, auth, (baked, digests))
@@ -153,7 +153,7 @@ def _metadata(app: FtlApp) -> dict[str, Any]:
     metadata: dict[str, Any] = {
         "name": app.metadata.name,
         "version": app.spec.gateway.version,
-        # Spin panics without one of the two; older versions read the first, newer ones the second.
+        # Spin panics if both are missing; older versions read the first, newer ones the second.
         "trigger": {"type": "http"},
         "triggers": {"http": {}},
     }
@@ -184,7 +184,7 @@ def _gateway(
         "source": _source(layer.descriptor.digest),
         "config": {
             **config,
-            # One variable, since every call reads it.
+            # One variable instead of two, because every call reads it.
             "store_seal": f"{_template(APP_UID)}:{_template(SEALING_KEY)}",
             "probe_word": _template(PROBE_WORD),
             **({"api_keys": _template(API_KEYS)} if auth is not None and auth.api_keys else {}),
@@ -215,7 +215,7 @@ def _tool(tool: ResolvedTool, index: int, tools: Sequence[ToolSpec]) -> dict[str
 
 
 def _chained(spec: ToolSpec, index: int, tools: Sequence[ToolSpec]) -> Iterator[str]:
-    """The outbound hosts of a tool that are other components of the app."""
+    """The outbound hosts of a tool that are other components of the app (service chaining)."""
     names = {tool.name for tool in tools}
     for position, host in enumerate(spec.allowed_outbound_hosts):
         name, dot, domain = host.partition("://")[2].partition(".")
@@ -232,7 +232,7 @@ def _chained(spec: ToolSpec, index: int, tools: Sequence[ToolSpec]) -> Iterator[
 def _variables(
     tools: Sequence[ToolSpec], auth: AuthSpec | None
 ) -> tuple[dict[str, dict[str, Any]], tuple[Binding, ...]]:
-    """The application's variables, and those of them without a value."""
+    """The application's variables, and the bindings for those without a value."""
     values: dict[str, dict[str, Any]] = {name: {"default": ""} for name in (APP_UID, SEALING_KEY, PROBE_WORD)}
     bindings = []
     if auth is not None and auth.api_keys is not None:
@@ -263,10 +263,10 @@ def _tool_variable(tool: str, variable: str) -> str:
 
 
 def literal(text: str) -> str:
-    """A JSON text as a component's variable that Spin takes as it is.
+    """Write a JSON text so that Spin reads it as a literal variable and not as a template.
 
-    Two opening braces in a row begin a template (crates/expressions, `Template::new`). In JSON they occur in
-    strings only, where the second one can be written as an escape.
+    Two opening braces in a row begin a template (crates/expressions, `Template::new`). In canonical JSON they
+    occur only in strings, where the second one can be escaped.
     """
     return text.replace("{{", "{\\u007b")
 

@@ -1,4 +1,4 @@
-"""What the stages say in the status once they are through. Pure."""
+"""The conditions that successful stages set. Pure."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -18,7 +18,7 @@ from ftl_operator.pipeline.gateway.catalog import served_tools
 from ftl_operator.pipeline.resolve import ResolvedApp
 
 MAX_SHOWN = 5
-"""Warnings about schemas that a condition's message repeats."""
+"""How many warnings about schemas a condition's message shows."""
 
 
 def resolved_finding(components: int) -> ConditionState:
@@ -34,7 +34,7 @@ def published_finding(image: Reference) -> ConditionState:
 def inspected_finding(
     resolved: ResolvedApp, components: Mapping[Digest, Component], spin_version: str | None = None
 ) -> ConditionState:
-    """`Inspected` of an app whose components are all usable, with what is worth knowing about them.
+    """`Inspected` of an app whose components are all usable, with notes about them.
 
     Args:
         resolved: The app.
@@ -92,7 +92,7 @@ def _spin_note(component: Component, executor: str, version: str | None) -> str:
 
 
 def auth_finding(auth: GatewayAuth | None) -> ConditionState:
-    """`AuthReady` of an app that can judge tokens, or need not."""
+    """`AuthReady` of an app that can verify tokens or is public."""
     if auth is None:
         return true("everyone may call", Reason.PUBLIC_ACCESS)
     checked = f"tokens of {auth.issuer or 'any issuer whose key fits'} are checked"

@@ -1,4 +1,4 @@
-"""The OCI image of a composed application, byte for byte the same for the same inputs."""
+"""Makes the OCI image of a composed application. The same inputs give the same bytes."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any

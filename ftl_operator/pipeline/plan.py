@@ -1,8 +1,8 @@
 """The pipeline, on one screen: resolve, inspect, authorize, compose, publish.
 
-`up` and `render` run it as `plan`; the controller runs the same stages and leaves out those whose inputs did
-not change. What the outside knows comes through `Inputs`, and nothing is written before `publish`. `Stages`
-times each stage and keeps what it found for the conditions.
+`up` and `render` run it as `plan`. The controller runs the same stages and skips those whose inputs did not
+change. Everything from outside the process comes through `Inputs`, and nothing is written before `publish`.
+`Stages` times each stage and collects its condition.
 """
 
 import time
@@ -42,15 +42,15 @@ Source = Artifact | LocalArtifact
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What the pipeline asks of the outside. Each may raise an FtlError.
+    """What the pipeline needs from outside the process. Each function may raise an FtlError.
 
     Args:
-        find: What a pinned or tagged reference is, given the component to choose in it.
-        inspect: What a component is and which tools it has; the text names it in messages.
-        authorize: What the gateway needs to judge tokens, checked; None for a public app.
+        find: Finds the artifact of a pinned or tagged reference; the text chooses a component in it.
+        inspect: Inspects a component and lists its tools; the text names it in messages.
+        authorize: Checks `spec.auth` and returns what the gateway needs to verify tokens; None if public.
         gateway: The operator's own gateway component.
-        spin_version: The Spin that the app's executor declares, such as `4.1.0`; empty if it declares none,
-            None without a cluster.
+        spin_version: The version of Spin that the app's executor declares, such as `4.1.0`; empty if it
+            declares none; None without a cluster.
     """
 
     find: Callable[[Reference, str | None], Artifact]
@@ -62,7 +62,7 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """An app ready to be published: all its stages, and the image whose digest is known."""
+    """An app that is ready to be published: the results of all stages, and the image with its digest."""
 
     resolved: ResolvedApp
     components: Mapping[Digest, Component]
@@ -81,9 +81,9 @@ Observe = Callable[[str, float, FtlError | None], None]
 
 
 class Stages:
-    """Runs the stages of one plan, times them, and keeps what each one found.
+    """Runs the stages of one plan, times them, and collects their conditions.
 
-    A stage may run in several parts; as a context manager, a `Stages` reports each stage once, at its end.
+    A stage may run in several parts. As a context manager, a `Stages` reports each stage once, when it exits.
 
     Args:
         observe: Called with each stage's name, its seconds and its error.
@@ -110,16 +110,16 @@ class Stages:
 
     @property
     def findings(self) -> Mapping[ConditionType, ConditionState]:
-        """What the stages found so far."""
+        """The conditions of the stages so far."""
         return MappingProxyType(dict(self._findings))
 
     def keep(self, findings: Mapping[ConditionType, ConditionState]) -> None:
-        """Take over what stages found when they ran before."""
+        """Take over the conditions of an earlier run."""
         self._findings |= findings
 
     @contextmanager
     def run(self, stage: str, condition: ConditionType) -> Iterator[list[ConditionState]]:
-        """Run a stage, or a part of it, in the body; it may put a finding into the list that it gets."""
+        """Run a stage, or a part of it, in the body. The body may append its condition to the list."""
         started = self._clock()
         found: list[ConditionState] = []
         try:
@@ -142,12 +142,12 @@ def plan(app: FtlApp, inputs: Inputs, stages: Stages, directory: Path | None = N
 
     Args:
         app: The app.
-        inputs: The outside.
-        stages: Keeps the findings.
-        directory: What `file:PATH` is relative to; None refuses local files, as in a cluster.
+        inputs: What comes from outside the process.
+        stages: Collects the conditions.
+        directory: The folder for `file:PATH`; None refuses local files, as in a cluster.
 
     Raises:
-        FtlError: Whatever stops a stage, naming the field.
+        FtlError: A stage failed; the error names the field.
     """
     with stages.run("resolve", ConditionType.RESOLVED) as found:
         resolved = resolve_all(app, inputs, directory)
@@ -160,10 +160,10 @@ def plan(app: FtlApp, inputs: Inputs, stages: Stages, directory: Path | None = N
 
 
 def resolve_all(app: FtlApp, inputs: Inputs, directory: Path | None = None) -> ResolvedApp:
-    """Find what every reference of an app is.
+    """Find the artifact of every reference of an app.
 
     Raises:
-        FtlError: One cannot be found or used, naming the field.
+        FtlError: A reference cannot be found or used; the error names the field.
     """
     found: dict[str, Source] = {}
     chosen = {
@@ -183,7 +183,7 @@ def inspect_all(resolved: ResolvedApp, inputs: Inputs, stages: Stages) -> dict[D
     """Run the stage that inspects every component of an app.
 
     Raises:
-        FtlError: One is not usable, or asks for what its entry does not grant.
+        FtlError: A component is not usable, or needs what its entry does not grant.
     """
     with stages.run("inspect", ConditionType.INSPECTED) as found:
         components = {tool.digest: _inspect(tool, index, inputs) for index, tool in enumerate(resolved.tools)}
@@ -211,9 +211,9 @@ def build(
 
 
 def publish(planned: Plan, registry: Registry, target: Repository, stages: Stages) -> PublishedApp:
-    """Have the image in a repository; nothing is sent that is there.
+    """Publish the image in a repository; blobs that are there are not sent again.
 
-    It gets a tag of its own digest, for some registries collect what has none, and no tag ever moves.
+    The image's tag is its digest: some registries delete untagged images, and this tag never moves.
     """
     with stages.run("publish", ConditionType.PUBLISHED) as found:
         published = registry.push(planned.image, Reference(target, tag=_tag(planned.image.digest)))
@@ -222,10 +222,10 @@ def publish(planned: Plan, registry: Registry, target: Repository, stages: Stage
 
 
 def repository_of(app: FtlApp, settings: Settings) -> Repository:
-    """Where an app is published.
+    """The repository that an app is published to.
 
     Raises:
-        SpecError: Neither the spec nor the operator's settings say it.
+        SpecError: Neither the spec nor the operator's settings name one.
     """
     if app.spec.publish.repository is not None:
         return parse_repository(app.spec.publish.repository, "spec.publish.repository")
@@ -245,11 +245,11 @@ def inputs_of(
     gateway: Digest,
     spin_version: str = "",
 ) -> Digest:
-    """The digest of everything that decides the image, known before a byte of a component is read.
+    """The digest of everything that determines the image. It needs no component's bytes.
 
-    The whole spec is in it, also what only concerns the cluster: after a failed rollout any change is worth
-    another try. So is another Spin of the executor's, of which the inspection's finding speaks too. What is
-    not in it is whether pods are wanted at all.
+    The whole spec is in it, with the fields that only concern the cluster: after a failed rollout, any change
+    causes another try. Only `suspend` is left out. The executor's version of Spin is in it for the same
+    reason, and because the condition `Inspected` mentions it.
     """
     spec = app.spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"suspend"})
     policy = "" if auth is None else f"{auth.policy}\0{auth.policy_data}"
@@ -269,7 +269,7 @@ def inputs_of(
 
 @contextmanager
 def error_field(field: str) -> Iterator[None]:
-    """Errors in the body are about this field, unless they say another."""
+    """Set the field of errors in the body, unless they name one."""
     try:
         yield
     except FtlError as error:

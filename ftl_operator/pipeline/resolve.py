@@ -1,4 +1,4 @@
-"""Every tool reference pinned to the bytes it means right now. Pure: the registry supplies the answers."""
+"""Pins every tool reference to its present digest. Pure: the caller asks the registry."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -22,21 +22,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedTool:
-    """A tool of the spec and the bytes it stands for."""
+    """A tool of the spec and the artifact of its reference."""
 
     spec: "ToolSpec"
     source: Artifact | LocalArtifact
 
     @property
     def digest(self) -> Digest:
-        """The digest of the component itself, which is what runs."""
+        """The digest of the component, which is what runs."""
         return self.source.layer.digest
 
     @property
     def pinned(self) -> str:
-        """The reference by digest, or the file's name: what `status.components` shows.
+        """The reference by digest, or the file's name, as `status.components` shows it.
 
-        A local file is named without its folder, so that nothing composed depends on where a project lies.
+        A local file is named without its folder, so that the application does not depend on the folder.
         """
         if isinstance(self.source, LocalArtifact):
             return f"file:{self.source.path.name}"
@@ -45,12 +45,12 @@ class ResolvedTool:
 
 @dataclass(frozen=True, slots=True)
 class ResolvedApp:
-    """An FtlApp all of whose tools are pinned, in the spec's order.
+    """An FtlApp with all tools pinned, in the spec's order.
 
     Args:
         app: The app.
         tools: Its tools.
-        gateway: What `gateway.image` stands for; None means the operator's own gateway.
+        gateway: The artifact of `gateway.image`; None means the operator's own gateway.
     """
 
     app: "FtlApp"
@@ -59,14 +59,14 @@ class ResolvedApp:
 
 
 def sources(app: "FtlApp", directory: Path | None = None) -> dict[str, Reference | FileReference]:
-    """What has to be looked up before `resolve`.
+    """The references that have to be looked up before `resolve`.
 
     Args:
         app: The app.
-        directory: What `file:PATH` is relative to; None (in a cluster) refuses local files.
+        directory: The folder for `file:PATH`; None (in a cluster) refuses local files.
 
     Returns:
-        For each `ToolSpec.source` where to look. Tools with the same source are there once.
+        The reference of each `ToolSpec.source`. Tools with the same source share one.
 
     Raises:
         SpecError: A reference is not usable; names its field.
@@ -85,7 +85,7 @@ def resolve(app: "FtlApp", artifacts: Mapping[str, Artifact | LocalArtifact]) ->
 
     Args:
         app: The app.
-        artifacts: For each key of `sources` what it was found to be.
+        artifacts: The artifact of each key of `sources`.
 
     Raises:
         SpecError: A source is not among the artifacts; names its field.
@@ -102,9 +102,9 @@ def resolve(app: "FtlApp", artifacts: Mapping[str, Artifact | LocalArtifact]) ->
 
 
 def layer_of(source: Artifact | LocalArtifact) -> Layer:
-    """A resolved component as a layer of the image to be published: only its media type changes.
+    """Make a resolved component a layer of the image to publish; only the media type changes.
 
-    The nodes' shim takes a layer of another media type in an image of several layers as an error.
+    The nodes' shim refuses an image of several layers that has a layer of another media type.
     """
     descriptor = replace(source.layer, media_type=WASM_LAYER)
     if isinstance(source, LocalArtifact):
@@ -113,7 +113,7 @@ def layer_of(source: Artifact | LocalArtifact) -> Layer:
 
 
 def _images(app: "FtlApp") -> Iterator[tuple[str, str, str]]:
-    """The field, text and key of every reference in the spec."""
+    """Field, text and key of every reference in the spec."""
     for index, tool in enumerate(app.spec.tools):
         yield f"spec.tools[{index}].image", tool.image, tool.source
     if app.spec.gateway.image is not None:

@@ -1,1 +1,1 @@
-"""What is baked into the gateway: its configuration, the catalog of tools and their schemas."""
+"""The gateway's baked-in variables: its configuration, the catalog of tools and their schemas."""

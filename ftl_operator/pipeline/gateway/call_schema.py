@@ -1,8 +1,8 @@
-"""Schemas as the gateway judges by them: without what is only for readers. Pure.
+"""Schemas for validation in the gateway: without annotations. Pure.
 
-The gateway reads a tool's schema on every call, and most of it is descriptions, which clients have from
-`tools/list`. Only places where JSON Schema 2020-12 and draft-07 have subschemas are looked into, so a
-property that is called `description`, and every constant, stays.
+The gateway reads a tool's schema on every call, and most of it is descriptions, which clients get from
+`tools/list`. Annotations are removed only where JSON Schema 2020-12 and draft-07 have subschemas, so a
+property that is called `description` stays, and so does every constant.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from urllib.parse import unquote
 ANNOTATIONS = frozenset(
     {"$comment", "default", "deprecated", "description", "examples", "readOnly", "title", "writeOnly"}
 )
-"""Keywords that never decide whether a value fits (2020-12 validation §9, core §8.3)."""
+"""Keywords that never decide whether a value is valid (2020-12 validation §9, core §8.3)."""
 _SCHEMAS = frozenset(
     {
         "additionalItems",
@@ -35,9 +35,9 @@ _MAPS = frozenset(
 
 
 def judged(schema: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The schema with the same verdicts and no annotations.
+    """Remove the annotations of a schema; it accepts the same values as before.
 
-    A reference may lead anywhere, so a schema with one that seems to lead into an annotation stays as it is.
+    A reference may point anywhere, so a schema with one that may point into an annotation stays as it is.
     """
     if _leads_into_annotations(schema):
         return schema

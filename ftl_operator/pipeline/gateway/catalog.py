@@ -1,23 +1,22 @@
-"""Which tools clients see, and the texts from which the gateway answers without asking any tool. Pure.
+"""Selects the tools that clients see, and makes the texts from which the gateway lists and calls them. Pure.
 
-The gateway's cost per request must not grow with the number of tools, so a list is baked as the finished
-list and a call finds everything about its one tool in one variable:
+The gateway's cost per request must not grow with the number of tools. So a list is baked as finished JSON,
+and a call finds everything about its tool in one variable:
 
 | component variable | content |
 |---|---|
 | `tools_list` | the tools of all components, under their full names: `PREFIX` and `TOOL` |
-| `tools_index` | parallel to it, what a filter needs: `component`, `tool`, `readOnly`, `scopes` |
+| `tools_index` | for each tool of it what a filter needs: `component`, `tool`, `readOnly`, `scopes` |
 | `tools_list_COMPONENT` | one component's tools, names without prefix |
 | `…_at_N` | the page of such a list that begins with tool N, if the list has several |
 | `tool_HEX` | one tool; HEX is `NAME__TOOL`, and its full name if that differs, in hexadecimal UTF-8 |
 | `components` | each component's `id`, exposed `tools`, and whether it is `dynamic` |
 
-A `tool_HEX` is three lines, so that nobody reads schemas to find out where they end: what every call needs,
-the input schema, and the output schema or nothing. Schemas are without their annotations there.
+A `tool_HEX` has three lines, so that the gateway need not parse a schema to find its end: what every call
+needs, the input schema, and the output schema or nothing. These schemas have no annotations.
 
-A component that could not be asked (`dynamic`) has no tools in any list. The gateway asks it at run time and
-knows nothing of the spec's filters, names and scopes then, so an entry with some is refused rather than half
-obeyed.
+A component that cannot be inspected (`dynamic`) has no tools in any list. The gateway asks it for its tools
+at run time and does not know the spec's filters, names and scopes. So an entry with any of them is refused.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,10 +32,10 @@ from ftl_operator.pipeline.gateway.call_schema import judged
 from ftl_operator.pipeline.gateway.parameter_headers import bad_tool, parameter_headers
 
 SEPARATOR = "__"
-"""Between a component's name and a tool's. No component's name has an underscore, so it can be told apart."""
+"""Separates a component's name from a tool's. No component's name has an underscore, so it is unambiguous."""
 _MAX_NAMED = 20
 PAGE_BYTES = (256 << 10) - 2
-"""A longer list comes in pages of at most so many bytes, brackets aside; the gateway has the same limit."""
+"""The largest page of a list, in bytes without the brackets; the gateway has the same limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +50,8 @@ class ExposedTool:
         scopes: The scopes that a call needs besides the app's, sorted.
         headers: Header names and the JSON pointers of the arguments that they repeat.
         timeout_ms: How long a call may take, in milliseconds.
-        rules: The input and the output schema as the gateway enforces them; None for no output schema.
-        prefix: What stands before the name in the whole app's list; None for the component's name.
+        rules: The input and output schema that the gateway enforces; None for no output schema.
+        prefix: The prefix of the name in the whole app's list; None for the component's name.
     """
 
     component: str
@@ -67,29 +66,29 @@ class ExposedTool:
 
     @property
     def key(self) -> str:
-        """The name that no other tool of the app can have, whatever the prefixes are."""
+        """A name that is unique in the app, whatever the prefixes are."""
         return f"{self.component}{SEPARATOR}{self.name}"
 
     @property
     def full_name(self) -> str:
-        """The name under which the whole app lists it."""
+        """The name in the whole app's list."""
         return self.key if self.prefix is None else f"{self.prefix}{self.name}"
 
     @property
     def title(self) -> str:
-        """Its title, or nothing."""
+        """Its title; empty if it has none."""
         return str(self.definition.get("title", ""))
 
     @property
     def read_only(self) -> bool:
-        """Whether it says that it changes nothing."""
+        """Whether its annotations say that it is read-only."""
         annotations = self.definition.get("annotations") or {}
         return annotations.get("readOnlyHint") is True
 
 
 @dataclass(frozen=True, slots=True)
 class ComponentTools:
-    """A component of the app with its exposed tools; None if they are asked for at run time."""
+    """A component of the app with its exposed tools; None if they are known only at run time."""
 
     spec: ToolSpec
     tools: tuple[ExposedTool, ...] | None
@@ -101,12 +100,12 @@ def select_tools(spec: ToolSpec, field: str, component: Component, call_seconds:
     Args:
         spec: The entry of the spec.
         field: Its path, for messages.
-        component: What was found in it.
+        component: The inspected component.
         call_seconds: How long a call of one of its tools may take.
 
     Raises:
-        SpecError: A pattern or name matches nothing, nothing is left, or a name is too long or there twice.
-        ComponentError: A tool that is served has a fault, or a component has none.
+        SpecError: A pattern or name matches nothing, no tool is left, or a name is too long or not unique.
+        ComponentError: A selected tool is invalid, or the component has no tools.
     """
     if component.tools is None:
         _refuse_filters(spec, field, component.dynamic_reason)
@@ -139,19 +138,19 @@ def select_tools(spec: ToolSpec, field: str, component: Component, call_seconds:
 
 
 def served_tools(spec: ToolSpec, field: str, component: Component) -> tuple[Tool, ...]:
-    """The tools of a component that `include` and `exclude` leave; the others are not judged.
+    """The tools of a component that `include` and `exclude` select; the others are not checked.
 
-    A pattern may also be a tool's place in the component's list, such as `#2`: a tool without a usable name,
-    or one of two with the same name, has no other way to be told apart.
+    A pattern may also be a tool's position in the component's list, such as `#2`, because a tool without a
+    usable name, or one of two with the same name, cannot be named otherwise.
 
     Args:
         spec: The entry of the spec.
         field: Its path, for messages.
-        component: What was found in it; its tools are known.
+        component: The inspected component; its tools are known.
 
     Raises:
-        SpecError: A pattern or a name of `rename` matches nothing, or two of them have one name.
-        ComponentError: One of them cannot be served.
+        SpecError: A pattern or a name in `rename` matches nothing, or two tools have the same name.
+        ComponentError: A selected tool is invalid.
     """
     tools = component.tools or ()
     names = [tool.name for tool in tools]
@@ -181,7 +180,7 @@ def served_tools(spec: ToolSpec, field: str, component: Component) -> tuple[Tool
 
 
 def variables(listings: Sequence[ComponentTools]) -> dict[str, str]:
-    """The gateway's component variables for these tools, by name. Raises SpecError if two have one name."""
+    """The gateway's variables for these tools. Raises SpecError if two tools have the same full name."""
     tools = [tool for listing in listings for tool in listing.tools or ()]
     _check_apart(listings)
     baked = {
@@ -199,7 +198,7 @@ def variables(listings: Sequence[ComponentTools]) -> dict[str, str]:
 
 
 def _pages(name: str, tools: Sequence[Mapping[str, Any]]) -> dict[str, str]:
-    """A list in pages: a line of JSON and, except for the last, a line with the next page's first tool."""
+    """Split a list into pages: a line of JSON and, except on the last page, a line with the next start."""
     pages: list[tuple[int, list[str]]] = [(0, [])]
     size = 0
     for index, text in enumerate(map(canonical, tools)):
@@ -249,7 +248,7 @@ def _record(tool: ExposedTool) -> str:
     }
     given, output = tool.rules
     lines = [canonical(call), canonical(judged(given))]
-    # Canonical JSON has no line break of its own.
+    # Canonical JSON has no line breaks.
     return "\n".join([*lines, "" if output is None else canonical(judged(output))])
 
 
@@ -301,7 +300,7 @@ def _check_names(spec: ToolSpec, field: str, tools: Sequence[ExposedTool]) -> No
 
 
 def _check_apart(listings: Sequence[ComponentTools]) -> None:
-    """A full name may be anything with a prefix of one's own, so it may be another tool's, too."""
+    """Refuse two tools with the same full name, which own prefixes make possible."""
     seen: dict[str, ExposedTool] = {}
     for index, listing in enumerate(listings):
         for tool in listing.tools or ():
@@ -317,14 +316,14 @@ def _check_apart(listings: Sequence[ComponentTools]) -> None:
 
 
 def _check_patterns(patterns: Sequence[str], names: Sequence[str], known: Sequence[str], field: str) -> None:
-    """A pattern that matches nothing is a slip, and one in `exclude` or `scopes` would open a tool to all."""
+    """Refuse a pattern that matches nothing: a typing error in `exclude` or `scopes` would expose a tool."""
     for index, pattern in enumerate(patterns):
         if not any(_matches((pattern,), name) for name in known):
             raise _no_match(pattern, names, f"{field}[{index}]")
 
 
 def _place(index: int) -> str:
-    """How a pattern names a tool by its place in the component's list."""
+    """The pattern for a tool's position in the component's list."""
     return f"#{index + 1}"
 
 
@@ -341,5 +340,5 @@ def _no_match(wanted: str, names: Sequence[str], field: str) -> SpecError:
 
 
 def _matches(patterns: Iterable[str], name: str) -> bool:
-    # Brackets have no meaning here, so they are the characters they are.
+    # Brackets have no special meaning in these patterns, so they are escaped.
     return any(fnmatchcase(name, pattern.replace("[", "[[]")) for pattern in patterns)

@@ -1,4 +1,4 @@
-"""What the gateway reads on every request: who it is, what it allows, how it judges tokens. Pure."""
+"""The configuration that the gateway reads on every request: identity, limits, checks of tokens. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
@@ -11,11 +11,11 @@ from ftl_operator.oci.digest import canonical, sha256
 from ftl_operator.pipeline.gateway.catalog import ComponentTools
 
 DEFAULT_STORE = "default"
-"""The key-value store in which the gateway keeps keys, verified tokens and what dynamic tools said."""
+"""The gateway's key-value store, for keys, verified tokens and the lists of dynamic tools."""
 
 
 def endpoint(route: RouteSpec | None) -> str | None:
-    """The URL of the MCP endpoint, if the spec says under which address clients reach the app."""
+    """The URL of the MCP endpoint, if the spec has the app's public address."""
     return None if route is None else f"{route.url}mcp"
 
 
@@ -25,14 +25,14 @@ def gateway_config(
     auth: GatewayAuth | None,
     composed: tuple[Mapping[str, str], Sequence[str]],
 ) -> str:
-    """The variable `gateway_config`: everything that holds for a request before its tool is known.
+    """The variable `gateway_config`: everything about a request that does not depend on the tool.
 
     Args:
         app: The app.
         listings: Its components with their exposed tools.
-        auth: What the gateway needs to judge tokens; None if access is public.
-        composed: Everything else that is composed: the other variables, and the components' digests.
-            `app` is the digest of all of it, so what a gateway keeps under it never outlives a change.
+        auth: What the gateway needs to verify tokens; None if access is public.
+        composed: The rest of the application: the other variables, and the components' digests. `app` is the
+            digest of all of it, and the gateway's cache uses it as a key, so a change invalidates the cache.
     """
     spec, gateway = app.spec, app.spec.gateway
     scopes = {scope for listing in listings for entry in listing.spec.scopes for scope in entry.require}
@@ -72,9 +72,9 @@ def gateway_config(
 
 
 def _others_may_write(app: FtlApp) -> bool:
-    """Whether anybody but the gateway may write into its store, so that entries count only if sealed.
+    """Whether others can write into the gateway's store, so that only sealed entries are valid.
 
-    A runtime configuration may give the store, or one of a tool's under another name, a backend that others
+    A runtime configuration may give this store, or a tool's store of another name, a backend that others
     reach: another app, a tool by an outbound connection, or a SQLite database at the store's own path.
     """
     config = app.spec.runtime.runtime_config
@@ -83,7 +83,7 @@ def _others_may_write(app: FtlApp) -> bool:
 
 
 def _own_hosts(app: FtlApp) -> Iterator[str]:
-    """Names by which the app is called through what was made for it; the operator's probe uses the first."""
+    """The host names of the objects that route to the app; the operator's probe uses the first."""
     owner = Owner(app.metadata.namespace, app.metadata.name)
     yield owner.host
     if app.spec.runtime.is_intercepted:
@@ -93,7 +93,7 @@ def _own_hosts(app: FtlApp) -> Iterator[str]:
 
 
 def _own_audience(auth: GatewayAuth | None) -> str | None:
-    """The audience that is an MCP endpoint's URL: by RFC 8707 that names the very resource to be reached."""
+    """The audience that is an MCP endpoint's URL, which names the resource to reach (RFC 8707)."""
     for audience in auth.audiences if auth else ():
         parts = urlsplit(audience)
         if parts.scheme == "https" and parts.netloc and parts.path.endswith("/mcp") and not parts.query:

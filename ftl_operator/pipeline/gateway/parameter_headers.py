@@ -8,7 +8,7 @@ from ftl_operator.component.tool import Tool
 from ftl_operator.errors import ComponentError, Reason
 
 HEADER_MARK = "x-mcp-header"
-"""The keyword by which a parameter is repeated in a header (Model Context Protocol 2026-07-28)."""
+"""The keyword for a parameter that clients repeat in a header (Model Context Protocol 2026-07-28)."""
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,64}")
 
 
@@ -17,11 +17,11 @@ def parameter_headers(component: str, tool: Tool, field: str) -> dict[str, str]:
 
     Args:
         component: The component's name, for messages.
-        tool: What it says about the tool.
+        tool: The tool.
         field: The entry's path in the spec, for messages.
 
     Raises:
-        ComponentError: The marks are against the protocol's rules.
+        ComponentError: The keywords break the protocol's rules.
     """
     headers: dict[str, str] = {}
     seen: set[str] = set()
@@ -44,7 +44,7 @@ def parameter_headers(component: str, tool: Tool, field: str) -> dict[str, str]:
 
 
 def _parameters(schema: Mapping[str, Any], at: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every parameter that is reached by names alone, with its JSON pointer in the arguments (RFC 6901)."""
+    """Every parameter below `properties` only, with its JSON pointer in the arguments (RFC 6901)."""
     properties = schema.get("properties")
     for name, inner in properties.items() if isinstance(properties, Mapping) else ():
         if isinstance(inner, Mapping):
@@ -54,7 +54,7 @@ def _parameters(schema: Mapping[str, Any], at: str) -> Iterator[tuple[str, Mappi
 
 
 def bad_tool(field: str, where: str, why: str, excluded: str) -> ComponentError:
-    """The error for a tool that cannot be served as it is, with the way to serve the others.
+    """Make the error for an invalid tool. It says how to serve the others.
 
     Args:
         field: The entry's path in the spec.
