@@ -11,7 +11,7 @@ AS_ROOT := $(if $(filter-out 0,$(shell id -u)),unshare --user --map-root-user --
 GATEWAY_TARGET := CARGO_TARGET_DIR=$(CACHE)/target-native
 
 .PHONY: help init up examples test check unit integration rust gateway e2e scale bench fuzz generate docs builds \
-  prerequisites clean
+  prerequisites sbom chart clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -93,6 +93,13 @@ generate: init ## Write everything that is generated
 docs: init ## Build the documentation, strictly
 	@NO_MKDOCS_2_WARNING=1 $(UV) run --frozen --group docs mkdocs build --strict --quiet
 	@echo "The documentation is in $(CURDIR)/site/index.html"
+
+sbom: | $(UV) ## Write what the image is made of into dist/ftl-operator.cdx.json (CycloneDX)
+	@python3 scripts/sbom.py dist/ftl-operator.cdx.json
+
+chart: init ## Package the chart into dist/ (IMAGE_DIGEST=sha256:… for the image that it names)
+	@$(RUN) python -m builds helm
+	@$(RUN) python scripts/release.py chart dist $(IMAGE_DIGEST)
 
 clean: ## Remove what was built here (not the user's cache)
 	rm -rf .venv site dist build

@@ -24,6 +24,8 @@ INTERCEPTOR = ("github.com/kedacore/http-add-on@v0.12.0", "./interceptor")
 """The program through which the requests of KEDA's HTTP add-on come."""
 GOPHER_LUA = ("github.com/yuin/gopher-lua@v1.1.2", "./cmd/glua")
 """The Lua interpreter of Argo CD 3.5."""
+ACTIONLINT = ("github.com/rhysd/actionlint@v1.7.12", "./cmd/actionlint")
+"""The program that checks the workflows of `.github/`."""
 CRD_FOLDERS = {
     "github.com/kedacore/keda/v2@v2.21.0": "config/crd/bases",
     "github.com/kedacore/http-add-on@v0.12.0": "config/crd/bases",
@@ -315,6 +317,14 @@ _ALL = (
         (),
         _go_program(*GOPHER_LUA),
         versions=lambda: f"{GOPHER_LUA} {_go_version()}",
+    ),
+    Target(
+        "actionlint",
+        "the linter of GitHub's workflows",
+        "half a minute",
+        (),
+        _go_program(*ACTIONLINT),
+        versions=lambda: f"{ACTIONLINT} {_go_version()}",
     ),
     Target("helm", "helm", "three minutes", _GO_MODULE, _helm, versions=_go_version),
     Target(

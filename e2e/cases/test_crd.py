@@ -11,13 +11,15 @@ from e2e.cluster.control_plane import Cluster
 
 ROOT = Path(__file__).parents[2]
 INVALID = yaml.safe_load((ROOT / "tests" / "data" / "invalid.yaml").read_text(encoding="utf-8"))
-COLLECTION = "/apis/ftl.tools/v1alpha1/namespaces/default/ftlapps"
+COLLECTION = "/apis/ftl.tools/v1alpha1/namespaces/{}/ftlapps"
 
 pytestmark = pytest.mark.usefixtures("operator")
 
 
-def dry_run(api: Api, document: Object) -> Object:
-    answer: Object = api.request("POST", f"{COLLECTION}?dryRun=All&fieldValidation=Strict", document)
+def dry_run(api: Api, document: Object, namespace: str = "default") -> Object:
+    """Have the API server judge a new FtlApp without keeping it. Raises ApiError where it refuses."""
+    path = f"{COLLECTION.format(namespace)}?dryRun=All&fieldValidation=Strict"
+    answer: Object = api.request("POST", path, document)
     return answer
 
 

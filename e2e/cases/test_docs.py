@@ -16,7 +16,16 @@ from tests.support.pages import Reader
 from tests.test_docs import CLUSTER, DOCS
 
 ROOT = binaries.ROOT
-ORDER = ("install", "first-app", "gitops", "private-registries", "network", "scale-to-zero", "upgrade")
+ORDER = (
+    "install",
+    "first-app",
+    "gitops",
+    "private-registries",
+    "network",
+    "scale-to-zero",
+    "upgrade",
+    "admission",
+)
 CRDS = {
     "github.com/argoproj/argo-cd/v3@v3.5.7": "application-crd.yaml",
     "github.com/fluxcd/helm-controller@v1.4.0": "helm.toolkit.fluxcd.io_helmreleases.yaml",
