@@ -122,7 +122,7 @@ class CircuitBreakers:
             if failure is None:
                 breaker.failures, breaker.open_until = 0, 0.0
                 return
-            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0**breaker.failures)
+            pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(breaker.failures, 30))
             breaker.failures += 1
             breaker.open_until = self._clock() + max(pause, failure.retry_after or 0.0)
 

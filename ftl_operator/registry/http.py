@@ -37,6 +37,8 @@ Body = Callable[[], bytes | BinaryIO]
 """Opens a request's body; called again when the request is sent again."""
 
 MAX_REDIRECTS = 5
+MAX_RETRY_AFTER = 3600.0
+"""The longest time that a registry may ask to be left alone for. A wrong date would be one without end."""
 WELL_KNOWN = (
     # Docker Hub
     "auth.docker.io",
@@ -367,14 +369,14 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes, where: str) ->
 
 
 def retry_after(value: str | None) -> float | None:
-    """Seconds of a Retry-After header, which is a number of them or a date."""
+    """Seconds of a Retry-After header, which is a number of them or a date; at most `MAX_RETRY_AFTER`."""
     if not value:
         return None
     if value.strip().isdecimal():
-        return float(value.strip()[:9])
+        return min(float(value.strip()[:9]), MAX_RETRY_AFTER)
     try:
         moment = email.utils.parsedate_to_datetime(value)
-        return max(0.0, moment.timestamp() - time.time())
+        return min(max(0.0, moment.timestamp() - time.time()), MAX_RETRY_AFTER)
     except (ValueError, OverflowError):
         return None
 

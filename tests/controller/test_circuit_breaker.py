@@ -5,7 +5,7 @@ from contextlib import ExitStack
 import pytest
 
 from ftl_operator.api.names import NamespacedName
-from ftl_operator.controller.circuit_breaker import FIRST_PAUSE, CircuitBreakers
+from ftl_operator.controller.circuit_breaker import FIRST_PAUSE, LONGEST_PAUSE, CircuitBreakers
 from ftl_operator.controller.workqueue import WorkQueue
 from ftl_operator.errors import ComponentError, Reason, RegistryError, WaitingError
 from ftl_operator.registry.http import TransientError
@@ -203,6 +203,17 @@ def test_a_registry_may_ask_for_a_longer_pause(clock):
     clock.now += 39
     with pytest.raises(RegistryError), breakers.enter("ns", "dead.dev"):
         pass
+
+
+def test_a_registry_that_is_dead_for_days_is_still_asked_seldom(clock):
+    breakers = CircuitBreakers(4, clock)
+    for _ in range(1100):
+        fail(breakers)
+        clock.now += LONGEST_PAUSE
+    fail(breakers)
+    clock.now += LONGEST_PAUSE - 1
+    with pytest.raises(RegistryError), breakers.enter("ns", "dead.dev"):
+        pytest.fail("the breaker is open")
 
 
 def test_a_refusal_is_an_answer(clock):
