@@ -1,15 +1,19 @@
 """Attacks by a running app that is asked whether it answers: a tenant's `gateway.image` is any program."""
 
+import contextlib
 import gzip
 import itertools
 import json
+import select
 import socket
 from dataclasses import dataclass
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from ftl_operator.api.conditions import ConditionState
 from ftl_operator.controller.probe import MAX_BYTES, Probe
+from ftl_operator.controller.telemetry.health import HealthServer
 from ftl_operator.errors import Reason
 from tests.attacks.table import Attack, check_refused, check_twin
 from tests.support.raw_server import PAUSE, Script, run_raw_server, saying
@@ -86,7 +90,28 @@ ENCODED = b"Content-Length: %d\r\n\r\n" % len(BOMB) + BOMB
 DEEP = b"[" * 200_000
 LONG_NAME = "x" * 1_000_000
 
+HALF = b"GET /healthz HTTP/1.1\r\n"
+
+
+def still_held(connections: int) -> int:
+    """How many connections that send half a request stay open at the operator's own port, which answers."""
+    with contextlib.ExitStack() as stack:
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setattr("ftl_operator.controller.telemetry.health.SILENCE_SECONDS", 10 * LONG)
+        health = HealthServer(("127.0.0.1", 0), CollectorRegistry(), live=str, ready=str)
+        stack.callback(health.stop)
+        held = []
+        for _ in range(connections):
+            held.append(stack.enter_context(socket.create_connection(("127.0.0.1", health.port), LONG)))
+            held[-1].sendall(HALF)
+        with socket.create_connection(("127.0.0.1", health.port), LONG) as one:
+            one.sendall(HALF + b"Connection: close\r\n\r\n")
+            assert one.recv(65536).startswith(b"HTTP/1.1 200 ")
+        return len(held) - len(select.select(held, [], [], 0)[0])
+
+
 ROWS = [
+    Attack("H5 a crowd at the operator's own port", still_held, 300, (64).__ge__, 40, (40).__eq__),
     Attack(
         "H5 a bomb in two layers of gzip",
         ask,

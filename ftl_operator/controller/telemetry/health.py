@@ -2,11 +2,18 @@
 
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+MAX_CONNECTIONS = 64
+"""Connections that are open at once, a thread each. Any pod may connect, and the kubelet must get through."""
+SILENCE_SECONDS = 10.0
+"""The longest silence of a connection."""
 
 Check = Callable[[], str]
 """Returns what is wrong; an empty text if nothing is."""
@@ -28,7 +35,7 @@ class HealthServer:
     ) -> None:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
-            timeout = 10
+            timeout = SILENCE_SECONDS
 
             def do_GET(self) -> None:
                 path = self.path.partition("?")[0]
@@ -50,8 +57,7 @@ class HealthServer:
             def log_message(self, *_: object) -> None:
                 """Log nothing: probes come every few seconds."""
 
-        self._server = ThreadingHTTPServer(address, Handler, bind_and_activate=False)
-        self._server.daemon_threads = True
+        self._server = _Server(address, Handler, bind_and_activate=False)
         self._server.socket.close()
         self._server.socket = _listener(*address)
         self._thread = threading.Thread(target=self._server.serve_forever, name="health", daemon=True)
@@ -69,13 +75,48 @@ class HealthServer:
         self._thread.join()
 
 
+class _Server(ThreadingHTTPServer):
+    """Closes a connection for a new one when there are too many: the oldest of the peer that has the most."""
+
+    daemon_threads = True
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:  # noqa: ANN401 - passed on
+        super().__init__(*arguments, **options)
+        self._open: dict[socket.socket, str] = {}
+        self._guard = threading.Lock()
+
+    def process_request(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - the library's types
+        """Serve a connection in a thread of its own."""
+        with self._guard:
+            self._open[request] = str(client_address[0])
+            if len(self._open) > MAX_CONNECTIONS:
+                ((peer, _),) = Counter(self._open.values()).most_common(1)
+                oldest = next(sock for sock, owner in self._open.items() if owner == peer)
+                del self._open[oldest]
+                # Its thread wakes and closes it.
+                with suppress(OSError):
+                    oldest.shutdown(socket.SHUT_RDWR)
+        super().process_request(request, client_address)
+
+    def close_request(self, request: Any) -> None:  # noqa: ANN401 - the library's type
+        """A connection has ended."""
+        with self._guard:
+            self._open.pop(request, None)
+        super().close_request(request)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - the library's types
+        """Say nothing: a client that went, or was sent away, is no error of the operator."""
+
+
 def _listener(address: str, port: int) -> socket.socket:
     """A listening socket of the family that the address has. Raises OSError."""
     if address == "::" and socket.has_dualstack_ipv6():
         with suppress(OSError):
-            return socket.create_server((address, port), family=socket.AF_INET6, dualstack_ipv6=True)
+            return socket.create_server(
+                (address, port), family=socket.AF_INET6, dualstack_ipv6=True, backlog=128
+            )
         # Python was built with IPv6, but the kernel has none.
     if address == "::":
         address = "0.0.0.0"  # noqa: S104 - the kubelet and Prometheus come from other hosts
     found = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    return socket.create_server((address, port), family=found[0][0])
+    return socket.create_server((address, port), family=found[0][0], backlog=128)
