@@ -11,7 +11,7 @@ from ftl_operator.host.guest import GuestInstance
 
 _ANSWERS = ("wasi:http/types", "[static]response-outparam.set")
 _RESERVED = 1 << 30
-"""Bytes; nothing but a linear memory has so many addresses behind it."""
+"""Bytes; only a linear memory has so many reserved addresses behind it."""
 
 Name = tuple[str, str]
 """A function of the host: its interface without version, and its name as WIT mangles it."""

@@ -1,4 +1,4 @@
-"""Numbers: wasm instructions, which repeat, and times, which are only comparable within one run."""
+"""Measures wasm instructions, which repeat, and times, which are only comparable within one run."""
 
 import statistics
 import time

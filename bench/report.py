@@ -1,4 +1,4 @@
-"""What was measured, against the targets of the design; pure."""
+"""Compares the measurements with the design's targets. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass
@@ -53,7 +53,7 @@ class Target:
 
 
 def targets(figures: Sequence[Figure], counts: Sequence[int]) -> list[Target]:
-    """Every target that the figures can tell about.
+    """Every target that the figures cover.
 
     Args:
         figures: What was measured, by the names that `names` of this module gives.

@@ -23,7 +23,7 @@ _META = {
 
 
 class UnusableAnswerError(Exception):
-    """An answer was not what it should be, so its cost means nothing."""
+    """An answer is not the expected one, so its cost means nothing."""
 
 
 def direct(tool: str) -> Request:

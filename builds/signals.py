@@ -21,13 +21,13 @@ class EndingSignals:
             signal.signal(number, self._on_signal)
 
     def ignore(self) -> None:
-        """Let no signal disturb the end."""
+        """Ignore further signals while the program ends."""
         for number in ENDING:
             signal.signal(number, signal.SIG_IGN)
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Start a child here and note it: a signal between the two would leave it behind."""
+        """Start a child and record it in the body; a signal in between would leave the child behind."""
         self._is_held = True
         try:
             yield

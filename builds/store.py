@@ -19,7 +19,7 @@ from builds.signals import SIGNALS
 ROOT = Path(__file__).resolve().parents[1]
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ftl-operator"
 NOT_INPUTS = ("node_modules", "target", "dist", "bundle.js", "__pycache__", "*.wasm")
-"""Names in a source folder that its own tools make: they do not decide what comes out."""
+"""Names in a source folder that its own tools make; they do not affect the result."""
 _GRACE = 5
 """Seconds between SIGTERM and SIGKILL for a build that is broken off."""
 _REMINDER = 60
@@ -27,7 +27,7 @@ _REMINDER = 60
 
 
 class NotBuiltError(Exception):
-    """Something is used that was not built; the message names the command that builds it."""
+    """Something is used but was not built; the message names the command that builds it."""
 
 
 class BuildError(Exception):

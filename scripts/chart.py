@@ -1,4 +1,4 @@
-"""What is generated for the chart: schema, README and reference from values.yaml, rules from the code."""
+"""Generates the chart's schema, README and reference from values.yaml, and its rules from the code."""
 
 import json
 import re
@@ -52,7 +52,7 @@ def values() -> list[Value]:
 
 
 def schema_json() -> str:
-    """values.schema.json: what is not a value of the chart is refused, at every level."""
+    """values.schema.json, which refuses unknown values at every level."""
     root: dict[str, Any] = {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "type": "object",
@@ -98,7 +98,7 @@ def reference() -> str:
 
 
 def rules_yaml() -> str:
-    """The rules of the operator's roles, by where they hold."""
+    """The rules of the operator's roles, by scope."""
     rules = {
         where: [
             {"apiGroups": [item.group], "resources": [item.resource], "verbs": list(item.verbs)}

@@ -1,4 +1,4 @@
-"""The reference pages that come from the models' and the enums' own words."""
+"""Generates the reference pages from the docstrings of models and enums."""
 
 import ast
 import inspect

@@ -1,4 +1,4 @@
-"""The command line as tests run it, and what tests need that is built before them."""
+"""Fixtures of all tests: the command line, and the lookup of what was built before them."""
 
 import os
 import signal

@@ -33,7 +33,7 @@ def test_no_command_is_shown_that_nothing_runs(page: Path) -> None:
 
 @pytest.mark.parametrize("page", EVERY_PAGE, ids=lambda page: str(page.relative_to(DOCS)))
 def test_the_reader_sees_what_to_do(page: Path) -> None:
-    """What the comments tell the tests the text tells the reader: what to save, where to go on."""
+    """The text tells the reader what the comments tell the tests: which file to save, where to continue."""
     text = page.read_text()
     listed = list(fences(page))
     for number, fence in enumerate(listed):

@@ -1,4 +1,4 @@
-"""The operator's process starts as any uid, without a name, on a root that nobody can write to."""
+"""The operator starts as any uid, without a user name, on a read-only root."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""`make test`: its tiers are make's, a failure is one, and nothing stays behind."""
+"""`make test`: its tiers are make's targets, a failed tier fails it, and no process stays behind."""
 
 import os
 import re

@@ -107,7 +107,7 @@ def test_for_one_namespace_a_role_there_is_enough(
 def test_nodes_may_pull_by_another_name_than_the_operator_pushes_to(
     cluster: Cluster, operator: Operator, namespace: str, push: Push
 ) -> None:
-    """What the chart's registry in the cluster rests on: `localhost:NODEPORT` for nodes."""
+    """The chart's registry in the cluster needs `localhost:NODEPORT` on nodes."""
     nodes_name = cluster.registry.address.replace("127.0.0.1", "localhost")
     login = json.loads(cluster.registry.pull_secret)["auths"][cluster.registry.address]
     cluster.api.apply(

@@ -1,4 +1,4 @@
-"""The API server itself refuses what the CRD can refuse, and takes what it should take."""
+"""The API server refuses what the CRD's rules forbid, and accepts valid FtlApps."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""The harness itself: what the other tests stand on is what a cluster with SpinKube does."""
+"""The harness itself behaves as a cluster with SpinKube, on which the other tests rely."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Rolls that lose nothing, and pods that are placed as the spec says, beside spin-operator."""
+"""Rollouts lose no call, and pods are placed as the spec says, while spin-operator reconciles too."""
 
 import threading
 import time

@@ -1,4 +1,4 @@
-"""1,000 FtlApps: how long a restarted operator needs to see them all, with what memory, and its quiet."""
+"""1,000 FtlApps: the time and memory of a restarted operator, and that it then writes nothing."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""Two tenants: whatever eight hostile apps of one namespace do, a healthy app of another comes up as ever."""
+"""Two tenants: eight hostile apps of one namespace do not delay a healthy app of another."""
 
 import itertools
 import socket
@@ -19,7 +19,7 @@ from tests.support.raw_server import PAUSE, run_raw_server
 Push = Callable[..., str]
 
 MORE_SECONDS = 10.0
-"""How much longer than alone the healthy app may take."""
+"""The factor by which the healthy app may take longer than alone."""
 MEMORY_BYTES = 2 << 30
 """The chart's memory limit."""
 ENDLESS_POLICY = """package mcp.authorization

@@ -125,7 +125,7 @@ class Api:
                 raise
 
     def apply_all(self, objects: Iterable[Object], seconds: float = 30) -> None:
-        """Apply objects in order; a kind that was only just defined may take a moment to be served."""
+        """Apply objects in order; a kind that was just defined may not be served at once."""
         for obj in objects:
             deadline = time.monotonic() + seconds
             while True:

@@ -19,7 +19,7 @@ WASM_LAYER = "application/vnd.wasm.content.layer.v1+wasm"
 
 
 class PullError(Exception):
-    """Why an image cannot be used, in the words that a pod's status shows."""
+    """Why an image cannot be used, as a pod's status says it."""
 
 
 @dataclass(frozen=True, slots=True)

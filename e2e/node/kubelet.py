@@ -12,7 +12,7 @@ from e2e.node.pod import Pod
 from e2e.node.settings import NodeSettings
 
 CAPACITY = {"cpu": "64", "memory": "256Gi", "pods": "2000"}
-"""More than the machine has: what the tests' pods request is theirs to say, not a limit here."""
+"""More than the machine has, so that the pods' requests are never a limit."""
 
 
 class Kubelet:

@@ -25,7 +25,7 @@ class Probe:
 
     @property
     def has_failed(self) -> bool:
-        """Whether it failed as often in a row as its threshold says."""
+        """Whether it failed as often in a row as its `failureThreshold`."""
         return self._failures >= self._spec.get("failureThreshold", 3)
 
     def check(self) -> bool:

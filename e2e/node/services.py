@@ -117,7 +117,7 @@ def _endpoints(slices: list[Object], port_name: str) -> list[Address]:
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    """End a connection whose endpoint went away as it came."""
+    """End a connection in the way its endpoint ended."""
     connection = writer.get_extra_info("socket")
     with contextlib.suppress(OSError):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -1,4 +1,4 @@
-"""The schema says what the models say, in what Kubernetes can check. A real API server proves it in e2e."""
+"""The CRD's schema has the models' rules as far as Kubernetes can check them. e2e uses a real API server."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""The model takes what is documented and refuses the rest with the field's path."""
+"""The model accepts documented specs and refuses others with the field's path."""
 
 from typing import Any
 

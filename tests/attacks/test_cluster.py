@@ -1,4 +1,4 @@
-"""What an app author may not take from another namespace, or from the operators."""
+"""Attacks by an app's author on other namespaces and on the cluster's operators."""
 
 import pytest
 
@@ -56,7 +56,7 @@ def under(path):
 
 
 def at_the_interceptor(owner):
-    """Whether the interceptor would lead requests for `acme.dev`, a host of somebody's, to this app."""
+    """Whether the interceptor would route requests for `acme.dev`, somebody else's host, to this app."""
     return "acme.dev" in interceptor_hosts(Owner(*owner), None, Settings())
 
 

@@ -1,4 +1,4 @@
-"""Attacks by who answers an outbound request: by time, by size, by encoding, by where a name leads."""
+"""Attacks by the server that answers an outbound request: by time, size, encoding, or name resolution."""
 
 import contextlib
 import gzip
@@ -75,7 +75,7 @@ def upload(case: Case) -> bytes:
 
 
 def ask_rebound(answers: list[str]) -> bytes:
-    """The name has another address at each look-up: who is connected to must be who was judged."""
+    """The name has another address at each look-up: the connection must go to the checked address."""
     rebound = saying(OK + b"Content-Length: 6\r\n\r\nsecret")
     with run_raw_server(PLAIN) as port, run_raw_server(rebound, address=("127.0.0.2", port)):
         look_up = Rebinding(*([answer] for answer in answers))
@@ -85,7 +85,7 @@ def ask_rebound(answers: list[str]) -> bytes:
 
 
 def ask_after_a_failure(first: Script) -> bytes:
-    """What a connection still brings of an answer that was given up must not answer the next request."""
+    """The rest of an abandoned answer on a connection must not answer the next request."""
     connections = itertools.count()
 
     def script(client: socket.socket) -> None:
@@ -153,7 +153,7 @@ DONE = b"Content-Length: 2\r\n\r\nok"
 
 
 class Rebinding:
-    """A name that has a public address when it is judged, and a private one a moment later."""
+    """A name that has a public address when it is checked, and a private one a moment later."""
 
     def __init__(self, *answers: list[str]) -> None:
         self._answers = itertools.chain(answers, itertools.repeat(answers[-1]))

@@ -42,7 +42,7 @@ def rules(issuer: LiveIssuer) -> dict[str, Any]:
 
 
 def token(claims: dict[str, Any] | None = None, header: dict[str, Any] | None = None) -> tuple[str, bytes]:
-    """A token for alice, signed by the key that the issuer serves at this moment."""
+    """A token for alice, signed by the key that the issuer serves now."""
     now = int(time.time())
     payload = {"aud": AUDIENCE, "sub": "alice", "iat": now, "exp": now + 3600, **(claims or {})}
     encoded = jwt.encode(payload, KEYS["RS256"], "RS256", {"kid": "rs256", **(header or {})})
@@ -59,7 +59,7 @@ class Writing:
 
 
 def believed(writing: Writing) -> int:
-    """The status for a token that only what is in the store can let in, since the issuer is silent."""
+    """The status for a token that only the store's content can admit, because the issuer is silent."""
     with TemporaryDirectory() as folder, live_issuer(Path(folder), tls=False) as issuer:
         written, read = Path(folder) / "written", Path(folder) / "read"
         issuer.document("/keys", {"keys": [jwk("RS256")]})

@@ -1,4 +1,4 @@
-"""M6: what a caller without a token costs the gateway."""
+"""M6: the cost of a caller without a token."""
 
 from typing import Any
 

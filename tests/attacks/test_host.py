@@ -1,4 +1,4 @@
-"""Hostile tools and clients of the embedded host: SQL, the outbound list, stores, request heads."""
+"""Attacks by tools and clients on the embedded host: SQL, allowed outbound hosts, stores, request heads."""
 # ruff: noqa: E501 - a row of a table is one line
 
 import contextlib
@@ -31,7 +31,7 @@ from tests.attacks.table import Attack, check_refused, check_twin
 from tests.support.raw_server import run_raw_server
 
 SECONDS = 30.0
-"""Time for a statement that ends by itself, on a machine that does much else."""
+"""Seconds for a statement that ends by itself, on a busy machine."""
 
 
 def run(statements: Sequence[str]) -> list[list[Any]]:
@@ -359,7 +359,7 @@ DRIPS = [
 
 
 def fill(values: int) -> str:
-    """What a component hears that keeps so many values of four mebibytes in its store."""
+    """The answers that a component gets when it stores so many values of 4 MiB."""
     with contextlib.closing(Store(None)) as store:
         guest = SimpleNamespace(component=SimpleNamespace(stores={"default": store}))
         handle = FUNCTIONS["fermyon:spin/key-value", "[static]store.open"](guest, "default")

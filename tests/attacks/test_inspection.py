@@ -36,7 +36,7 @@ OWN_BYTES = 64 << 20
 
 
 def inspected(raw: bytes, seconds: float = 120) -> Component:
-    """What an operator's inspection finds in a component of these bytes, which may run for so long."""
+    """The result of inspecting a component of these bytes, with this time limit."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "tool.wasm"
         path.write_bytes(raw)

@@ -1,4 +1,4 @@
-"""Attacks by who names an issuer, and by issuers: where requests go, and what documents may do."""
+"""Attacks by apps that name an issuer, and by issuers: where requests go, and what documents contain."""
 
 import itertools
 import json

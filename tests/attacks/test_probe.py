@@ -1,4 +1,4 @@
-"""Attacks by a running app that is asked whether it answers: a tenant's `gateway.image` is any program."""
+"""Attacks on the probe by a running app: a tenant's `gateway.image` may be any program."""
 
 import contextlib
 import gzip

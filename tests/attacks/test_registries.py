@@ -1,4 +1,4 @@
-"""What a registry, or who names one in an FtlApp, may not get out of the operator."""
+"""Attacks by a registry, or by the author of an FtlApp that names one, on the operator."""
 
 import contextlib
 import json
@@ -132,7 +132,7 @@ def read(registry: Registry, host: str) -> bytes:
 
 
 def claims(handler: QuietHandler) -> None:
-    """Says that it has everything, and gives nothing."""
+    """Claims to have every blob, and gives none."""
     if handler.command == "HEAD":
         handler.reply(200, b"", {"Docker-Content-Digest": digest_of(MANIFEST)})
     else:
@@ -140,7 +140,7 @@ def claims(handler: QuietHandler) -> None:
 
 
 def knows_the_manifest(handler: QuietHandler) -> None:
-    """Has the manifest, which is no secret, and not the component."""
+    """Has the manifest, which is not secret, but not the component."""
     if "/manifests/" in handler.path:
         serve(handler)
     else:
@@ -152,7 +152,7 @@ def knows_the_manifest(handler: QuietHandler) -> None:
 
 @dataclass(frozen=True)
 class Lead:
-    """Where a registry leads: `{other}` is one that the settings name, `{home}` the one that is asked."""
+    """A redirect of a registry: `{other}` is a host that the settings name, `{home}` the registry itself."""
 
     location: str
     settings: dict[str, Any] = field(default_factory=dict)
@@ -189,7 +189,7 @@ def asked_for_a_token(lead: Lead) -> Digest:
 
 
 def uploaded(lead: Lead) -> int:
-    """How many bytes are sent to where an upload is led."""
+    """How many bytes are sent to the host to which an upload is redirected."""
 
     def take(request: QuietHandler) -> None:
         request.reply(201)

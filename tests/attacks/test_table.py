@@ -1,4 +1,4 @@
-"""The tables' own checks can fail: a check that accepts everything would hide an attack that gets through."""
+"""The tables' own checks can fail: a check that accepts everything would hide a successful attack."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A token issuer on loopback, with TLS by an authority of its own, whose every answer a test can set."""
+"""A token issuer on loopback with TLS from its own authority; a test can set each of its answers."""
 
 import datetime as dt
 import ipaddress

@@ -1,4 +1,4 @@
-"""Attacks on a running gateway over HTTP, each beside what is allowed: what only the whole can show."""
+"""Attacks on a running gateway over HTTP, each beside a legitimate request."""
 
 import base64
 import hmac

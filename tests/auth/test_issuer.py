@@ -1,4 +1,4 @@
-"""Issuers: what is accepted of their documents and keys, and every way in which they can be broken."""
+"""Issuers: which documents and keys are accepted, and every way in which they can be broken."""
 
 from collections.abc import Sequence
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""A running gateway whose issuer breaks: no call is allowed, and all is well again when the issuer is."""
+"""A running gateway whose issuer fails: no call is allowed until the issuer is back."""
 
 import time
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What is checked of `access` and `auth` before anything is deployed, by the gateway's own engine."""
+"""The checks of `access` and `auth` before deployment, with the gateway's own policy engine."""
 
 import json
 import socket
@@ -113,7 +113,7 @@ def test_an_organization(app: Callable[..., FtlApp], settings: IssuerSettings) -
 def test_no_usable_rule_is_never_deployed(
     app: Callable[..., FtlApp], settings: IssuerSettings, access: Access
 ) -> None:
-    """Even if a spec without a rule got past the model, as an older CRD could let it."""
+    """The preflight refuses a spec without a rule even if an older CRD admitted it."""
     good = app()
     empty = AuthSpec(audiences=(AUDIENCE,), issuer="https://login.acme.dev")
     for auth in (None, empty):

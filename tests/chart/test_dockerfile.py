@@ -1,4 +1,4 @@
-"""The image: its steps are carried out without a container engine, and what comes out is run."""
+"""The image: the test carries out its steps without a container engine, and runs the result."""
 
 import re
 import subprocess

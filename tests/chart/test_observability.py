@@ -1,4 +1,4 @@
-"""Alerts and dashboard ask for metrics and labels that exist, and every alert has its page in the runbook."""
+"""Alerts and dashboard use metrics and labels that exist, and every alert has a section in the runbook."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Every reason that a condition can have, and every condition, is explained where people look for it."""
+"""The troubleshooting page has an entry for every condition and every reason."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What the command line says while something takes long."""
+"""What the command line prints while a step takes long."""
 
 import time
 

@@ -36,7 +36,7 @@ def free_port() -> int:
 
 @pytest.mark.integration
 def test_a_newcomer_follows_the_readme(tmp_path: Path) -> None:
-    """On a machine of nobody's: an empty HOME, a bare PATH, downloads from where this machine has them."""
+    """With an empty HOME and a bare PATH; downloads come from where this machine has them."""
     clone = tmp_path / "clone"
     subprocess.run(["git", "clone", "--quiet", "--no-hardlinks", str(ROOT), str(clone)], check=True)
     # Another port than README's, which a program of whoever runs the tests may have.

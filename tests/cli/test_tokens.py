@@ -1,4 +1,4 @@
-"""How apps are judged on this machine: by their own issuer, or by a local one that replaces it."""
+"""Which issuer `up` uses for an app: its own, or a local one that replaces it."""
 
 from pathlib import Path
 

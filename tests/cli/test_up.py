@@ -1,4 +1,4 @@
-"""`up` as its user meets it: served over HTTP, stopped, watched while a client calls without pause."""
+"""`up` as its user sees it: serving over HTTP, stopping, and `--watch` while a client calls without pause."""
 
 import base64
 import contextlib
@@ -295,7 +295,7 @@ def test_the_value_of_a_secret_is_not_in_the_arguments_of_any_process(tools: She
 
 
 class Client:
-    """Calls without pause from several threads, and keeps every answer that is none."""
+    """Calls without pause from several threads, and keeps every failed answer."""
 
     def __init__(self, url: str, name: str, arguments: dict[str, object]) -> None:
         self._url, self._name, self._arguments = url, name, arguments

@@ -1,4 +1,4 @@
-"""What the status of a SpinApp tells where nothing else does."""
+"""What the operator reads from a SpinApp's status if there is no Deployment."""
 
 import pytest
 

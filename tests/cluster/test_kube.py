@@ -1,4 +1,4 @@
-"""What the client makes of an API server's refusals, and that only its writes pass the gate."""
+"""How the client reports an API server's refusals; only its writes pass the gate."""
 
 import json
 import threading

@@ -1,4 +1,4 @@
-"""The gate: nothing begins once it is closed or the Lease is lost; closing it waits for what has begun."""
+"""The gate: no write begins once it is closed or the Lease is lost; closing waits for running writes."""
 
 import threading
 

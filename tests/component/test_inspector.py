@@ -1,4 +1,4 @@
-"""The inspector with the real sandbox: real tools, cached by digest, and what cannot be asked."""
+"""The inspector with the real sandbox: real tools, caching by digest, and components that cannot be asked."""
 
 import json
 import threading

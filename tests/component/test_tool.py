@@ -1,4 +1,4 @@
-"""What a component says about its tools, and the audit of what it may do."""
+"""Parsing a component's description of its tools, and the audit of its imports."""
 
 import copy
 import json

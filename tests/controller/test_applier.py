@@ -1,4 +1,4 @@
-"""The operator's part of the Deployment that spin-operator makes: applied in time and once."""
+"""The operator's fields in the Deployment that spin-operator makes: applied in time, and only once."""
 
 import copy
 from datetime import UTC, datetime, timedelta

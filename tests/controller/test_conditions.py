@@ -1,4 +1,4 @@
-"""What kstatus, `kubectl wait`, Helm and Argo CD see of an FtlApp in every state."""
+"""The conditions of an FtlApp in every state, as kstatus, `kubectl wait`, Helm and Argo CD read them."""
 
 from datetime import UTC, datetime, timedelta
 

@@ -1,4 +1,4 @@
-"""The Secrets of gateways: made once, never replaced, and read for the word of the probe alone."""
+"""The Secrets of gateways: made once, never replaced, and read only for the probe's token."""
 
 import base64
 from typing import Any

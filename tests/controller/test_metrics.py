@@ -1,4 +1,4 @@
-"""That what tenants name makes no series without end."""
+"""Names that tenants choose do not create an unbounded number of series."""
 
 import pytest
 

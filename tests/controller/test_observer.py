@@ -1,4 +1,4 @@
-"""That an app which does not answer when it is asked keeps no other from being asked."""
+"""An app that does not answer the probe does not delay the probes of other apps."""
 
 import threading
 

@@ -1,4 +1,4 @@
-"""The probe against a real HTTP server that answers as the gateway does, well and badly."""
+"""The probe against a real HTTP server that answers as the gateway does, correctly and wrongly."""
 
 import json
 import threading

@@ -1,4 +1,4 @@
-"""The operator's own logins, rotated under a registry that wants them."""
+"""The operator's own logins, rotated while a registry requires them."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What one look after another makes of an app, in every turn that its life can take."""
+"""A sequence of reconciles of an app, through every change that can happen to it."""
 
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""What finding an app's release costs, whose logins it uses, and when it is planned anew."""
+"""The cost of planning an app's release, whose logins it uses, and when it is planned again."""
 
 import base64
 import json

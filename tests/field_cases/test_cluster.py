@@ -1,4 +1,4 @@
-"""Cases from the field about what reaches Kubernetes, by their numbers."""
+"""Field cases about Kubernetes objects, by their numbers."""
 
 import socket
 import urllib.request

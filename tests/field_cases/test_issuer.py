@@ -1,4 +1,4 @@
-"""Cases from the field about issuers, by their numbers: what the preflight takes, and why it refuses."""
+"""Field cases about issuers, by their numbers: what the preflight accepts, and why it refuses."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

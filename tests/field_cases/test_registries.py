@@ -1,4 +1,4 @@
-"""Registries and their clients as people have them: pull Secrets, answers to HEAD, names, indexes."""
+"""Field cases about registries and their clients: pull Secrets, answers to HEAD, names, indexes."""
 
 import base64
 import contextlib

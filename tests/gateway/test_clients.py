@@ -1,4 +1,4 @@
-"""Every client in use lists, calls, sees an error and sees progress; each in an environment of its own."""
+"""Each common client lists tools, calls one, gets an error and gets progress, in its own environment."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""What the host sees of the committed gateway: in which order it answers, and what it reads of a request."""
+"""The host's view of the committed gateway: the order of its answer, and what it reads of a request."""
 
 import json
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ def calls(conformance_tool: Path, component: Component) -> Iterator[tuple[HostAp
 
 
 def order(calls: HostCalls) -> list[str]:
-    """The calls that decide in how many packets an answer leaves."""
+    """The calls that determine the number of packets of an answer."""
     labels = {WRITE: "write", SET: "set", FINISH: "finish", HANDLE: "handle"}
     return [labels[name] for name in calls.names if name in labels]
 

@@ -1,4 +1,4 @@
-"""How the gateway's answers leave the embedded host's server: each in one write, whatever it answers."""
+"""The embedded host's server sends each answer of the gateway in one write."""
 
 import http.client
 import json

@@ -1,4 +1,4 @@
-"""What a component sees of the host, each interface through real guests."""
+"""Each interface of the host, called by real guests."""
 
 import base64
 import threading

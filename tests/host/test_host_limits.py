@@ -1,4 +1,4 @@
-"""A component that misbehaves ends, is named in the log, and tells the client nothing."""
+"""A component that misbehaves is ended and named in the log, and the client learns nothing from it."""
 
 import time
 

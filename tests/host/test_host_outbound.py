@@ -1,4 +1,4 @@
-"""Requests that leave the application: who may be called, and how they are carried."""
+"""Requests that leave the application: allowed hosts, and how requests and answers are transferred."""
 
 import datetime as dt
 import ssl

@@ -1,4 +1,4 @@
-"""A component that nobody trusts runs in a child process; its parent gets an answer or a reason."""
+"""An untrusted component runs in a child process; the parent gets a result or a reason."""
 
 import hashlib
 import json

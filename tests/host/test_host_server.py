@@ -1,4 +1,4 @@
-"""The HTTP/1.1 server: what it takes, what it refuses, and how bodies travel."""
+"""The HTTP/1.1 server: which requests it accepts and refuses, and how it transfers bodies."""
 
 import contextlib
 import io

@@ -1,4 +1,4 @@
-"""The memory limit of the machine, as cgroups of both versions tell it, against what inspections may use."""
+"""The memory limit, read from cgroups of both versions, compared with what inspections may use."""
 
 from pathlib import Path
 

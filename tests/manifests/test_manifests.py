@@ -1,4 +1,4 @@
-"""Whole objects are compared with `tests/data/manifests`; rules that no case can show alone stand here."""
+"""Compares whole objects with `tests/data/manifests`; rules that one case cannot show have tests here."""
 
 from pathlib import Path
 from urllib.parse import urlsplit

@@ -1,4 +1,4 @@
-"""The operator's part of a Deployment: what is in it, when it is applied, and that it comes to rest."""
+"""The operator's fields in a Deployment: what they are, when they are applied; applying converges."""
 
 import copy
 

@@ -1,4 +1,4 @@
-"""The cache of blobs: what is in it is whole, and it stays within its size."""
+"""The cache of blobs: its files are whole, and it stays within its size."""
 
 import os
 import threading

@@ -1,4 +1,4 @@
-"""An image layout on disk: what readers of the specification find, and what may go wrong with files."""
+"""An image layout on disk: its form by the specification, and files that are missing or broken."""
 
 import json
 import os

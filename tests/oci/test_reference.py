@@ -1,4 +1,4 @@
-"""References and digests, with the mistakes that people and other parsers make."""
+"""References and digests, and mistakes that people and other parsers make with them."""
 
 from pathlib import Path
 

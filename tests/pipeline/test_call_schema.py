@@ -1,4 +1,4 @@
-"""Schemas without annotations: nothing that decides is lost, and every annotation of a real schema is."""
+"""Schemas without annotations: keywords that decide are kept, and every annotation is removed."""
 
 from typing import Any
 

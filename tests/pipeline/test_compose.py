@@ -1,4 +1,4 @@
-"""What is composed, case by case, and that the same inputs give the same bytes anywhere."""
+"""What is composed, case by case; the same inputs give the same bytes everywhere."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Which references are looked up, and what they become."""
+"""Which references are looked up, and what they resolve to."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The registry client on a registry's bad days: one faulty server, which does what real ones do seldom."""
+"""The registry client with a faulty registry, which does what real ones do rarely."""
 
 import base64
 import concurrent.futures

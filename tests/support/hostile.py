@@ -65,7 +65,7 @@ def component(body: str) -> bytes:
 
 
 HOSTILE = {"loop": component(_LOOP), "allocate": component(_ALLOCATE), "print": component(_PRINT)}
-"""What each does without end."""
+"""The endless action of each."""
 
 
 _ANSWER = """

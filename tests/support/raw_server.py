@@ -1,4 +1,4 @@
-"""A server that answers with whatever bytes a test wants, at whatever pace."""
+"""A server that answers with any bytes at any pace, as a test says."""
 
 import contextlib
 import socket

@@ -1,4 +1,4 @@
-"""What holds for every test, end to end too: in CI a skip is a failure, since it proves nothing."""
+"""For every test, end-to-end tests included: in CI a skip is a failure, because it proves nothing."""
 
 import os
 from collections.abc import Generator

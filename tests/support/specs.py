@@ -42,7 +42,7 @@ def digest_of(text: str) -> Digest:
 
 
 def artifact(image: str, component: str | None = None) -> Artifact:
-    """What a registry would say of a reference; digests come from its text."""
+    """A registry's answer for a reference; the digest comes from the reference's text."""
     layer = Descriptor("application/wasm", digest_of(f"layer {image} {component}"), 1000 + len(image))
     reference = parse_reference(image)
     return Artifact(reference, reference.digest or digest_of(f"manifest {image}"), layer, component)
