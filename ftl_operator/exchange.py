@@ -1,13 +1,12 @@
-"""HTTP exchanges with hosts that nobody vouches for: registries, token issuers, running apps.
+"""HTTP exchanges with untrusted hosts: registries, token issuers, running apps.
 
-This is the one place from which the operator sends requests to them. An exchange has one deadline: looking
-up the name, connecting, TLS, sending, the head of the answer and its body all end there, however steadily the
-other side drips. Its head and body are bounded, and nothing is decoded that was not asked for. A name is
-looked up once; the address is judged and then connected to, so that a name cannot lead elsewhere a moment
-later.
+All requests to them go through this module. One deadline covers the whole exchange: name resolution,
+connection, TLS, sending, head and body of the answer, even if the other side sends single bytes. The sizes of
+head and body are limited, and content codings are refused. A name is resolved once; the checked address is
+the one that is connected to, so that a second resolution cannot give another address.
 
-urllib3's connections are used, not its pools, whose time limits start again with every byte that arrives.
-Messages never hold a URL or a response's text: a URL may be a signed one.
+It uses urllib3's connections but not its pools, whose timeouts start again with every byte that arrives.
+Messages never contain a URL or a response's text, because a URL may be a signed one.
 """
 
 import contextlib
@@ -38,9 +37,9 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 MAX_HEAD_BYTES = 64 * 1024
-"""The longest head of an answer, interim answers (1xx) and a proxy's answer to CONNECT included."""
+"""The longest head of an answer, including interim answers (1xx) and a proxy's answer to CONNECT."""
 CHUNK = 64 * 1024
-"""The most that is read at once."""
+"""The most bytes of one read."""
 
 _MAX_ADDRESSES = 8
 _MAX_IDLE = 64
@@ -49,7 +48,7 @@ _IDENTITY = ("", "identity")
 
 
 class Failure(Enum):
-    """Why there is no answer, or no whole one. The text continues a sentence about who was asked."""
+    """Why there is no complete answer. The text continues a sentence about the host."""
 
     UNRESOLVED = "its name cannot be resolved"
     PRIVATE = "its name leads to a private address"
@@ -80,18 +79,18 @@ class ExchangeError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """A moment by which something must be over. It is handed on, so that all parts share it."""
+    """A moment by which something must be done. All parts of an operation share one."""
 
     at: float
     """In seconds of `time.monotonic`."""
 
     @classmethod
     def after(cls, seconds: float) -> "Deadline":
-        """The deadline that is so many seconds away."""
+        """The deadline in `seconds` from now."""
         return cls(time.monotonic() + seconds)
 
     def remaining(self) -> float:
-        """The seconds that are left, more than 0. Raises ExchangeError (TOO_LATE) when none are."""
+        """The remaining seconds, more than 0. Raises ExchangeError (TOO_LATE) when none are left."""
         left = self.at - time.monotonic()
         if left <= 0:
             raise ExchangeError(Failure.TOO_LATE)
@@ -121,10 +120,10 @@ class ExchangeSettings:
     connect_seconds: float = 5.0
     """How long one address may take to accept a connection, before the next one is tried."""
     silence_seconds: float = 15.0
-    """The longest silence in an answer, or in taking a request, whose deadline is far away."""
+    """The longest pause of the other side while it reads a request or sends an answer."""
     slowest_bytes: int = 0
-    """Bytes a second, on the average since twice the longest silence has passed; what is slower ends before
-    its deadline. 0 leaves that to the deadline."""
+    """The least average rate in bytes a second, once twice the longest silence has passed. A slower exchange
+    fails before its deadline. 0 means no limit."""
     idle_connections: int = 4
     """How many connections to a server are kept for the next requests; 0 keeps none."""
     look_up: Callable[[str, int], list[str]] = look_up
@@ -133,13 +132,13 @@ class ExchangeSettings:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is sent to where.
+    """A request.
 
     Args:
         method: In capitals.
         url: The parsed, checked target.
-        headers: Without `Host`, `User-Agent` and `Accept-Encoding`, which are given.
-        body: Bytes, or a file that is read from where it stands to its end.
+        headers: Without `Host`, `User-Agent` and `Accept-Encoding`, which this module sets.
+        body: Bytes, or a file that is read from its present position to its end.
     """
 
     method: str
@@ -150,7 +149,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer, whatever its status. `headers` are found by their names in any case."""
+    """A complete answer of any status. `headers` ignores the case of names."""
 
     status: int
     headers: Mapping[str, str]
@@ -158,9 +157,9 @@ class Answer:
 
 
 class Response:
-    """An answer whose head has arrived, whatever its status; its body is still to be read.
+    """An answer of any status whose head has arrived; its body is still to be read.
 
-    `raw` is urllib3's response, for those who hand it on; all reading is done here.
+    `raw` is urllib3's response, to pass on. Read the body only through this class.
     """
 
     def __init__(self, raw: urllib3.HTTPResponse, pace: "_Pace") -> None:
@@ -172,7 +171,7 @@ class Response:
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing of the answer is still to come: only then can its connection have another one."""
+        """Whether the whole answer was read; only then can the connection be used again."""
         return self._ended or self.raw.length_remaining == 0
 
     def chunks(self, limit: int) -> Iterator[bytes]:
@@ -183,11 +182,12 @@ class Response:
         """
         if self.headers.get("Content-Encoding", "").strip().lower() not in _IDENTITY:
             raise ExchangeError(Failure.ENCODED)
-        # The framing of chunks counts too: chunks of one byte each cost seven, and time to take apart.
+        # Limits the framing of chunks too: a chunk of one byte takes seven bytes, and time to parse.
         self._pace.allow(limit + limit // 8 + MAX_HEAD_BYTES)
         size = 0
         with _failures():
-            # read1 gives what has come; read would wait for a full chunk however slowly it drips.
+            # read1 returns what has arrived; read would wait for a full chunk, however slow the other side
+            # is.
             while chunk := self.raw.read1(CHUNK, decode_content=False):
                 size += len(chunk)
                 if size > limit:
@@ -202,10 +202,10 @@ class Response:
 
 
 class HttpClient:
-    """Sends requests. Safe for threads; every call blocks.
+    """Sends requests. Safe to use from several threads; every call blocks.
 
     Raises:
-        ValueError: If the CA file cannot be used; the message names it.
+        ValueError: The CA file cannot be used; the message names it.
     """
 
     def __init__(self, settings: ExchangeSettings) -> None:
@@ -216,10 +216,10 @@ class HttpClient:
 
     @contextlib.contextmanager
     def exchange(self, request: Request, deadline: Deadline) -> Iterator[Response]:
-        """Send a request and give the answer, whatever its status. No redirect is followed.
+        """Send a request and yield the answer, whatever its status. Redirects are not followed.
 
         Raises:
-            ExchangeError: There is no answer; also while its body is read.
+            ExchangeError: There is no answer. Reading its body in the `with` may raise it too.
         """
         pace = _Pace(deadline, self._settings.silence_seconds, self._settings.slowest_bytes)
         proxy = self._proxy(request.url)
@@ -236,12 +236,12 @@ class HttpClient:
                 connection.close()
 
     def fetch(self, request: Request, deadline: Deadline, limit: int) -> Answer:
-        """Send a request and read the whole answer, of at most `limit` bytes. Raises ExchangeError."""
+        """Send a request and read the whole answer of at most `limit` bytes. Raises ExchangeError."""
         with self.exchange(request, deadline) as response:
             return Answer(response.status, response.headers, response.read(limit))
 
     def close(self) -> None:
-        """Close the connections that are kept."""
+        """Close the idle connections."""
         with self._guard:
             idle, self._idle = self._idle, []
         for _, connection in idle:
@@ -255,8 +255,8 @@ class HttpClient:
                 return connection, self._ask(connection, request, pace, proxy)
             except ExchangeError as error:
                 connection.close()
-                # The server may have closed a kept connection just now; a fresh one tells. Only what changes
-                # nothing is sent twice.
+                # The server may have just closed an idle connection, so try a new one. Only safe methods are
+                # sent twice.
                 if error.failure is not Failure.BROKEN or request.method not in ("GET", "HEAD"):
                     raise
         connection = self._connect(request.url, pace, proxy)
@@ -285,7 +285,7 @@ class HttpClient:
         connection.go_at(pace)
         pace.allow(MAX_HEAD_BYTES)
         with _failures():
-            # A server that has read enough answers and closes; its answer says more than the broken pipe.
+            # A server may answer and close before it has read the whole request; its answer tells the cause.
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 connection.request(
                     request.method,
@@ -303,7 +303,7 @@ class HttpClient:
             addresses = self._addresses(connection.host, connection.port, pace.deadline)
         else:
             addresses = self._addresses(url.host, url.port, pace.deadline)
-            # Through a proxy there is nothing to judge: the name is looked up there, by its rules.
+            # With a proxy there is no address to check: the proxy resolves the name.
             if not self._settings.may_be_private(url):
                 for address in addresses:
                     if not is_public(ipaddress.ip_address(address)):
@@ -372,7 +372,7 @@ class HttpClient:
 
 
 class _Pace:
-    """How long and how much the sockets of one exchange may still wait and read."""
+    """The remaining time and bytes of one exchange, shared by its sockets."""
 
     def __init__(self, deadline: Deadline, silence_seconds: float, slowest_bytes: int) -> None:
         self.deadline = deadline
@@ -386,7 +386,7 @@ class _Pace:
         self._left = size
 
     def until_silent(self) -> float:
-        """The timeout of the next operation. Raises ExchangeError when the exchange is late, or too slow."""
+        """The timeout of the next operation. Raises ExchangeError if the exchange is late or too slow."""
         if self._moved < self._slowest * (time.monotonic() - self._grace_ends):
             raise ExchangeError(Failure.TOO_LATE, f"slower than {self._slowest} bytes a second")
         return min(self._silence, self.deadline.remaining())
@@ -423,14 +423,14 @@ class _Socket(socket.socket):
         return self.pace.sent(super().send(data, flags))
 
     def sendall(self, data: "Buffer", flags: int = 0) -> None:
-        # Piece by piece: the timeout of socket.sendall is for all of the data, however long that is.
+        # In parts, because the timeout of socket.sendall is for all of the data.
         view = memoryview(data).cast("B")
         while view:
             view = view[self.send(view, flags) :]
 
 
 class _TlsSocket(ssl.SSLSocket):
-    """The same for TLS. The timeout of one OpenSSL operation is for all records that it needs."""
+    """The same for TLS. The timeout of one OpenSSL operation covers all records that it needs."""
 
     pace: _Pace
 
@@ -449,7 +449,7 @@ class _TlsSocket(ssl.SSLSocket):
         return data
 
     def send(self, data: "Buffer", flags: int = 0) -> int:
-        # Also of sendall, which calls it until all is sent.
+        # sendall also calls this, until everything is sent.
         self.settimeout(self.pace.until_silent())
         return self.pace.sent(super().send(data, flags))
 
@@ -458,7 +458,7 @@ class _TlsContext(ssl.SSLContext):
     sslsocket_class = _TlsSocket
 
     def wrap_socket(self, sock: socket.socket, *args: Any, **kwargs: Any) -> ssl.SSLSocket:  # noqa: ANN401 - passed on
-        """Wrap a socket, and let it go on at the pace of the one below; then shake hands."""
+        """Wrap a socket, give it the pace of the inner socket, then do the handshake."""
         wrapped = super().wrap_socket(sock, *args, **{**kwargs, "do_handshake_on_connect": False})
         wrapped.pace = sock.pace  # type: ignore[attr-defined]
         wrapped.do_handshake()
@@ -466,17 +466,17 @@ class _TlsContext(ssl.SSLContext):
 
 
 class _HttpConnection(urllib3.connection.HTTPConnection):
-    """A connection to addresses that were looked up and judged before."""
+    """A connection to addresses that were resolved and checked before."""
 
     addresses: list[str]
     connect_seconds: float
     pace: _Pace
 
     def go_at(self, pace: _Pace) -> None:
-        """Take the pace of the exchange that begins."""
+        """Use the pace of a new exchange."""
         self.pace = pace
         if self.sock is not None:
-            # Behind a proxy with TLS there is a transport around the socket.
+            # With a proxy that uses TLS, a transport wraps the socket.
             inner: Any = getattr(self.sock, "socket", self.sock)
             inner.pace = pace
 
@@ -502,7 +502,7 @@ class _HttpConnection(urllib3.connection.HTTPConnection):
 
 
 class _HttpsConnection(urllib3.connection.HTTPSConnection, _HttpConnection):
-    """The same with TLS; the name of the host is asserted, not the address."""
+    """The same with TLS; the certificate must have the host's name, not the address."""
 
 
 def _through(proxy: str, url: HttpUrl, context: ssl.SSLContext) -> _HttpConnection:
@@ -550,7 +550,7 @@ _look_ups = threading.BoundedSemaphore(_MAX_LOOK_UPS)
 def _look_up_within(
     deadline: Deadline, resolve: Callable[[str, int], list[str]], host: str, port: int
 ) -> list[str]:
-    """The system's resolver cannot be told when to stop, so it runs in a thread that nobody waits for."""
+    """Resolve a name before a deadline, in a thread, because the system's resolver has no timeout."""
     found: queue.SimpleQueue[list[str]] = queue.SimpleQueue()
 
     def run() -> None:
@@ -572,7 +572,7 @@ def _look_up_within(
 
 @contextlib.contextmanager
 def _failures(*, connecting: bool = False) -> Iterator[None]:
-    """Turn what a connection raises into an ExchangeError. Not chained: those texts hold URLs."""
+    """Convert a connection's errors to ExchangeError. They are not chained, because their texts have URLs."""
     try:
         yield
     except (OSError, http.client.HTTPException, urllib3.exceptions.HTTPError, ValueError) as error:
@@ -580,7 +580,7 @@ def _failures(*, connecting: bool = False) -> Iterator[None]:
 
 
 def _failure(error: BaseException, connecting: bool) -> ExchangeError:  # noqa: FBT001 - private
-    # urllib3 wraps its causes, and sometimes an ExchangeError of our own sockets.
+    # urllib3 wraps causes, among them the ExchangeErrors that our sockets raise.
     seen: BaseException | None = error
     for _ in range(10):
         match seen:

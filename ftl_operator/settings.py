@@ -1,8 +1,8 @@
-"""The operator's settings, read once from the environment variables `FTL_*` and frozen from then on.
+"""The operator's settings, read once from the environment variables `FTL_*`, then frozen.
 
-Every field is one variable: `publish_repository` is `FTL_PUBLISH_REPOSITORY`. Lists are separated by commas;
-so a chart renders them without quoting rules. A value that is not usable stops the start with a message
-that names the variable: an operator that guesses is worse than one that does not run.
+Every field is one variable: `publish_repository` is `FTL_PUBLISH_REPOSITORY`. Lists are separated by commas,
+so that a chart needs no quoting rules. An invalid value stops the start with a message that names the
+variable; the operator never guesses.
 """
 
 import os
@@ -33,7 +33,7 @@ PREFIX = "FTL_"
 
 
 def _split(value: object) -> object:
-    """A comma-separated text becomes a tuple; anything else is left to pydantic."""
+    """Split a comma-separated text into a tuple; leave any other value to pydantic."""
     if isinstance(value, str):
         return tuple(part.strip() for part in value.split(",") if part.strip())
     return value
@@ -43,12 +43,12 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_split)]
 
 
 class Tenancy(StrEnum):
-    """Who may create FtlApps in the namespaces that are served."""
+    """Who may create FtlApps in the served namespaces."""
 
     SINGLE = "single"
     """People who trust each other."""
     SHARED = "shared"
-    """Tenants who do not: what they may name is listed."""
+    """Tenants who do not trust each other: registries, issuers and hosts must be listed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class RouteHosts:
 
 
 def _route_hosts(value: object) -> object:
-    """Items `NAMESPACES=HOSTS` become `RouteHosts`; anything else is left to pydantic."""
+    """Parse items `NAMESPACES=HOSTS` into `RouteHosts`; leave any other value to pydantic."""
     items = _split(value)
     if not isinstance(items, tuple) or not all(isinstance(item, str) for item in items):
         return value
@@ -99,7 +99,7 @@ class ExecutorKind(StrEnum):
     """How the pods of an executor run Spin."""
 
     NONE = "none"
-    """No executor is made."""
+    """The operator creates no executor."""
     SHIM = "shim"
     """By the containerd shim of the node, chosen by a RuntimeClass."""
     CONTAINER = "container"
@@ -107,7 +107,7 @@ class ExecutorKind(StrEnum):
 
 
 class Settings(BaseModel):
-    """Everything about the operator that is not in an FtlApp."""
+    """All settings of the operator."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
@@ -301,11 +301,12 @@ class Settings(BaseModel):
         """Read the settings from environment variables.
 
         Args:
-            environ: Usually `os.environ`. Names of no setting are ignored, for Kubernetes itself sets
-                variables such as `FTL_OPERATOR_SERVICE_HOST`; an empty value means the default.
+            environ: Usually `os.environ`. Unknown names are ignored, because Kubernetes sets variables such
+                as
+                `FTL_OPERATOR_SERVICE_HOST`. An empty value means the default.
 
         Raises:
-            SpecError: A value is not usable; the message names each variable.
+            SpecError: A value is invalid; the message names each variable.
         """
         given: dict[str, Any] = {}
         for name in cls.model_fields:
@@ -315,7 +316,7 @@ class Settings(BaseModel):
             return cls(**given)
         except ValidationError as error:
             problems = "; ".join(
-                # A rule about several settings names them itself.
+                # The message of a rule about several settings names them.
                 "".join(f"{PREFIX}{str(name).upper()}: " for name in item["loc"][:1])
                 + item["msg"].removeprefix("Value error, ")
                 for item in error.errors(include_url=False, include_input=False, include_context=False)
@@ -324,7 +325,7 @@ class Settings(BaseModel):
 
     @property
     def cache_folder(self) -> Path:
-        """Where caches are kept."""
+        """The folder for caches."""
         if self.cache_dir is not None:
             return self.cache_dir
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ftl-operator"
@@ -337,12 +338,12 @@ class Settings(BaseModel):
 
     @property
     def compiled_folder(self) -> Path:
-        """Where the compiled code of the operator's own components is kept."""
+        """The folder for the compiled code of the operator's own components."""
         return self.cache_folder / "compiled"
 
     @property
     def own_registries(self) -> tuple[str, ...]:
-        """The registry of `publish_repository`: it may have a private address though no list names it."""
+        """The registry of `publish_repository`, which may have a private address even if no list names it."""
         return (self.publish_repository.partition("/")[0],) if self.publish_repository else ()
 
     def default_repository(self, namespace: str, name: str) -> Repository | None:
@@ -352,16 +353,16 @@ class Settings(BaseModel):
         return parse_repository(_filled(self.publish_repository, namespace, name))
 
     def as_pulled(self, image: Reference) -> Reference:
-        """A published image under the name by which nodes pull it."""
+        """Convert the name of a published image to the one that nodes pull."""
         return _renamed(image, self.publish_repository, self.pull_repository)
 
     def as_published(self, image: Reference) -> Reference:
-        """An image that nodes pull under the name by which it was published."""
+        """Convert the name that nodes pull to the one that was published."""
         return _renamed(image, self.pull_repository, self.publish_repository)
 
 
 def _filled(template: str, namespace: str, name: str) -> str:
-    """An app's repository. Raises ValueError for braces around anything but `namespace` and `name`."""
+    """Fill in a template. Raises ValueError for braces around anything but `namespace` and `name`."""
     if "{" not in template and "}" not in template:
         return f"{template}/{namespace}/{name}"
     filled = template.replace("{namespace}", namespace).replace("{name}", name)
@@ -371,7 +372,7 @@ def _filled(template: str, namespace: str, name: str) -> str:
 
 
 def _fixed_part(template: str) -> tuple[str, str]:
-    """What all repositories of a setting begin with, up to a slash, and the rest of the setting."""
+    """Split a setting: the fixed part up to a slash, and the rest, which varies by app."""
     before, brace, _ = template.partition("{")
     if not brace:
         return f"{template}/", ""
@@ -380,7 +381,7 @@ def _fixed_part(template: str) -> tuple[str, str]:
 
 
 def _renamed(image: Reference, old: str, new: str) -> Reference:
-    """A reference below one repository as the same one below another."""
+    """Move a reference from below one repository to below another."""
     path = str(image.repository)
     if not old or not new or not path.startswith(_fixed_part(old)[0]):
         return image

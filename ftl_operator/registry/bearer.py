@@ -1,8 +1,8 @@
-"""How a registry is told who asks: Basic, or a bearer token from the token server that it names.
+"""Authentication at a registry: Basic, or a bearer token from the token server that the registry names.
 
 Sources: RFC 9110 §11.6.1 (challenges), the distribution project's token authentication specification (a GET
-with scopes; an OAuth 2 POST for identity tokens). A login goes to the registry itself and to the realm that
-the registry names, to which the settings must allow it to lead; never to where a redirect leads.
+with scopes; an OAuth 2 POST for identity tokens). Credentials go to the registry itself, and to the realm
+that it names if the settings allow it; never to the target of a redirect.
 """
 
 import json
@@ -21,9 +21,9 @@ from ftl_operator.registry.http import Call, Transport, check, read
 
 MAX_TOKEN_BYTES = 64 * 1024
 DEFAULT_LIFETIME = 60.0
-"""Seconds that a token lives when its server does not say (the specification's default)."""
+"""The lifetime of a token in seconds if the server gives none (the specification's default)."""
 SAFETY_MARGIN = 10.0
-"""Seconds before its end at which a token counts as ended."""
+"""Seconds before its expiry at which a token counts as expired."""
 MAX_CACHED = 4096
 
 _PART = re.compile(r'([A-Za-z][A-Za-z0-9_-]*)(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+)))?')
@@ -39,7 +39,7 @@ class Challenge:
 
 
 def parse_challenges(header: str) -> tuple[Challenge, ...]:
-    """Parse a `WWW-Authenticate` header; what cannot be read is left out."""
+    """Parse a `WWW-Authenticate` header; malformed parts are left out."""
     found: list[tuple[str, dict[str, str]]] = []
     for name, quoted, plain in _PART.findall(header[:8192]):
         if quoted or plain:
@@ -52,16 +52,16 @@ def parse_challenges(header: str) -> tuple[Challenge, ...]:
 
 @dataclass(frozen=True, slots=True)
 class TokenScope:
-    """Who wants to do what at which registry: the key under which an authorization is kept."""
+    """The key of a cached authorization: login, registry and scopes."""
 
     registry: str
     login: Login | None
     scopes: tuple[str, ...]
-    """Such as `repository:acme/weather:pull`."""
+    """For example `repository:acme/weather:pull`."""
 
 
 class TokenStore:
-    """Authorization values by scope, kept until shortly before they end. Safe for threads."""
+    """Cached `Authorization` values by scope, until shortly before they expire. Safe for threads."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -69,7 +69,7 @@ class TokenStore:
         self._lock = threading.Lock()
 
     def kept(self, scope: TokenScope) -> str | None:
-        """The `Authorization` value that served this scope before, if it still does."""
+        """The cached `Authorization` value of this scope, if it is still valid."""
         if scope.login and scope.login.registry_token:
             return f"Bearer {scope.login.registry_token}"
         with self._lock:
@@ -80,7 +80,7 @@ class TokenStore:
         return None
 
     def forget(self, scope: TokenScope) -> None:
-        """Drop a value that the registry no longer takes."""
+        """Drop a value that the registry no longer accepts."""
         with self._lock:
             self._kept.pop(scope, None)
             self._kept.pop(_any_scope(scope), None)
@@ -90,13 +90,13 @@ class TokenStore:
 
         Args:
             header: `WWW-Authenticate`.
-            scope: What is wanted.
-            home: The registry's API, which gave the challenges.
-            deadline: When the token must be there.
+            scope: The scope of the request.
+            home: The registry's API, which sent the challenges.
+            deadline: The deadline for the token.
             where: What the token is for, for messages.
 
         Raises:
-            RegistryError: If there is nothing to answer with, or the token server refuses or fails.
+            RegistryError: There are no credentials, or the token server refuses or fails.
         """
         challenges = {challenge.scheme: challenge for challenge in parse_challenges(header)}
         login = scope.login
@@ -137,7 +137,7 @@ class TokenStore:
 
 
 def _any_scope(scope: TokenScope) -> TokenScope:
-    # A Basic login is the same for every repository and action.
+    # Basic credentials are the same for every repository and action.
     return replace(scope, scopes=())
 
 
@@ -146,7 +146,7 @@ def _token_call(challenge: Challenge, scope: TokenScope, home: HttpUrl, where: s
         realm = parse_url(challenge.parameters.get("realm", ""))
     except HostError:
         raise RegistryError(f"{where}: the registry asks for a token and names no token server") from None
-    # A mount needs the source's scope too, which the registry's challenge does not name.
+    # A mount also needs the scope of its source, which the registry's challenge does not name.
     wanted = dict.fromkeys((*challenge.parameters.get("scope", "").split(), *scope.scopes))
     service = challenge.parameters.get("service", "")
     login = scope.login
@@ -166,7 +166,7 @@ def _token_call(challenge: Challenge, scope: TokenScope, home: HttpUrl, where: s
 
 
 def unauthorized(where: str, login: Login | None) -> RegistryError:
-    """The error for a refused scope; says whether credentials were sent at all."""
+    """Make the error for a refused scope; it says whether credentials were sent."""
     why = (
         "the registry refuses the credentials, or they do not reach this repository"
         if login

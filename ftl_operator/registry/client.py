@@ -1,7 +1,8 @@
 """The client of OCI registries: resolve a reference, choose a component, read blobs, push an application.
 
-A cache is no authorization. What it holds is given to those only whose own credentials the registry lately
-let reach the same digest in the same repository, and only if that repository gave the bytes.
+The blob cache does not replace authorization. A cached blob is returned only to credentials with which the
+registry recently gave access to the same digest in the same repository, and only if that repository sent the
+bytes.
 """
 
 import hashlib
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 __all__ = ["PublishedApp", "Registry", "RegistrySettings"]
 
 ACCESS_SECONDS = 3600.0
-"""How long it is remembered that credentials reach a digest in a repository."""
+"""How long a proven access of credentials to a digest in a repository stays valid."""
 MAX_REMEMBERED = 16_384
 MAX_CANDIDATES = 8
 """How many manifests of an index are read to find the one that holds WebAssembly."""
@@ -52,10 +53,10 @@ class PublishedApp:
 
 
 class AccessMemory:
-    """What was seen lately of whom a registry lets reach what. Safe for threads; bounded.
+    """Remembers which credentials can access which digests. Safe to use from several threads; bounded.
 
-    `given` are the blobs that a repository gave: they tell a registry that has the bytes from one that claims
-    to. `reached` are the digests that credentials reached, with the moment at which that is forgotten.
+    `given` are the blobs that a repository sent: they distinguish a registry that has the bytes from one that
+    only claims to. `reached` are the digests that credentials could access, with the time of expiry.
     """
 
     def __init__(self) -> None:
@@ -64,7 +65,7 @@ class AccessMemory:
         self._lock = threading.Lock()
 
     def note_given(self, repository: Repository, digest: Digest) -> None:
-        """Remember that the repository gave the bytes."""
+        """Remember that the repository sent the bytes."""
         with self._lock:
             self._given.pop((repository, digest), None)
             self._given[repository, digest] = None
@@ -72,7 +73,7 @@ class AccessMemory:
                 del self._given[next(iter(self._given))]
 
     def note_reached(self, login: Login | None, repository: Repository, digest: Digest) -> None:
-        """Remember that the registry let these credentials reach the digest."""
+        """Remember that the registry gave these credentials access to the digest."""
         with self._lock:
             self._reached.pop((login, repository, digest), None)
             self._reached[login, repository, digest] = time.monotonic() + ACCESS_SECONDS
@@ -80,19 +81,19 @@ class AccessMemory:
                 del self._reached[next(iter(self._reached))]
 
     def was_given(self, repository: Repository, digest: Digest) -> bool:
-        """Whether the repository gave the bytes."""
+        """Whether the repository has sent the bytes."""
         with self._lock:
             return (repository, digest) in self._given
 
     def is_reached(self, login: Login | None, repository: Repository, digest: Digest) -> bool:
-        """Whether the registry let these credentials reach the digest lately."""
+        """Whether the registry recently gave these credentials access to the digest."""
         with self._lock:
             return self._reached.get((login, repository, digest), 0.0) > time.monotonic()
 
 
 @dataclass(frozen=True, slots=True)
 class _Shared:
-    """What registries have in common, whosever credentials they are asked with."""
+    """What `Registry` objects of different credentials share."""
 
     policy: RequestPolicy
     blobs: BlobCache
@@ -101,11 +102,11 @@ class _Shared:
 
 
 class Registry:
-    """Registries as one set of credentials sees them. Safe for threads; every call blocks.
+    """Registries, with one set of credentials. Safe to use from several threads; every call blocks.
 
-    Errors: SpecError when the settings do not allow a registry; ComponentError when an artifact holds no
-    component to choose or is too large; RegistryError for all else, with the reason. No message has a
-    credential.
+    Errors: SpecError if the settings do not allow a registry; ComponentError if an artifact has no component
+        to
+    choose or is too large; RegistryError for everything else, with the reason. No message has a credential.
     """
 
     def __init__(
@@ -124,19 +125,19 @@ class Registry:
         )
 
     def with_credentials(self, credentials: Credentials, reading: Credentials | None = None) -> "Registry":
-        """The same registries, cache, tokens and limits, for whom these credentials stand for.
+        """The same registries, cache, tokens and limits, with other credentials.
 
         Args:
-            credentials: What everything is done with.
-            reading: What `push` reads the sources of layers with; None means the same.
+            credentials: The credentials for all operations.
+            reading: The credentials with which `push` reads the sources of layers; None means the same.
         """
         return Registry(self._settings, credentials, reading=reading, shared=self._shared)
 
     def digest(self, reference: Reference) -> Digest:
-        """The digest that a reference has now, by one HEAD request.
+        """The present digest of a reference, by one HEAD request.
 
-        A reference with a digest is asked for too: that proves that it exists and that these credentials
-        reach it, before anything of it is taken from the cache.
+        A reference with a digest needs the request too: it proves that the digest exists and that these
+        credentials can access it, before the cache is used.
         """
         repository = reference.repository
 
@@ -152,12 +153,13 @@ class Registry:
         return digest
 
     def artifact(self, reference: Reference, component: str | None = None) -> Artifact:
-        """The component's layer in the artifact of a pinned reference; manifests are cached by digest.
+        """Find the component's layer in the artifact of a pinned reference; manifests are cached by digest.
 
         Args:
-            reference: With a digest; one without is resolved first.
-            component: Which component, if there are several: a Spin application's component id,
-                else a layer's title or digest.
+            reference: A reference with a digest; one without is resolved first.
+            component: Chooses among several components: the component id in a Spin application, else a
+                layer's
+                title or digest.
         """
         where, repository = str(reference), reference.repository
         digest = reference.digest or self.digest(reference)
@@ -177,7 +179,7 @@ class Registry:
         return Artifact(reference, digest, layer, component_id)
 
     def blob(self, repository: Repository, descriptor: Descriptor) -> Path:
-        """A blob as a cached file, of bounded size, its digest checked; downloaded if it is absent."""
+        """A blob as a cached file, of bounded size and with a checked digest; it is downloaded if absent."""
         where = f"{repository}@{descriptor.digest}"
         _bound(descriptor, self._settings.max_blob_bytes, where)
         if self._may_reach(repository, descriptor.digest) and (
@@ -198,10 +200,10 @@ class Registry:
             return path
 
     def is_proven(self, repository: Repository, digest: Digest) -> bool:
-        """Whether what is known of a blob's content may be told to whom the credentials stand for.
+        """Whether these credentials have proven access to a blob; cached results about it need that.
 
-        That is so if the repository gave the bytes, and lately let these credentials reach them; `blob` makes
-        it so, or fails.
+        True if the repository has sent the bytes and recently gave these credentials access. `blob` makes it
+        true, or fails.
         """
         return self._shared.memory.was_given(repository, digest) and self._shared.memory.is_reached(
             self._credentials.find(repository), repository, digest
@@ -212,17 +214,18 @@ class Registry:
         return self._run(repository, "tags", RegistryApi.tags)
 
     def referrers(self, repository: Repository, digest: Digest) -> bytes:
-        """The image index of what refers to a manifest: its signatures, attestations and the like."""
+        """The image index of a manifest's referrers: signatures, attestations and the like."""
         return self._run(repository, "referrers", lambda api: api.referrers(digest), len)
 
     def delete(self, repository: Repository, digest: Digest) -> None:
-        """Delete a manifest, by its digest; tags that point to it go with it."""
+        """Delete a manifest by its digest, with the tags that point to it."""
         self._run(repository, "delete", lambda api: api.delete(digest))
 
     def push(self, image: "OciImage", target: Reference) -> PublishedApp:
-        """Publish an application under `target`'s tag, or by its digest alone if there is no tag.
+        """Publish an application under `target`'s tag, or by its digest if there is no tag.
 
-        Nothing is uploaded that the repository has; layers of other repositories of its registry are mounted.
+        Blobs that the repository has are not uploaded; layers from other repositories of its registry are
+        mounted.
         """
         repository = target.repository
         published = replace(target, digest=image.digest)
@@ -241,7 +244,7 @@ class Registry:
         except RegistryError as error:
             if error.reason is not Reason.REFERENCE_NOT_FOUND:
                 raise
-            # A registry that creates no repositories answers so; it is not about a tool's reference.
+            # The repository does not exist and the registry does not create it. This is not about a tool.
             raise RegistryError(error.message, reason=Reason.PUBLISH_FAILED) from None
         if self._has_version(repository, image.digest, image.digest) is False:
             text = f"{published}: the registry took the manifest and does not have it"
@@ -284,7 +287,7 @@ class Registry:
         )
 
     def _has_blob(self, repository: Repository, digest: Digest) -> bool:
-        """Whether the repository has a blob for sure; where it does not say, the upload decides."""
+        """Whether the repository certainly has a blob; False if the registry does not say."""
 
         def head(api: RegistryApi) -> bool:
             try:
@@ -297,7 +300,7 @@ class Registry:
         return self._run(repository, "exists", head)
 
     def _has_version(self, repository: Repository, version: str, digest: Digest) -> bool | None:
-        """Whether a tag or digest is this digest; None if the registry does not say: the push will tell."""
+        """Whether a tag or digest has this digest; None if the registry does not say."""
 
         def head(api: RegistryApi) -> bool | None:
             try:
@@ -314,7 +317,7 @@ class Registry:
     def _manifest_of(
         self, index: oci_manifest.Index, repository: Repository, where: str
     ) -> oci_manifest.Manifest:
-        """The one manifest of an index that holds WebAssembly. Raises ComponentError if there is none."""
+        """The one manifest of an index that has WebAssembly. Raises ComponentError if there is none."""
         candidates = oci_manifest.candidates(index, where)
         found: list[oci_manifest.Manifest] = []
         for descriptor in candidates[:MAX_CANDIDATES]:
@@ -322,7 +325,7 @@ class Registry:
             try:
                 manifest = self._image_manifest(repository, descriptor.digest, where)
             except (ComponentError, RegistryError) as error:
-                # One of several may be gone, or of a kind that is no image manifest: it is no candidate then.
+                # Skip one of several that was deleted or is not an image manifest.
                 if len(candidates) == 1 or error.reason not in _NO_CANDIDATE:
                     raise
                 continue
@@ -357,7 +360,7 @@ class Registry:
         return self._shared.memory.is_reached(self._credentials.find(repository), repository, digest)
 
     def _note_listed(self, repository: Repository, digest: Digest) -> None:
-        """A manifest that these credentials reach lists it, and registries authorize by repository."""
+        """Note access to a digest that an accessible manifest lists: registries authorize per repository."""
         self._shared.memory.note_reached(self._credentials.find(repository), repository, digest)
 
     def _note_read(self, repository: Repository, digest: Digest) -> None:

@@ -4,8 +4,8 @@ Sources: docker's config reference (`auths`, `credsStore`, `credHelpers`), the d
 protocol, and the Kubernetes documentation of private registries (wildcards in the host, a path prefix, the
 longest match first).
 
-A Secret is written by whoever may write Secrets in one namespace, so its bytes never name a program to run:
-helpers are taken from the operator's own configuration file only.
+A Secret is untrusted: anyone who may write Secrets in its namespace may have written it. So it never names a
+program to run; helpers come from the operator's own configuration file only.
 """
 
 import base64
@@ -27,7 +27,7 @@ from ftl_operator.oci.reference import Repository
 HELPER_TIMEOUT = 10.0
 """Seconds that a credential helper may take."""
 HELPER_CACHE = 300.0
-"""Seconds that a helper's answer is reused; cloud helpers cost an interpreter and a network call each."""
+"""Seconds that a helper's answer is cached; cloud helpers start an interpreter and make a network call."""
 MAX_CONFIG_BYTES = 1 << 20
 
 DOCKER_HUB = frozenset({"docker.io", "index.docker.io", "registry-1.docker.io"})
@@ -38,7 +38,7 @@ _TOKEN_USER = "<token>"  # noqa: S105 - the helper protocol's marker for an iden
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """What proves an identity to a registry. At most one of the three ways is set.
+    """Credentials for a registry. At most one of the three kinds is set.
 
     The secrets are left out of `repr`, so that no log line or traceback carries them.
     """
@@ -78,7 +78,7 @@ class _Entry:
 
 @dataclass(frozen=True, slots=True)
 class _Helpers:
-    """The helper programs that one docker configuration file names."""
+    """The helper programs in a docker configuration file."""
 
     by_registry: Mapping[str, str]
     default: str
@@ -94,15 +94,15 @@ class _Helpers:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Logins from several sources; the first source that knows a repository decides. Safe for threads."""
+    """Credentials from several sources; the first match decides. Safe to use from several threads."""
 
     sources: tuple["_Source", ...] = ()
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> "Credentials":
-        """Docker's configuration as `docker` finds it: in `$DOCKER_CONFIG`, else in `~/.docker`.
+        """Read docker's configuration from `$DOCKER_CONFIG`, else from `~/.docker`, as `docker` does.
 
-        No file is no error. Raises RegistryError when there is one that cannot be read.
+        The file need not exist. Raises RegistryError if it cannot be read.
         """
         environ = os.environ if environ is None else environ
         folder = environ.get("DOCKER_CONFIG")
@@ -111,7 +111,7 @@ class Credentials:
 
     @classmethod
     def from_docker_config(cls, path: Path) -> "Credentials":
-        """Docker's configuration file at `path`, with its helpers. No file is no error."""
+        """Read docker's configuration file at `path`, with its helpers. It need not exist."""
         try:
             with path.open("rb") as file:
                 raw = file.read(MAX_CONFIG_BYTES + 1)
@@ -128,7 +128,7 @@ class Credentials:
 
     @classmethod
     def from_dockerconfigjson(cls, raw: bytes, where: str) -> "Credentials":
-        """The value of `.dockerconfigjson` in the Secret that `where` names; helpers in it are ignored."""
+        """Read the value of `.dockerconfigjson` in the Secret `where`; helpers in it are ignored."""
         return cls((_Source(_entries(_document(raw, where), where), None),))
 
     @classmethod
@@ -137,11 +137,11 @@ class Credentials:
         return cls((_Source((_Entry(registry, "", login),), None),))
 
     def then(self, other: "Credentials") -> "Credentials":
-        """These, and `other` for what these do not know."""
+        """Combine: these credentials first, then `other`."""
         return Credentials(self.sources + other.sources)
 
     def find(self, repository: Repository) -> Login | None:
-        """The login for a repository, None if there is none. Raises RegistryError when a helper fails."""
+        """The credentials for a repository, or None. Raises RegistryError if a helper fails."""
         for source in self.sources:
             if login := source.find(repository):
                 return login
@@ -163,7 +163,7 @@ class _Source:
         return next((entry.login for entry in self._entries if entry.matches(repository)), None)
 
     def _ask(self, helper: str, key: str) -> Login | None:
-        # One lock for all: helpers share a keychain or a token file and are rarely safe side by side.
+        # One lock for all helpers: they share a keychain or a token file, and few are safe in parallel.
         with self._lock:
             known = self._answers.get((helper, key))
             if known and known[0] > time.monotonic():
@@ -191,8 +191,8 @@ def _run_helper(helper: str, key: str) -> Login | None:
         try:
             output, errors = process.communicate(key.encode(), timeout=HELPER_TIMEOUT)
         except subprocess.TimeoutExpired:
-            # The whole group, for what a helper has started would keep its pipes open. The exception is not
-            # chained: it holds what the helper printed.
+            # Kill the whole group, because child processes of the helper would keep its pipes open. The
+            # exception is not chained, because it has the helper's output.
             os.killpg(process.pid, signal.SIGKILL)
             raise _unusable(program, f"it gave no answer within {HELPER_TIMEOUT:g} s") from None
     if process.returncode != 0:
@@ -210,7 +210,7 @@ def _run_helper(helper: str, key: str) -> Login | None:
 def _entries(document: Mapping[str, Any], where: str) -> tuple[_Entry, ...]:
     found = []
     for number, (key, value) in enumerate(_mapping(document.get("auths")).items(), 1):
-        # By its number, for the key may be a URL with a password.
+        # The message has the entry's number, because its key may be a URL with a password.
         login = _login(_mapping(value), f"{where}, entry {number} of 'auths'")
         if login:
             host, path = _split_key(key)
@@ -220,7 +220,7 @@ def _entries(document: Mapping[str, Any], where: str) -> tuple[_Entry, ...]:
 
 def _login(entry: Mapping[str, Any], where: str) -> Login | None:
     names = ("identitytoken", "registrytoken", "auth", "username", "password")
-    # What is null is absent, as in Go.
+    # null counts as absent, as in Go.
     given = {name: "" if entry.get(name) is None else str(entry[name]) for name in names}
     if not all(_is_text(value) for value in given.values()):
         raise _unusable(where, "it has half of a character, which no registry can be sent")
@@ -239,19 +239,19 @@ def _login(entry: Mapping[str, Any], where: str) -> Login | None:
 
 
 def _is_text(value: str) -> bool:
-    """Whether it is whole: JSON can have one half of a pair of surrogates, which no encoding has."""
+    """Whether the text can be encoded: JSON may contain a lone surrogate, which UTF-8 cannot express."""
     return not any("\ud800" <= letter <= "\udfff" for letter in value)
 
 
 def _decoded(auth: str) -> str:
-    """The text of an `auth`, with or without padding and line breaks. Raises ValueError.
+    """Decode an `auth`, with or without padding and line breaks. Raises ValueError.
 
-    That is what the kubelet takes: see its `decodeDockerConfigFieldAuth`, and Go's base64, which ignores line
+    The kubelet accepts the same: see its `decodeDockerConfigFieldAuth`, and Go's base64, which ignores line
     breaks.
     """
     plain = auth.replace("\r", "").replace("\n", "")
     padding = "" if plain.endswith("=") else "=" * (-len(plain) % 4)
-    # Bytes that are no UTF-8 stay what they are, as in Go.
+    # Bytes that are not UTF-8 are kept, as in Go.
     return base64.b64decode(plain + padding, validate=True).decode(errors="surrogateescape")
 
 
@@ -259,7 +259,7 @@ def _split_key(key: str) -> tuple[str, str]:
     rest = key.partition("://")[2] or key
     host, _, path = rest.partition("/")
     host, path = host.rpartition("@")[2], path.strip("/")
-    # `https://index.docker.io/v1/` and the like name the registry's API, not a repository path.
+    # In `https://index.docker.io/v1/` and the like, the path is that of the API, not of a repository.
     return host.lower(), "" if path in ("v1", "v2") else path
 
 
@@ -271,12 +271,12 @@ def _host_matches(pattern: str, registry: str) -> bool:
     if pattern.partition(":")[2] != registry.partition(":")[2]:
         return False
     wanted, given = pattern.split("."), registry.split(".")
-    # As in Kubernetes: a wildcard stands for characters of one label, never for a dot.
+    # As in Kubernetes, a wildcard matches within one label, never a dot.
     return len(wanted) == len(given) and all(glob_matches(w, g) for w, g in zip(wanted, given, strict=True))
 
 
 def glob_matches(pattern: str, text: str) -> bool:
-    """Whether `text` fits `pattern`, whose `*` stand for anything. Linear: patterns may be hostile."""
+    """Whether `text` matches `pattern`; a `*` matches anything. Linear, because patterns are untrusted."""
     first, *rest = pattern.split("*")
     if not rest:
         return pattern == text
@@ -298,7 +298,7 @@ def _document(raw: bytes, where: str) -> Mapping[str, Any]:
     try:
         document = json.loads(raw)
     except (ValueError, RecursionError):
-        # The parser's message could quote a credential.
+        # Without the parser's message, which could quote a credential.
         raise _unusable(where, "it is not JSON") from None
     if not isinstance(document, dict):
         raise _unusable(where, "it is not a JSON object")

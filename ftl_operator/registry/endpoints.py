@@ -1,12 +1,12 @@
-"""The endpoints of a registry, one method for each, each done once per call.
+"""The endpoints of a registry: one method each, one attempt per call.
 
 Source: OCI distribution specification 1.1: pull (manifests, blobs), push (existence, mount, monolithic
 upload, manifest), tags, referrers, deletion.
 
-This is the only importer of oras. Its `Registry` knows the endpoints and follows pages; every request of it
-goes through its method `do_request`, which is replaced here, because oras' own has no time limit, reads
-bodies without bounds, sleeps up to 131 seconds between attempts, and sends one token to all repositories.
-Added is what must keep a manifest's exact bytes or stream a blob. `docs/adr/0013-oras.md` has the reasons.
+Only this module imports oras. oras' `Registry` has the endpoints and follows pages; all its requests go
+through its method `do_request`. This module replaces that method, because oras' own has no time limit, reads
+bodies without bounds, sleeps up to 131 seconds between attempts, and sends one token to all repositories. It
+adds methods that keep a manifest's exact bytes or stream a blob. `docs/adr/0013-oras.md` has the reasons.
 """
 
 import contextlib
@@ -38,10 +38,10 @@ _ACCEPT = {"Accept": ", ".join(ACCEPTED)}
 _OCTETS = {"Content-Type": "application/octet-stream"}
 _EMPTY = {"Content-Length": "0"}
 _NO_HEAD = (400, 405, 501)
-"""What registries and proxies answer that do not know HEAD for an endpoint."""
+"""The statuses of registries and proxies that do not support HEAD for an endpoint."""
 _UNTOLD = (*_NO_HEAD, 401, 403)
-"""Answers to HEAD that say neither that a thing is there nor that it is not; Artifactory and Docker Hub give
-401 or 403 for what is not there yet."""
+"""Statuses of HEAD that do not tell whether something exists. Artifactory and Docker Hub answer 401 or 403
+for what does not exist yet."""
 _PULL = "pull"
 _PUSH = "pull,push"
 _DELETE = "delete"
@@ -49,13 +49,13 @@ _MAX_TAGS = 10_000
 
 
 class RegistryApi(oras.provider.Registry):  # type: ignore[misc] # oras has no types
-    """One repository's endpoints, as one set of credentials sees them, for one operation.
+    """One repository's endpoints, with one set of credentials, for one operation.
 
     Args:
-        policy: How registries are asked.
-        credentials: Whose logins are used.
+        policy: Sends the requests.
+        credentials: The credentials.
         repository: The repository.
-        deadline: When the operation must be over.
+        deadline: The deadline of the operation.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class RegistryApi(oras.provider.Registry):  # type: ignore[misc] # oras has no t
         self._login = credentials.find(repository)
         self._repository = repository
         self._deadline = deadline
-        # oras' parser would take a path's first part with a dot for a registry, so it is told the parts.
+        # Set the parts, because oras' parser would take a path's first part with a dot for a registry.
         self.container = oras.container.Container("repository", registry=self._home.netloc)
         self.container.namespace, _, self.container.repository = repository.name.rpartition("/")
 
@@ -84,19 +84,20 @@ class RegistryApi(oras.provider.Registry):  # type: ignore[misc] # oras has no t
         json: Mapping[str, Any] | None = None,  # noqa: ARG002 - oras' own signature; nothing here sends JSON
         stream: bool = False,  # noqa: FBT001 - oras' own signature
     ) -> requests.Response:
-        """Send one of oras' requests within our bounds; it is never sent again here.
+        """Send one of oras' requests within our bounds, once.
 
         Args:
-            url: Where to. A page's link is judged as a redirect is.
-            method: In capitals; decides the token's scope.
+            url: The URL. A link to the next page is checked like a redirect.
+            method: In capitals; it determines the token's scope.
             data: The body.
             headers: Without the authorization.
             json: Not used.
-            stream: Whether the body is read by the caller, who then closes the response; else it is of
-                bounded size and there.
+            stream: Whether the caller reads the body and closes the response; else the body, of bounded size,
+                is
+                read here.
 
         Raises:
-            RegistryError: There is no answer, or no authorization.
+            RegistryError: There is no answer or no authorization.
         """
         version = url.rpartition("/")[2]
         where = self._at(version) if version.startswith("sha256:") else str(self._repository)
@@ -115,11 +116,11 @@ class RegistryApi(oras.provider.Registry):  # type: ignore[misc] # oras has no t
         return answer
 
     def manifest_digest(self, version: str, *, pushing: bool = False) -> Digest:
-        """The digest of a tag or digest, by HEAD; by GET where the registry's answer to HEAD has none.
+        """The digest of a tag or digest, by HEAD, or by GET if the registry's answer to HEAD has none.
 
         Args:
             version: A tag or a digest.
-            pushing: Whether the token may be one for pushing too, which then needs no other.
+            pushing: Whether to ask for a token with the right to push, so that a later push needs no other.
 
         Raises:
             RegistryError: REFERENCE_NOT_FOUND if the repository has no such version.
@@ -137,7 +138,7 @@ class RegistryApi(oras.provider.Registry):  # type: ignore[misc] # oras has no t
             return Digest(f"sha256:{hashlib.sha256(raw).hexdigest()}")
 
     def manifest(self, version: str) -> bytes:
-        """A manifest's bytes, of bounded size."""
+        """Read a manifest's bytes, of bounded size."""
         where = self._at(version)
         call = Call("GET", self._url(self.container.manifest_url(version)), self._home, _ACCEPT)
         with self._ask(call, _PULL, where) as response:
@@ -148,13 +149,13 @@ class RegistryApi(oras.provider.Registry):  # type: ignore[misc] # oras has no t
 
     @contextlib.contextmanager
     def blob(self, digest: Digest) -> Iterator[Iterator[bytes]]:
-        """A blob's bytes as they arrive, unchecked."""
+        """A blob's bytes as they arrive; the digest is not checked here."""
         with contextlib.closing(self.get_blob(self.container, digest, stream=True)) as response:
             self._check_200_response(response)
             yield response.iter_content(CHUNK)
 
     def has_blob(self, digest: Digest) -> bool | None:
-        """Whether the repository that is published to has a blob; None if the registry does not say."""
+        """Whether the target repository has a blob; None if the registry does not say."""
         where = self._at(digest)
         call = Call("HEAD", self._url(self.container.get_blob_url(digest)), self._home)
         with self._ask(call, _PUSH, where) as response:
@@ -165,17 +166,17 @@ class RegistryApi(oras.provider.Registry):  # type: ignore[misc] # oras has no t
             return None
 
     def mount(self, digest: Digest, source: Repository) -> bool:
-        """Take a blob over from another repository of the registry; False if the registry does not."""
+        """Mount a blob from another repository of the registry. Returns False if the registry refuses."""
         where = self._at(digest)
         query = urlencode({"mount": digest, "from": source.name})
         url = self._url(f"{self.container.upload_blob_url()}?{query}")
         try:
             with self._ask(Call("POST", url, self._home, _EMPTY), _PUSH, where, source) as response:
-                # The upload that a 202 opens instead is left to expire: the blob may not be at hand yet.
+                # A 202 opens an upload instead. It is left to expire, because the blob may not be local yet.
                 check(response, where, 201, 202)
                 return response.status == 201
         except RegistryError as error:
-            # These credentials may push here and not read there: others of ours may.
+            # These credentials may lack the right to read the source, which the pull credentials may have.
             if error.reason in (Reason.REGISTRY_UNAUTHORIZED, Reason.REFERENCE_NOT_FOUND):
                 return False
             raise
@@ -220,10 +221,10 @@ class RegistryApi(oras.provider.Registry):  # type: ignore[misc] # oras has no t
         return tuple(str(tag) for tag in self.get_tags(self.container, _MAX_TAGS))
 
     def referrers(self, digest: Digest) -> bytes:
-        """The image index of what refers to a manifest: its signatures, attestations and the like.
+        """The image index of a manifest's referrers: signatures, attestations and the like.
 
         Raises:
-            RegistryError: REFERENCE_NOT_FOUND where the registry does not have that endpoint.
+            RegistryError: REFERENCE_NOT_FOUND if the registry does not have this endpoint.
         """
         where = self._at(digest)
         url = self._home.with_target(f"/v2/{self._repository.name}/referrers/{digest}")
@@ -232,7 +233,7 @@ class RegistryApi(oras.provider.Registry):  # type: ignore[misc] # oras has no t
             return read(response, self._policy.settings.max_manifest_bytes, where)
 
     def delete(self, digest: Digest) -> None:
-        """Delete a manifest. Raises RegistryError where the registry does not let it."""
+        """Delete a manifest. Raises RegistryError if the registry refuses."""
         where = self._at(digest)
         url = self._url(self.container.manifest_url(digest))
         with self._ask(Call("DELETE", url, self._home), _DELETE, where) as response:
@@ -254,30 +255,30 @@ class RegistryApi(oras.provider.Registry):  # type: ignore[misc] # oras has no t
         return f"{self._repository}{'@' if version.startswith('sha256:') else ':'}{version}"
 
     def _check_200_response(self, response: requests.Response) -> None:
-        """What oras calls after its own requests. Raises RegistryError, with no URL in it."""
+        """Check a status; oras calls this after its requests. Raises RegistryError without a URL."""
         if response.status_code not in (200, 201, 202):
             raise refusal(response.status_code, response.headers, response.content, str(self._repository))
 
 
 class _Body(io.RawIOBase):
-    """A response's body that is still to come; closing it ends the exchange."""
+    """A streamed response body; closing it ends the exchange."""
 
     def __init__(self, body: Iterator[bytes], exchange: contextlib.ExitStack) -> None:
         self._body = body
         self._exchange = exchange
 
     def read(self, size: int = -1) -> bytes:
-        """What has come, however much `size` asks for."""
+        """The bytes that have arrived, whatever `size` is."""
         del size
         return next(self._body, b"")
 
     def close(self) -> None:
-        """End the exchange; what was not read is left."""
+        """End the exchange; the unread rest is dropped."""
         self._exchange.close()
         super().close()
 
     release_conn = close
-    """What requests calls when it has read everything."""
+    """The name that requests calls when it has read everything."""
 
 
 def _actions(method: str) -> str:

@@ -1,9 +1,9 @@
-"""One request to a registry: where it may lead, how long it may take, and what a status means.
+"""One request to a registry: its redirects, its deadline, and the meaning of its status.
 
 Sources: OCI distribution specification 1.1, RFC 9110 (redirects §15.4, Retry-After §10.2.3). Messages never
 show a URL, because a redirect's target may be a signed one, nor a response's text beyond a registered error
-code. In the operator they do not tell why there is no connection either: who writes an FtlApp chooses the
-host and the port, and must not learn which ports of the cluster are open. The log has the cause.
+code. In the operator they do not tell why a connection failed either: an FtlApp's author chooses the host and
+the port, and must not learn which ports of the cluster are open. The log has the cause.
 """
 
 import contextlib
@@ -34,11 +34,11 @@ from ftl_operator.oci.reference import Repository
 from ftl_operator.registry.docker_config import DOCKER_HUB
 
 Body = Callable[[], bytes | BinaryIO]
-"""Opens a request's body; called again when the request is sent again."""
+"""Opens a request's body; called for every attempt."""
 
 MAX_REDIRECTS = 5
 MAX_RETRY_AFTER = 3600.0
-"""The longest time that a registry may ask to be left alone for. A wrong date would be one without end."""
+"""The longest Retry-After that is honoured, in seconds; a wrong date could mean years."""
 WELL_KNOWN = (
     # Docker Hub
     "auth.docker.io",
@@ -66,7 +66,7 @@ WELL_KNOWN = (
     "api.digitalocean.com",
     "*.digitaloceanspaces.com",
 )
-"""Token servers and storage to which public registries lead. They are not asked at private addresses."""
+"""Token servers and storage of public registries. Their addresses must be public."""
 
 _CAUSES = {
     Failure.UNRESOLVED: "the registry's name cannot be resolved",
@@ -93,22 +93,24 @@ def _observe_nothing(registry: str, operation: str, outcome: str, size: int) -> 
 
 @dataclass(frozen=True, slots=True)
 class RegistrySettings:
-    """How registries are spoken to. Times are seconds, sizes are bytes."""
+    """How to reach registries. Times are in seconds, sizes in bytes."""
 
     cache_dir: Path
     """Where blobs are kept."""
     cache_bytes: int = 2 << 30
     allowed: tuple[str, ...] = ("*",)
-    """Patterns of registries (see `hosts`). `*` does not reach private addresses: name the host beside it."""
+    """Patterns of registries (see `hosts`). `*` does not allow private addresses; name such a host as
+    well."""
     redirects: tuple[str, ...] = ()
-    """Patterns of hosts that registries may lead to, beside themselves, `allowed` and the well-known ones."""
+    """Patterns of hosts that registries may refer to, besides themselves, `allowed` and the well-known
+    ones."""
     own: tuple[str, ...] = ()
     """Registries that the operator's own settings name; they may have private addresses."""
     plain_http: tuple[str, ...] = ()
-    """Registries (host with port) that are spoken to without TLS."""
+    """Registries (host with port) without TLS."""
     developing: bool = False
-    """On a developer's own machine: private addresses may be asked, and messages say why there is no
-    connection."""
+    """Whether this is a developer's machine: private addresses are allowed, and messages say why a connection
+    failed."""
     ca_file: Path | None = None
     """A PEM file of certificate authorities to trust besides the system's."""
     proxies: Mapping[str, str] | None = None
@@ -116,58 +118,58 @@ class RegistrySettings:
     connect_seconds: float = 5.0
     """How long one address may take to accept a connection."""
     exchange_seconds: float = 30.0
-    """How long one operation may take in all: its turn, redirects, the token server, further attempts."""
+    """How long one operation may take in all: the wait for a slot, redirects, the token server, retries."""
     transfer_seconds: float = 600.0
-    """How long it may take at most where it moves a blob, which gets time by its size."""
+    """The most time for an operation that transfers a blob, whose time grows with its size."""
     silence_seconds: float = 15.0
-    """The longest silence within a transfer."""
+    """The longest pause within a transfer."""
     slowest_bytes: int = 64 * 1024
-    """Bytes a second that a transfer must reach on the average, half a minute after its beginning."""
+    """The least average rate of a transfer in bytes a second, from half a minute after its start."""
     attempts: int = 4
     backoff_seconds: float = 0.5
     """The first pause between attempts; it doubles, with jitter."""
     max_wait_seconds: float = 10.0
-    """The longest pause; a registry that asks for a longer one is left alone; the error says how long."""
+    """The longest pause between attempts. If a registry asks for a longer one, the operation fails."""
     connections: int = 4
-    """Requests to one registry at once."""
+    """Concurrent requests to one registry."""
     max_manifest_bytes: int = 4 << 20
     max_blob_bytes: int = 128 << 20
     look_up: Callable[[str, int], list[str]] = look_up
     """Addresses of a host; raises OSError."""
     observe: Callable[[str, str, str, int], None] = field(default=_observe_nothing, compare=False)
-    """Called after every operation with the registry, the operation, `Succeeded` or a reason, and bytes."""
+    """Called after every operation with the registry, the operation, `Succeeded` or a reason, and the
+    bytes."""
 
     def allows(self, repository: Repository) -> bool:
-        """Whether the settings allow to speak to this repository's registry."""
+        """Whether the settings allow this repository's registry."""
         url = self.api(repository.registry)
         written = parse_authority(repository.registry)
-        # Docker Hub is allowed by its name in references, which is not the host of its API.
+        # Docker Hub's name in references is not the host of its API; the name is what counts.
         return _patterns(self.allowed).allow(written.host, url.port)
 
     def api(self, registry: str) -> HttpUrl:
-        """Where a registry's API is."""
+        """The URL of a registry's API."""
         host = "registry-1.docker.io" if registry in DOCKER_HUB else registry
         authority = parse_authority(host)
         scheme = "http" if self.is_plain(authority.host, authority.port or 80) else "https"
         return HttpUrl(scheme, authority.host, authority.port or DEFAULT_PORTS[scheme], "/v2/")
 
     def is_plain(self, host: str, port: int) -> bool:
-        """Whether a host is spoken to without TLS at this port."""
+        """Whether a host uses no TLS at this port."""
         return (host, port) in _plain(self.plain_http)
 
     def may_be_private(self, url: HttpUrl) -> bool:
-        """Whether a host may have a private address: the settings name it, and not only by `*`."""
+        """Whether a host may have a private address: only if the settings name it, other than by `*`."""
         named = _patterns(self.allowed + self.redirects + self.own)
         return self.developing or self.is_plain(url.host, url.port) or named.name(url.host, url.port)
 
     def may_lead(self, home: HttpUrl, url: HttpUrl, *, writing: bool) -> bool:
-        """Whether a registry may lead to a host: by a redirect, as its token server, as an upload's location.
+        """Whether a registry may refer to a host: by a redirect, as token server, or as an upload's location.
 
         Args:
             home: The registry's API.
-            url: Where it leads.
-            writing: Whether an upload's bytes would go there. Those are not sent to any host whatever, just
-                because any registry is allowed.
+            url: The target.
+            writing: Whether an upload's bytes would go there. For these the entry `*` does not count.
         """
         if url.scheme == "http" and not self.is_plain(url.host, url.port):
             return False
@@ -179,7 +181,7 @@ class RegistrySettings:
         return _patterns(WELL_KNOWN + self.allowed).allow(*place)
 
     def deadline(self, transfer_bytes: int = 0) -> Deadline:
-        """The deadline of an operation that begins now and moves so many bytes."""
+        """The deadline of an operation that begins now and transfers `transfer_bytes`."""
         seconds = self.exchange_seconds + transfer_bytes / self.slowest_bytes
         return Deadline.after(min(seconds, max(self.exchange_seconds, self.transfer_seconds)))
 
@@ -196,7 +198,7 @@ def _plain(texts: tuple[str, ...]) -> frozenset[tuple[str, int]]:
 
 
 class TransientError(RegistryError):
-    """A failure that may pass within seconds: worth another attempt right here."""
+    """A failure that may pass within seconds, so that the operation is tried again at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,11 +207,11 @@ class Call:
 
     Args:
         method: In capitals.
-        url: Where it goes first.
-        home: The registry's API, which led there.
+        url: The first URL.
+        home: The API of the registry that named the URL.
         headers: Without the authorization.
-        body: Opens what is sent.
-        authorization: Goes to the origin of `url` only, wherever that redirects.
+        body: Opens the body.
+        authorization: Is sent to the origin of `url` only, not to redirects elsewhere.
     """
 
     method: str
@@ -221,7 +223,7 @@ class Call:
 
 
 class Transport:
-    """Sends requests of registries. Safe for threads.
+    """Sends requests to registries. Safe to use from several threads.
 
     Raises:
         RegistryError: The CA file cannot be used.
@@ -247,11 +249,11 @@ class Transport:
 
     @contextlib.contextmanager
     def exchange(self, call: Call, deadline: Deadline, where: str) -> Iterator[Response]:
-        """Send a request, follow redirects of GET and HEAD, and give the answer, whatever its status.
+        """Send a request, follow redirects of GET and HEAD, and yield the answer, whatever its status.
 
         Raises:
             TransientError: There is no answer: connection, TLS, timeout.
-            RegistryError: The settings do not allow where it leads, or it leads in circles or nowhere.
+            RegistryError: The settings do not allow a redirect, it is invalid, or there are too many.
         """
         url = call.url
         for _ in range(MAX_REDIRECTS + 1):
@@ -311,7 +313,7 @@ class Transport:
 
 
 def follow(url: HttpUrl, location: str, where: str) -> HttpUrl:
-    """A `Location` header's target. Raises RegistryError if it is none."""
+    """The target of a `Location` header. Raises RegistryError if it is invalid."""
     try:
         return url.join(location)
     except HostError as error:
@@ -322,8 +324,8 @@ def chunks(response: Response, limit: int, where: str) -> Iterator[bytes]:
     """The answer's body as it arrives.
 
     Raises:
-        TransientError: It breaks off or takes too long.
-        ComponentError: It is longer than `limit` bytes.
+        TransientError: The body breaks off or takes too long.
+        ComponentError: The body is longer than `limit` bytes.
     """
     try:
         yield from response.chunks(limit)
@@ -343,11 +345,11 @@ def read(response: Response, limit: int, where: str) -> bytes:
 
 
 def check(response: Response, where: str, *success: int) -> None:
-    """Raise what an unexpected status means; `success` are the expected ones (default 200)."""
+    """Raise the error of an unexpected status; `success` are the expected ones (default 200)."""
     if response.status in (success or (200,)):
         return
     try:
-        # A HEAD's answer has no body, and an error page may be long: its beginning has the code.
+        # Only the beginning, which has the error code: an error page may be long.
         body = response.read(_MAX_ERROR_BYTES)
     except ExchangeError:
         body = b""
@@ -355,7 +357,7 @@ def check(response: Response, where: str, *success: int) -> None:
 
 
 def refusal(status: int, headers: Mapping[str, str], body: bytes, where: str) -> RegistryError:
-    """What an unexpected status means."""
+    """The error of an unexpected status."""
     code = _error_code(body)
     text = f"{where}: the registry answers {status}{f' {code}' if code else ''}"
     wait = retry_after(headers.get("Retry-After"))
@@ -369,7 +371,7 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes, where: str) ->
 
 
 def retry_after(value: str | None) -> float | None:
-    """Seconds of a Retry-After header, which is a number of them or a date; at most `MAX_RETRY_AFTER`."""
+    """The seconds of a Retry-After header, which has a number or a date; at most `MAX_RETRY_AFTER`."""
     if not value:
         return None
     if value.strip().isdecimal():

@@ -1,8 +1,8 @@
-"""How registries are asked: who may be, with which authorization, how many at once, how often again.
+"""The policy of requests to registries: allow-list, authorization, concurrency limit and retries.
 
-Retried are failures that may pass within seconds (no connection, 408, 429, 5xx, a broken-off transfer), a few
-times, with jittered and growing pauses; a Retry-After is honoured (RFC 9110 §10.2.3) up to the longest pause.
-All attempts of an operation share one deadline. What is left after that is the caller's to retry, later.
+Failures that may pass within seconds (no connection, 408, 429, 5xx, a broken-off transfer) are retried a few
+times with growing, jittered pauses. Retry-After is honoured (RFC 9110 §10.2.3) up to the longest pause. All
+attempts of an operation share one deadline. The caller may retry later.
 """
 
 import contextlib
@@ -23,14 +23,15 @@ T = TypeVar("T")
 
 
 class RequestPolicy:
-    """What all users of registries in this process have in common. Safe for threads."""
+    """The request policy of this process. Safe to use from several threads."""
 
     def __init__(self, settings: RegistrySettings) -> None:
         self.settings = settings
         self._transport = Transport(settings)
         self._tokens = TokenStore(self._transport)
         self._slots: dict[str, tuple[threading.BoundedSemaphore, int]] = {}
-        """By registry, its slots and how many operations hold or await one: none of a registry at rest."""
+        """By registry: its slots, and how many operations hold or await one. An idle registry has no
+        entry."""
         self._guard = threading.Lock()
 
     def run(
@@ -41,18 +42,18 @@ class RequestPolicy:
         size: Callable[[T], int] = lambda _: 0,
         transfer_bytes: int = 0,
     ) -> T:
-        """Do one operation: within the registry's limit of connections, again while it may help, observed.
+        """Run one operation: within the registry's concurrency limit, with retries, and observed.
 
         Args:
-            repository: What the operation is about.
-            operation: Its name, for the observer.
-            attempt: Does it once, within the deadline. Must not run another operation, or the limit of
-                connections could block it.
-            size: The bytes that a result moved, for the observer.
-            transfer_bytes: The size of the blob that it moves, for which it gets more time.
+            repository: The repository of the operation.
+            operation: The operation's name, for the observer.
+            attempt: Makes one attempt within the deadline. It must not run another operation, which could
+                deadlock on the concurrency limit.
+            size: Returns the bytes that a result transferred, for the observer.
+            transfer_bytes: The size of the blob to transfer, which extends the deadline.
 
         Raises:
-            SpecError: If the settings do not allow the registry.
+            SpecError: The settings do not allow the registry.
         """
         settings, registry = self.settings, repository.registry
         if not settings.allows(repository):
@@ -79,10 +80,10 @@ class RequestPolicy:
 
     @contextlib.contextmanager
     def ask(self, call: Call, scope: TokenScope, deadline: Deadline, where: str) -> Iterator[Response]:
-        """Send one request with the authorization that it needs, and give the answer, whatever its status.
+        """Send one request with the authorization that it needs, and yield the answer, whatever its status.
 
-        The first request to a registry goes without credentials; its challenge says what it wants, and the
-        answer is kept for the next ones.
+        The first request to a registry has no credentials. The registry's challenge says which authorization
+        it wants, and that is cached for later requests.
         """
         authorization = self._tokens.kept(scope)
         for answered in (False, True):
