@@ -206,6 +206,9 @@ def is_public(address: Address) -> bool:
         carried = _carried(address)
         if carried is not None:
             return is_public(carried)
+        if address.is_site_local:
+            # Deprecated (RFC 3879) and still in use; Python counts it as public.
+            return False
     return (
         address.is_global
         and not (address.is_multicast or address.is_reserved or address.is_unspecified)

@@ -171,6 +171,7 @@ def test_what_is_no_pattern(pattern: str) -> None:
         ("::127.0.0.1", False),
         ("::ffff:10.0.0.1", False),
         ("64:ff9b::a00:1", False),
+        ("fec0::1", False),
         ("2002:a00:1::", False),
         ("2001:0:4136:e378:8000:63bf:3fff:fdd2", False),
         ("fe80::1", False),

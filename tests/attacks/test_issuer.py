@@ -92,7 +92,7 @@ M4 = [
 ]
 
 PRIVATE = ["127.0.0.1", "10.0.0.1", "169.254.169.254", "168.63.129.16", "100.64.0.1", "0.0.0.0", "::1"]
-PRIVATE += ["::ffff:10.0.0.1", "64:ff9b::a00:1"]
+PRIVATE += ["::ffff:10.0.0.1", "64:ff9b::a00:1", "fec0::1"]
 
 ROWS = [
     *(
@@ -112,7 +112,7 @@ ROWS = [
         for name, url in M4
     ),
     *(
-        Attack(f"M2 an issuer at {address}", at_address, address, "private address", "1.1.1.1")
+        Attack(f"M2 an issuer at {address}", at_address, address, "private address; ", "1.1.1.1")
         for address in PRIVATE
     ),
     Attack(
