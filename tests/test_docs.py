@@ -57,6 +57,7 @@ def test_what_a_page_shows_is_compared_word_for_word() -> None:
     assert shows("a  b\nc\n", "a b\n  c\n")
     assert shows("a …\nc\n", "a b\nd\nc")
     assert shows("…\nc …", "c d")
+    assert shows("a", "inspecting file:a.wasm …\na")
     assert not shows("a", "a b")
     assert not shows("… c", "c d")
     assert not shows("c a", "a c")
