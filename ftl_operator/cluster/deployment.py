@@ -31,6 +31,8 @@ class Rollout:
     """The Deployment's uid."""
     applied_digest: str = ""
     """The digest of the operator's part that was applied last; an annotation."""
+    completed_at: str = ""
+    """When its controller saw the last rollout complete; empty if one is under way."""
     pod: Mapping[str, Any] = field(default_factory=dict)
     """The pod template's fields that the operator sets; those of the container are under `container`."""
 
@@ -62,6 +64,8 @@ def rollout_of(deployment: Mapping[str, Any]) -> Rollout:
     containers = template.get("containers") or [{}]
     conditions = {item["type"]: item for item in status.get("conditions") or ()}
     failure = conditions.get("ReplicaFailure", {})
+    progress = conditions.get("Progressing", {})
+    is_out = progress.get("reason") == "NewReplicaSetAvailable"
     owners = deployment["metadata"].get("ownerReferences") or ()
     image = str(containers[0].get("image", ""))
     arguments = containers[0].get("args") or []
@@ -84,6 +88,7 @@ def rollout_of(deployment: Mapping[str, Any]) -> Rollout:
         owner=next((item["uid"] for item in owners if item.get("kind") == "SpinApp"), ""),
         uid=str(deployment["metadata"].get("uid", "")),
         applied_digest=str((deployment["metadata"].get("annotations") or {}).get(DIGEST_ANNOTATION, "")),
+        completed_at=str(progress.get("lastUpdateTime", "")) if is_out else "",
         pod=_chosen(template, POD_FIELDS)
         | ({"container": container} if (container := _chosen(containers[0], CONTAINER_FIELDS)) else {}),
     )

@@ -210,8 +210,12 @@ class Applier:
         return marked
 
     def _scale(self, key: NamespacedName, replicas: int) -> None:
+        """Set the Deployment's replicas, and read it back: the watch reports it only after this reconcile."""
         self._kube.scale(key.namespace, key.name, replicas)
         metrics.CLUSTER_WRITES.labels("scale", kinds.DEPLOYMENT.kind).inc()
+        scaled = self._kube.get(kinds.DEPLOYMENT, key.namespace, key.name)
+        if scaled is not None:
+            self._cache.observe_event(kinds.DEPLOYMENT, scaled)
 
     def _refuse_foreign(self, api: Api, key: NamespacedName, name: str, uid: str) -> None:
         """Refuse to take over an existing object that belongs to another owner."""

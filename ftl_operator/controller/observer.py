@@ -26,6 +26,8 @@ from ftl_operator.settings import Settings
 
 _log = logging.getLogger(__name__)
 
+SETTLE_SECONDS = 5.0
+"""For how long after a rollout an app that does not answer is asked again before that is told."""
 MOST_ASKED = 3
 """Of how many pods the events are read in one reconcile, until one tells why it is not ready."""
 
@@ -111,9 +113,17 @@ class Observer:
         is_same = snapshot.status.image == choice.image and not is_new
         before = snapshot.status.condition(ConditionType.VERIFIED) if is_same else None
         try:
-            return replace(seen, probe=self.verify(app, before, tools))
+            probe = self.verify(app, before, tools)
         except WaitingError as waiting:
             return replace(seen, waiting=waiting)
+        was_told = before is not None and before.reason is Reason.NOT_VERIFIED
+        is_silent = probe is not None and probe.reason is Reason.NOT_VERIFIED
+        if is_silent and not was_told and _has_just_completed(seen.rollout, snapshot.now):
+            # For some seconds after a rollout, the Service may still lead to pods that are gone.
+            return replace(
+                seen, waiting=WaitingError("the Service does not lead to the new pods yet", COME_BACK)
+            )
+        return replace(seen, probe=probe)
 
     def _read_state(self, snapshot: Snapshot) -> Observation:
         """What the cluster tells, without a probe."""
@@ -130,6 +140,7 @@ class Observer:
         if rollout is None:
             return Observation()
         is_current = not spin_app or _is_of(rollout, spin_app)
+        rollout = _as_asked(rollout, spin_app)
         if (is_current and rollout.is_complete) or rollout.is_scaled_to_zero:
             return Observation(rollout, is_current)
         return Observation(rollout, is_current, self._cause(key, snapshot.now) or rollout.message)
@@ -203,6 +214,25 @@ class Observer:
             with self._lock:
                 for share, turn in turns:
                     share.give_back(turn)
+
+
+def _has_just_completed(rollout: Rollout | None, now: datetime) -> bool:
+    """Whether a rollout completed so recently that proxies may not know its pods. Clocks differ a little."""
+    if rollout is None or not rollout.completed_at:
+        return False
+    return abs((now - datetime.fromisoformat(rollout.completed_at)).total_seconds()) < SETTLE_SECONDS
+
+
+def _as_asked(rollout: Rollout, spin_app: Mapping[str, Any]) -> Rollout:
+    """A Deployment as it will be once spin-operator has brought it back from zero.
+
+    Without an autoscaler, spin-operator sets the replicas that the SpinApp asks for. Between the end of a
+    suspension and that moment the Deployment still asks for none.
+    """
+    spec = spin_app.get("spec") or {}
+    if rollout.desired or spec.get("enableAutoscaling") or not spec.get("replicas"):
+        return rollout
+    return replace(rollout, desired=int(spec["replicas"]))
 
 
 def _is_of(rollout: Rollout, spin_app: Mapping[str, Any]) -> bool:

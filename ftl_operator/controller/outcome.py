@@ -136,6 +136,7 @@ def status_input(outcome: Outcome, progress: Progress) -> StatusInput:
         report=observed.report,
         probe=observed.probe,
         rolled_back=outcome.choice.rolled_back,
+        failure=history.failure(progress.history, outcome.choice.rolled_back),
         is_late=progress.is_late,
         deadline_seconds=outcome.deadline_seconds,
     )

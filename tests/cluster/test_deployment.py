@@ -67,6 +67,20 @@ def test_an_executor_with_spin_in_a_container_names_the_artifact_in_its_argument
     assert rollout.image == "r.dev/a@sha256:2"
 
 
+@pytest.mark.parametrize(
+    ("reason", "completed_at"),
+    [("NewReplicaSetAvailable", "2026-01-01T00:00:00Z"), ("ReplicaSetUpdated", "")],
+)
+def test_when_a_rollout_completed_is_told_once_it_has(reason, completed_at):
+    condition = {
+        "type": "Progressing",
+        "status": "True",
+        "reason": reason,
+        "lastUpdateTime": "2026-01-01T00:00:00Z",
+    }
+    assert rollout_of(deployment(status={"conditions": [condition]})).completed_at == completed_at
+
+
 def test_a_quota_is_told():
     status = {"conditions": [{"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}]}
     assert rollout_of(deployment(status=status)).message == "exceeded quota"

@@ -236,10 +236,29 @@ def test_scaled_to_zero_is_ready():
     assert kstatus(status) == "Current"
 
 
+@pytest.mark.parametrize("observed_generation", [2, 3])
+def test_pods_that_stop_because_nothing_asks_for_them_are_not_counted_as_missing(observed_generation):
+    stopping = rollout(0, 3, 3, 3, observed=observed_generation)
+    status = next_status(ready(), outcome(), observed(rollout=stopping), LATER)
+    assert said(status) == said(status, ConditionType.AVAILABLE) == ("True", "ScaledToZero")
+    assert finding(status, ConditionType.READY).message == "nothing asks for a pod: the last 3 are stopping"
+    assert kstatus(status) == "Current"
+
+
+def test_a_deployment_that_is_to_have_pods_again_is_not_available_before_it_has_one():
+    # Its controller calls a Deployment without pods available, and has not seen the change yet.
+    back = observed(rollout=rollout(2, 0, 0, 0, serves=True))
+    status = next_status(ready(), outcome(), back, LATER)
+    assert said(status) == said(status, ConditionType.AVAILABLE) == ("False", "RollingOut")
+    assert finding(status, ConditionType.READY).message == "0 of 2 pods are available"
+    assert kstatus(status) == "InProgress"
+
+
 def test_suspended_is_what_was_asked_for_once_the_last_pod_is_gone():
     asked = outcome(2, stages={}, suspended=True)
     stopping = next_status(ready(), asked, observed(rollout=rollout(desired=0, total=1, available=1)), NOW)
     assert kstatus(stopping, 2) == "InProgress"
+    assert said(stopping, ConditionType.AVAILABLE) == ("False", "Progressing")
     stopped = next_status(stopping, asked, observed(rollout=rollout(0, 0, 0, 0)), NOW)
     assert said(stopped) == ("True", "Suspended")
     assert said(stopped, ConditionType.AVAILABLE) == ("False", "Suspended")
@@ -250,12 +269,26 @@ def test_suspended_is_what_was_asked_for_once_the_last_pod_is_gone():
 
 
 def test_a_version_that_was_taken_back_stalls_while_the_last_good_one_serves():
-    back = observed(rollout=rollout(), rolled_back="r.dev/apps/a@sha256:2", deadline_seconds=600)
+    back = observed(
+        rollout=rollout(),
+        rolled_back="r.dev/apps/a@sha256:2",
+        failure="not ready in 600 s: pod a: ErrImagePull",
+    )
     status = next_status(ready(), outcome(2), back, LATER)
     assert said(status) == ("False", "RolledBack")
     assert said(status, ConditionType.AVAILABLE) == ("True", "MinimumReplicasAvailable")
     assert kstatus(status, 2) == "Failed"
-    assert "sha256:2 did not become ready in 600 s" in finding(status, ConditionType.STALLED).message
+    for condition in (ConditionType.STALLED, ConditionType.READY):
+        assert finding(status, condition).message == (
+            "r.dev/apps/a@sha256:2 did not become ready (not ready in 600 s: pod a: ErrImagePull); "
+            "the last good version serves and stays until the spec or a tool changes"
+        )
+
+
+def test_a_rollback_whose_pods_are_not_back_yet_does_not_say_that_they_serve():
+    down = observed(rollout=rollout(available=0, serves=False), rolled_back="r.dev/apps/a@sha256:2")
+    status = next_status(ready(), outcome(2), down, LATER)
+    assert "the last good version is being brought back" in finding(status, ConditionType.STALLED).message
 
 
 def test_notes_stand_in_ready():

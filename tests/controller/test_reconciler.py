@@ -360,6 +360,8 @@ def test_why_pods_fail_is_read_while_they_do_and_kept_when_a_rollback_deletes_th
     cluster.reads = []
     world.look()
     assert cluster.condition("Stalled") == ("True", "RolledBack")
+    for condition in ("Ready", "Stalled"):
+        assert "no such component" in cluster.message(condition)
     assert cluster.reads == []
 
 
@@ -444,6 +446,65 @@ def test_suspending_takes_the_pods_away_and_resuming_brings_them_back(world):
     cluster.deploy(replicas=2)
     world.look()
     assert cluster.condition("Ready") == ("True", "Succeeded")
+
+
+@pytest.mark.parametrize(
+    "runtime",
+    [
+        {"replicas": 2},
+        {
+            "autoscaling": {"minReplicas": 2, "maxReplicas": 4, "cpu": 50},
+            "resources": {"requests": {"cpu": "10m"}},
+        },
+    ],
+    ids=["replicas", "autoscaling"],
+)
+def test_a_resumed_app_is_not_ready_before_its_pods_are(world, runtime):
+    cluster = world.run({**SPEC, "runtime": runtime})
+    cluster.write_app({**SPEC, "runtime": runtime, "suspend": True})
+    world.look()
+    cluster.deploy(replicas=0)
+    world.look()
+    assert cluster.condition("Ready") == ("True", "Suspended")
+    cluster.scaled_pods_are_ready = False
+    cluster.write_app({**SPEC, "runtime": runtime})
+    for _ in range(3):
+        world.look()
+        assert cluster.condition("Ready") == ("False", "RollingOut")
+        assert cluster.message() == "0 of 2 pods are available"
+    cluster.deploy(replicas=2)
+    world.look()
+    assert cluster.condition("Ready") == ("True", "Succeeded")
+
+
+def test_an_app_that_does_not_answer_just_after_its_rollout_is_asked_again_before_that_is_told(world):
+    world.asked.answer = unknown("connection refused", Reason.NOT_VERIFIED)
+    cluster = world.cluster
+    cluster.write_app(SPEC)
+    world.look()
+    cluster.completed_at = datetime.now(UTC).isoformat()
+    cluster.deploy()
+    world.look(2)
+    assert world.asked.times == 2
+    assert cluster.condition("Verified") == ("Unknown", "Progressing")
+    assert cluster.condition("Ready") == ("False", "Progressing")
+    world.asked.answer = true("it answers", Reason.TOOLS_VERIFIED)
+    world.look()
+    assert cluster.condition("Ready") == ("True", "Succeeded")
+    assert not any(reason == "NotVerified" for _, reason in cluster.events)
+
+
+def test_an_app_that_cannot_be_reached_is_told_so_after_a_while_and_then_on(world):
+    world.asked.answer = unknown("connection refused", Reason.NOT_VERIFIED)
+    cluster = world.cluster
+    cluster.completed_at = (datetime.now(UTC) - timedelta(seconds=20)).isoformat()
+    world.run()
+    assert cluster.condition("Verified") == ("Unknown", "NotVerified")
+    assert cluster.condition("Ready") == ("True", "Succeeded")
+    cluster.completed_at = datetime.now(UTC).isoformat()
+    cluster.deploy()
+    world.look()
+    assert cluster.condition("Verified") == ("Unknown", "NotVerified")
 
 
 def test_an_autoscaler_at_zero_is_left_alone(world):

@@ -27,6 +27,8 @@ class TinyCluster:
         self.events = []
         self.pod_list = []
         self.pod_events_list = []
+        self.completed_at = ""
+        self.scaled_pods_are_ready = True
         self.log = ""
         self.reads = []
         self.refuses = set()
@@ -81,9 +83,18 @@ class TinyCluster:
                 "updatedReplicas": desired,
                 "readyReplicas": serving,
                 "availableReplicas": serving,
-                "conditions": [{"type": "Available", "status": "True" if ready else "False"}],
+                "conditions": [{"type": "Available", "status": "True" if ready or not desired else "False"}],
             },
         }
+        if self.completed_at:
+            body["status"]["conditions"].append(
+                {
+                    "type": "Progressing",
+                    "status": "True",
+                    "reason": "NewReplicaSetAvailable",
+                    "lastUpdateTime": self.completed_at,
+                }
+            )
         return self.put(kinds.DEPLOYMENT, body)
 
     def report(self, **status):
@@ -162,7 +173,7 @@ class TinyCluster:
 
     def scale(self, namespace, name, replicas):
         self.writes.append(f"scale Deployment/{name} {replicas}")
-        self.deploy(replicas=replicas)
+        self.deploy(replicas=replicas, ready=self.scaled_pods_are_ready)
 
     def patch_status(self, namespace, name, version, patch):
         found = self.objects.get((kinds.FTL_APP, name))

@@ -19,6 +19,7 @@ from ftl_operator.api.conditions import (
     unknown,
 )
 from ftl_operator.api.status import Condition, FtlAppStatus
+from ftl_operator.cluster.deployment import Rollout
 from ftl_operator.controller.status.inputs import StatusInput
 from ftl_operator.errors import Reason, printable
 
@@ -79,14 +80,23 @@ def _available(given: StatusInput) -> ConditionState:
         return false("spec.suspend is true: no pod runs", Reason.SUSPENDED)
     if rollout is None:
         return false("there is no Deployment yet", Reason.PROGRESSING)
-    if rollout.is_scaled_to_zero:
-        return true("no pod runs because nothing asks for one", Reason.SCALED_TO_ZERO)
+    if rollout.desired == 0:
+        return _scaled_to_zero(rollout, suspended=given.suspended)
     counted = f"{rollout.available} of {rollout.desired} pods are available"
-    if rollout.is_available and rollout.is_observed:
+    # Kubernetes counts a Deployment without pods as available until its controller sees that it needs some.
+    if rollout.is_available and rollout.is_observed and rollout.available:
         # The old pods serve, so a cause concerns the new ones, and `Ready` has it.
         return true(counted, Reason.MINIMUM_AVAILABLE)
     cause = given.cause or rollout.message
     return false(cause, Reason.PODS_FAILING) if cause else false(counted, Reason.ROLLING_OUT)
+
+
+def _scaled_to_zero(rollout: Rollout, *, suspended: bool) -> ConditionState:
+    if suspended:
+        return false("spec.suspend is true: the last pods are stopping", Reason.PROGRESSING)
+    if rollout.total:
+        return true(f"nothing asks for a pod: the last {rollout.total} are stopping", Reason.SCALED_TO_ZERO)
+    return true("no pod runs because nothing asks for one", Reason.SCALED_TO_ZERO)
 
 
 def _verified(given: StatusInput) -> ConditionState | None:
@@ -117,10 +127,11 @@ def _summary(
             return _stalled(str(error), error.reason)
         return _reconciling(false(str(error), error.reason), Reason.RETRYING)
     if given.rolled_back:
-        cause = f" ({given.cause})" if given.cause else ""
+        failure = f" ({given.failure})" if given.failure else ""
+        role = "serves" if states[ConditionType.AVAILABLE].status == "True" else "is being brought back"
         return _stalled(
-            f"{given.rolled_back} did not become ready in {given.deadline_seconds:.0f} s{cause}; "
-            "the last good version serves until the spec or a tool changes",
+            f"{given.rolled_back} did not become ready{failure}; "
+            f"the last good version {role} and stays until the spec or a tool changes",
             Reason.ROLLED_BACK,
         )
     if given.is_late and state.status != "True":

@@ -93,6 +93,14 @@ def failed(history: Sequence[HistoryEntry], image: str, message: str) -> History
     return tuple(entry.model_copy(update=update) if _rolls_out(entry, image) else entry for entry in history)
 
 
+def failure(history: Sequence[HistoryEntry], image: str) -> str:
+    """Why an image was rolled back; empty if it was not."""
+    messages = (
+        entry.message for entry in history if entry.image == image and entry.result == Result.ROLLED_BACK
+    )
+    return next(messages, "") or ""
+
+
 def trimmed(history: Sequence[HistoryEntry], limit: int) -> History:
     """The newest entries; the last good one is kept even if it is older."""
     kept = list(history[:limit])

@@ -33,6 +33,7 @@ class StatusInput:
         report: The SpinApp's own status, if its executor makes no Deployment.
         probe: The result of the probe, if the app was probed now.
         rolled_back: The image that missed its deadline, if the last good one runs in its place.
+        failure: Why that image missed it, as the history has it: its pods are gone.
         is_late: Whether the running version missed its deadline and there is none to roll back to.
         deadline_seconds: How many seconds a rollout may take.
     """
@@ -53,6 +54,7 @@ class StatusInput:
     report: SpinAppStatus | None = None
     probe: ConditionState | None = None
     rolled_back: str = ""
+    failure: str = ""
     is_late: bool = False
     deadline_seconds: float = 600
 
