@@ -1,8 +1,8 @@
-"""The FtlApp: what a person writes, complete, and the only place where defaults are.
+"""The model of the FtlApp. All defaults are here.
 
 The custom resource definition, the JSON Schema for editors and the reference page are generated from these
-classes and their docstrings (`crd.py`, `scripts/generate.py`). Rules that the API server can check too are
-repeated there in CEL; a test holds the two together.
+classes and their docstrings (`crd.py`, `scripts/generate.py`). The CRD repeats in CEL the rules that the API
+server can check; a test compares the two.
 """
 
 from collections.abc import Mapping, Sequence
@@ -61,7 +61,7 @@ VERSION = "v1alpha1"
 KIND = "FtlApp"
 API_VERSION = f"{GROUP}/{VERSION}"
 MAX_APP_NAME = 52
-"""Longer names would leave no room for what is appended to them in the names of owned objects and pods."""
+"""The longest name; the names of owned objects and pods append a suffix to it."""
 
 
 class Icon(Part):
@@ -96,7 +96,7 @@ class GatewaySpec(Part):
     allowed_origins: Annotated[
         tuple[Annotated[str, Field(max_length=256, pattern=ORIGIN)], ...], Field(max_length=32)
     ] = ()
-    """Web pages whose scripts may call, as `https://host[:port]`, besides those of this machine.
+    """Origins of web pages whose scripts may call, as `https://host[:port]`, besides those of this machine.
     `https://*.acme.dev` is every host exactly one label below `acme.dev`."""
     allowed_hosts: Annotated[
         tuple[Annotated[str, Field(max_length=260, pattern=HOST_PORT)], ...], Field(max_length=32)
@@ -112,9 +112,10 @@ class GatewaySpec(Part):
     image: Image | None = None
     """Another gateway than the operator's own: an OCI reference to its component."""
     secret_ref: ObjectReference | None = None
-    """A Secret of this app alone with two random texts, under the keys `sealing-key` and `probe-word`. By the
-    first the gateway seals what it keeps in its key-value store; by the second the operator asks the running
-    app for each tool. Default: the Secret that the operator makes, where the chart lets it make some."""
+    """A Secret of this app alone with two random texts, under the keys `sealing-key` and `probe-word`. The
+    gateway seals the entries of its key-value store with the first; the operator sends the second to make the
+    gateway check every tool. Default: the Secret that the operator creates, if the chart lets it create
+    some."""
 
 
 class PublishSpec(Part):
@@ -128,16 +129,16 @@ class PublishSpec(Part):
 
 
 class UpdatePolicy(StrEnum):
-    """When a tag is looked up again."""
+    """When tags are resolved again."""
 
     FOLLOW = "follow"
-    """At every reconcile: a tag that moves is rolled out."""
+    """At every reconcile: a moved tag is rolled out."""
     HOLD = "hold"
-    """When the spec changes or a reconcile is asked for: a tag that moves changes nothing by itself."""
+    """When the spec changes or a reconcile is requested: a moved tag alone changes nothing."""
 
 
 class FtlAppSpec(Part):
-    """What is wanted."""
+    """The desired state."""
 
     description: Text = ""
     """What the app is for. Clients see it."""
@@ -162,9 +163,9 @@ class FtlAppSpec(Part):
     route: RouteSpec | None = None
     """The address at which clients reach the app."""
     telemetry: TelemetrySpec = TelemetrySpec()
-    """What the app tells about itself."""
+    """Metrics and audit log of the app."""
     update_policy: UpdatePolicy = UpdatePolicy.FOLLOW
-    """When tags are looked up again."""
+    """When tags are resolved again."""
     interval_seconds: Annotated[int | None, Field(ge=30, le=86400)] = None
     """Seconds between two reconciles without any change; default: the operator's setting."""
 
@@ -196,7 +197,7 @@ class FtlAppSpec(Part):
 
     @model_validator(mode="after")
     def _no_tool_passes_the_gateway(self) -> Self:
-        """A tool that Spin lets call the others gives them identity headers of its choice."""
+        """Refuse a tool that can call the others directly: it could send them any identity headers."""
         if self.access is Access.PUBLIC or len(self.tools) == 1:
             return self
         if any(tool.reaches_other_tools for tool in self.tools):
@@ -211,7 +212,7 @@ _APP_NAME = r"^[a-z]([-a-z0-9]*[a-z0-9])?$"
 
 
 class Metadata(BaseModel):
-    """The part of an object's metadata that the operator looks at."""
+    """The part of an object's metadata that the operator reads."""
 
     model_config = ConfigDict(
         frozen=True, extra="ignore", alias_generator=to_camel, hide_input_in_errors=True
@@ -226,7 +227,7 @@ class Metadata(BaseModel):
 
 
 class FtlApp(BaseModel):
-    """An FtlApp as it was read. It has no status: what was observed must not change what is composed."""
+    """An FtlApp without its status: the observed state must not influence what is composed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
@@ -235,13 +236,13 @@ class FtlApp(BaseModel):
 
     @classmethod
     def parse(cls, document: Mapping[str, Any]) -> Self:
-        """Check an FtlApp as the API server or a YAML file has it.
+        """Parse and check an FtlApp from the API server or a YAML file.
 
         Args:
-            document: The object. Its `status` is not looked at.
+            document: The object. Its `status` is ignored.
 
         Raises:
-            SpecError: Something is not usable; carries the first bad path, names up to five.
+            SpecError: Fields are invalid. `field` is the first path; the message has up to five.
         """
         if not isinstance(document, Mapping):
             raise SpecError("this is not an object; an FtlApp has apiVersion, kind, metadata and spec")
@@ -260,7 +261,7 @@ class _NoUsableRuleError(ValueError):
 
 def _spec_error(error: ValidationError) -> SpecError:
     problems = error.errors(include_url=False, include_input=False)
-    # An item that is not usable counts as none, so its list is called too short as well.
+    # pydantic does not count an invalid item, so it also reports that the list is too short.
     problems = [item for item in problems if item["type"] != "too_short" or not _has_inner(item, problems)]
     causes = [item.get("ctx", {}).get("error") for item in problems]
     reason = Reason.NO_USABLE_RULE if isinstance(causes[0], _NoUsableRuleError) else Reason.INVALID_SPEC
@@ -275,7 +276,7 @@ def _spec_error(error: ValidationError) -> SpecError:
 def _path(location: tuple[int | str, ...]) -> str:
     path = ""
     for part in location:
-        # pydantic marks the key of a mapping, as opposed to its value, by a part of its own.
+        # pydantic adds this part when the error is about a mapping's key.
         if part != "[key]":
             path += f"[{part}]" if isinstance(part, int) else f".{part}"
     return path.removeprefix(".")
@@ -302,14 +303,14 @@ def _words(problem: ErrorDetails) -> str:
 
 
 def _suggestion(location: tuple[int | str, ...]) -> str:
-    """The field that was probably meant, as the end of a message; empty if none is like it."""
+    """Suggest a similar field, as the end of a message; empty if there is none."""
     *outer, name = location
     found = get_close_matches(str(name), _names_at(FtlApp, outer), 1, 0.7)
     return f"; did you mean {found[0]}?" if found else ""
 
 
 def _names_at(model: type[BaseModel], path: Sequence[int | str]) -> list[str]:
-    """The names of the fields of the object at a path, as they are written outside."""
+    """The names of the fields of the object at a path, as in YAML."""
     for part in path:
         if isinstance(part, int):
             continue

@@ -1,4 +1,4 @@
-"""`spec.auth`: who may call an app. What would say nobody or everybody by accident is refused."""
+"""`spec.auth`: who may call an app. Specs that would allow nobody or everybody by accident are refused."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -16,16 +16,16 @@ TokenType = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z
 
 
 class Access(StrEnum):
-    """Who may call the app's tools. The words are FTL's."""
+    """Who may call the app's tools, in FTL's terms."""
 
     PUBLIC = "public"
-    """Everyone; no token is looked at."""
+    """Everyone; tokens are ignored."""
     PRIVATE = "private"
     """The subjects in `auth.allowedSubjects`."""
     ORG = "org"
     """The members of `auth.organization`."""
     CUSTOM = "custom"
-    """Whom `auth.policy` allows."""
+    """The callers that `auth.policy` allows."""
 
 
 class Algorithm(StrEnum):
@@ -43,15 +43,15 @@ class Algorithm(StrEnum):
 
 
 class Organization(Part):
-    """Whose members may call: people and machines whose tokens carry the organization in a claim."""
+    """The organization whose members may call. Their tokens have the organization in a claim."""
 
     claim: Annotated[str, Field(min_length=1, max_length=128)] = "org_id"
     """The claim that names the organization."""
     value: Annotated[str, Field(min_length=1, max_length=256)]
     """The organization's value in that claim."""
     members: Annotated[tuple[Subject, ...], Field(max_length=256)] = ()
-    """Subjects that may call. Empty means every subject whose token has the claim. FTL's `org`: list the
-    people; a machine is let in by its claim."""
+    """Subjects that may call. Empty means every subject whose token has the claim. For FTL's `org`, list the
+    people; machines may call if their token has the claim."""
 
 
 class Policy(Part):
@@ -88,7 +88,7 @@ class PolicyData(Part):
 
 
 class PolicyTest(Part):
-    """A case that the policy must decide as written, or nothing is deployed."""
+    """A test case of the policy. If the policy decides otherwise, nothing is deployed."""
 
     name: Label
     """What the case shows."""
@@ -96,7 +96,7 @@ class PolicyTest(Part):
     """The policy's `input` as the text of a JSON object, for example `{"token": {"sub": "ann"}, "request":
     {"component": "weather"}, "mcp": {"method": "tools/call", "tool": "forecast", "arguments": {}}}`."""
     allow: bool
-    """The decision it must give."""
+    """The expected decision."""
 
     @field_validator("input")
     @classmethod
@@ -113,20 +113,20 @@ class ApiKeys(Part):
 
 
 class AuthSpec(Part):
-    """How callers are known and which of them are let in."""
+    """How callers authenticate and which of them may call."""
 
     issuer: IssuerUrl | None = None
-    """The token issuer's URL, exactly as the `iss` claim has it. May be left out only if `jwksUri` or
-    `publicKey` says how to check signatures, and then `iss` is not looked at; or with `apiKeys`, and then no
-    token is accepted."""
+    """The token issuer's URL, exactly as in the `iss` claim. It may be omitted only if `jwksUri` or
+    `publicKey` gives the keys, and then `iss` is ignored; or with `apiKeys`, and then no token is
+    accepted."""
     audiences: Annotated[tuple[Audience, ...], Field(max_length=16)] = ()
     """Accepted values of the `aud` claim; a token must have one. Usually the URL of the MCP endpoint.
     Required wherever tokens are accepted."""
     api_keys: ApiKeys | None = None
-    """API keys, alone or beside an issuer. Where `allowedSubjects` is empty, every one of them is let in by
-    `access: private`."""
+    """API keys, alone or beside an issuer. If `allowedSubjects` is empty, `access: private` accepts every API
+    key."""
     jwks_uri: IssuerUrl | None = None
-    """Where the issuer's keys are. Default: read from the issuer's metadata."""
+    """The URL of the issuer's keys. Default: the one in the issuer's metadata."""
     public_key: Annotated[str | None, Field(max_length=4096)] = None
     """A public key in PEM, instead of keys read from the issuer."""
     algorithms: Annotated[tuple[Algorithm, ...], Field(min_length=1, max_length=9)] = (Algorithm.RS256,)
@@ -144,12 +144,12 @@ class AuthSpec(Part):
     policy_tests: Annotated[tuple[PolicyTest, ...], Field(max_length=64), Keyed()] = ()
     """Cases that must hold before anything is deployed."""
     advertised_scopes: Annotated[tuple[Scope, ...], Field(max_length=64)] = ()
-    """The scopes that clients are told to ask for, where they are called otherwise than in the token. One
-    that ends in `/` and a scope that is checked stands for it (`api://3fa8/mcp.read` for `mcp.read`); one
-    that stands for none is always asked for. Default: the scopes that are checked."""
+    """The scopes that clients should request, if the issuer names them differently from the token. A scope
+    that ends in `/` and a checked scope stands for that one (`api://3fa8/mcp.read` for `mcp.read`); any other
+    is always requested. Default: the checked scopes."""
     token_types: Annotated[tuple[TokenType, ...], Field(max_length=8)] = ()
-    """Values of a token's header `typ` that are accepted, such as `at+jwt` alone (RFC 9068). Default:
-    `at+jwt`, `JWT`, or none. Whatever a claim marks as an ID token or another kind is refused in any case."""
+    """Accepted values of a token's header `typ`, such as `at+jwt` alone (RFC 9068). Default: `at+jwt`, `JWT`,
+    or none. A token that a claim marks as an ID token or another kind is always refused."""
     leeway_seconds: Annotated[int, Field(ge=0, le=300)] = 60
     """By how much clocks may differ when `exp`, `nbf` and `iat` are checked, in seconds."""
 
@@ -164,7 +164,7 @@ class AuthSpec(Part):
 
     @property
     def accepts_tokens(self) -> bool:
-        """Whether callers may come with a token of an issuer."""
+        """Whether tokens of an issuer are accepted."""
         return self.issuer is not None or self.jwks_uri is not None or self.public_key is not None
 
     @property

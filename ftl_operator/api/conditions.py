@@ -15,7 +15,7 @@ class Result(StrEnum):
     SERVING = "Serving"
     """It serves."""
     SUPERSEDED = "Superseded"
-    """It served until a later one took its place."""
+    """It served until a later one replaced it."""
     ROLLED_BACK = "RolledBack"
     """It did not become ready, and another one runs."""
 
@@ -26,7 +26,7 @@ class ConditionType(StrEnum):
     RESOLVED = "Resolved"
     """Every tool's reference was pinned to a digest."""
     INSPECTED = "Inspected"
-    """Every component is usable and its tools are known, or it is asked at run time."""
+    """Every component is usable, and its tools are known or read at run time."""
     AUTH_READY = "AuthReady"
     """The issuer's keys and the policy are usable, or access is public."""
     COMPOSED = "Composed"
@@ -42,7 +42,7 @@ class ConditionType(StrEnum):
     RECONCILING = "Reconciling"
     """Only while true: something is under way."""
     STALLED = "Stalled"
-    """Only while true: nothing goes on until somebody changes something."""
+    """Only while true: nothing happens until somebody changes something."""
 
 
 PIPELINE = (
@@ -65,20 +65,20 @@ class ConditionState:
 
 
 def true(message: str, reason: Reason = Reason.SUCCEEDED) -> ConditionState:
-    """A condition that holds."""
+    """Make a condition that is true."""
     return ConditionState("True", reason, message)
 
 
 def false(message: str, reason: Reason) -> ConditionState:
-    """A condition that does not hold."""
+    """Make a condition that is false."""
     return ConditionState("False", reason, message)
 
 
 def unknown(message: str, reason: Reason = Reason.PROGRESSING) -> ConditionState:
-    """A condition about which nothing can be said."""
+    """Make a condition whose state is unknown."""
     return ConditionState("Unknown", reason, message)
 
 
 def timestamp(moment: datetime) -> str:
-    """A time as Kubernetes writes it, in UTC and whole seconds."""
+    """Format a time as Kubernetes does, in UTC and whole seconds."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,8 +1,9 @@
-"""The custom resource definition and the JSON Schema for editors, both from the models. Pure.
+"""Makes the custom resource definition and the JSON Schema for editors from the models. Pure.
 
-Source: Kubernetes' structural schemas (apiextensions.k8s.io/v1). What they cannot say is refused here rather
-than weakened: no union of types, no unknown fields, no text or list without a bound. There are no defaults
-in the schema, or the API server would write them into objects and GitOps tools would see a difference.
+Source: Kubernetes' structural schemas (apiextensions.k8s.io/v1). A model that they cannot express is refused:
+    no
+union of types, no unknown fields, no text or list without a bound. The schema has no defaults, because the
+API server would write them into objects, and GitOps tools would see a difference.
 """
 
 from collections.abc import Iterator, Mapping
@@ -85,7 +86,7 @@ def definition() -> Schema:
 
 
 def object_schema() -> Schema:
-    """The structural schema of an FtlApp, status included."""
+    """The structural schema of an FtlApp, with its status."""
     return {
         "description": "A Model Context Protocol server made of WebAssembly components.",
         "type": "object",
@@ -102,7 +103,7 @@ def object_schema() -> Schema:
 
 
 def editor_schema() -> Schema:
-    """The JSON Schema (draft 7) for editors: closed objects, so that a slip in a name is marked."""
+    """The JSON Schema (draft 7) for editors. Closed objects let editors mark misspelled names."""
     metadata = {
         "type": "object",
         "required": ["name"],
@@ -129,7 +130,7 @@ def structural(model: type[BaseModel]) -> Schema:
     """A model's structural schema.
 
     Raises:
-        ValueError: The model has something that a structural schema cannot say, or that has no bound.
+        ValueError: The model has something that a structural schema cannot express, or that has no bound.
     """
     document = model.model_json_schema(by_alias=True, mode="validation")
     definitions = document.pop("$defs", {})
@@ -139,7 +140,7 @@ def structural(model: type[BaseModel]) -> Schema:
 def _inline(node: Mapping[str, Any], definitions: Mapping[str, Any], at: str, name: str = "") -> Schema:
     if "$ref" in node:
         name = node["$ref"].removeprefix("#/$defs/")
-        # A field's own description says more than that of its type.
+        # The description of a field takes precedence over that of its type.
         node = {**definitions[name], **{key: value for key, value in node.items() if key != "$ref"}}
         return _inline(node, definitions, at, name)
     if "anyOf" in node and not node.get("x-kubernetes-int-or-string"):
@@ -186,7 +187,7 @@ def _rule(rule: str, message: str) -> Schema:
 
 
 def _closed(schema: Schema) -> Schema:
-    """A structural schema as plain JSON Schema."""
+    """Convert a structural schema to plain JSON Schema with closed objects."""
     plain = dict(_plain_items(schema))
     if "properties" in schema:
         plain["additionalProperties"] = False

@@ -1,7 +1,7 @@
-"""The types that the fields of an FtlApp are made of: bounded texts, names, references to other objects.
+"""The types of an FtlApp's fields: bounded texts, names, references to other objects.
 
-Everything has a bound, for the API server estimates the cost of every rule from the bounds and refuses a
-schema whose estimate is too high.
+Everything has a bound, because the API server estimates the cost of every CEL rule from the bounds and
+refuses a schema whose estimate is too high.
 """
 
 from collections.abc import Sequence
@@ -24,7 +24,7 @@ from pydantic_core import CoreSchema, core_schema
 
 
 class Part(BaseModel):
-    """What all parts of an FtlApp have in common: frozen, camelCase outside, no unknown field."""
+    """The base of all parts of an FtlApp: frozen, camelCase in YAML, no unknown fields."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -39,11 +39,11 @@ class Part(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Keyed:
-    """Marks a list whose items are told apart by one field, as a map would: no two may have the same.
+    """Marks a list as a map: one field is the key, and no two items may have the same.
 
     Args:
-        key: The field's name outside.
-        attribute: Its name in Python, if that is another one.
+        key: The field's name in YAML.
+        attribute: Its name in Python, if it differs.
     """
 
     key: str = "name"
@@ -69,7 +69,7 @@ class Keyed:
 
 
 def _quantity(value: object) -> object:
-    """A number is written as its text, as the API server does with quantities."""
+    """Convert a number to its text, as the API server does with quantities."""
     return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
@@ -80,12 +80,12 @@ DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 DNS_NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 # The last label begins with a letter: an address is no host name (RFC 1123 §2.1), and a name has a domain.
 PUBLIC_NAME = r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?\.)+[a-z]([-a-z0-9]*[a-z0-9])?$"
-# No segment is `.` or `..` (RFC 3986 §3.3), none is empty, and nothing is percent-encoded: a proxy may
-# resolve these, and then two apps that ask for two paths get one.
+# No segment is `.`, `..` (RFC 3986 §3.3) or empty, and nothing is percent-encoded: a proxy may normalize
+# these, and then two apps with different paths would get the same one.
 ROUTE_PATH = r"^/(\.{0,2}[A-Za-z0-9_~-][A-Za-z0-9._~-]*(/\.{0,2}[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*)?$"
 ORIGIN = r"^[a-z][a-z0-9+.-]*://(\*\.)?[^\s/?#@*]+$"
-# Plain HTTP is for a development issuer on this machine; whether it may be used is the operator's setting.
-# ASCII: what maps names of other letters does not agree with what connects to them.
+# Plain HTTP is for a development issuer on this machine; the operator's settings must allow it.
+# ASCII only, because libraries map other letters in host names differently.
 ISSUER_URL = (
     r"^https?://(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_]([A-Za-z0-9._-]*[A-Za-z0-9_.])?)(:[0-9]{1,5})?"
     r"(/[!-\"$->@-\[\]-~]*)?$"
@@ -118,7 +118,7 @@ IN_WORDS = {
     "^(light|dark)$": "light or dark",
     "^(Memory)?$": "Memory, or nothing",
 }
-"""Patterns as people say them, for messages."""
+"""Descriptions of patterns, for messages."""
 
 Text = Annotated[str, Field(max_length=1024)]
 LongText = Annotated[str, Field(max_length=8192)]
@@ -146,7 +146,7 @@ _FACTORS = {"n": 1e-9, "u": 1e-6, "m": 1e-3, "": 1.0} | {
 
 
 def quantity_value(quantity: str) -> float:
-    """The number that an amount of a resource stands for: `500m` is 0.5, `1Ki` is 1024."""
+    """The number of a quantity: `500m` is 0.5, `1Ki` is 1024."""
     number = quantity.rstrip("numkKMGTPEi")
     suffix = quantity[len(number) :]
     return float(number) * _FACTORS["k" + suffix[1:] if suffix.startswith("K") else suffix]
@@ -176,7 +176,7 @@ RESERVED_KEYS = (
     "app.kubernetes.io/part-of",
     "app.kubernetes.io/managed-by",
 )
-"""Labels by which spin-operator and this operator know their objects: no spec may set them."""
+"""Labels by which spin-operator and this operator recognise their objects; no spec may set them."""
 RESERVED_MESSAGE = (
     "labels and annotations of core.spinkube.dev and ftl.tools, and app.kubernetes.io/name, instance, "
     "component, part-of and managed-by, are the operators' own"
@@ -194,13 +194,13 @@ def _not_reserved(values: dict[str, str]) -> dict[str, str]:
 
 
 OwnLabels = Annotated[Labels, AfterValidator(_not_reserved)]
-"""Labels of the app author's own."""
+"""Labels of the app's author."""
 OwnAnnotations = Annotated[Annotations, AfterValidator(_not_reserved)]
-"""Annotations of the app author's own."""
+"""Annotations of the app's author."""
 
 
 def exactly_one(values: dict[str, Any]) -> None:
-    """Check that one of the named values is set. Raises ValueError naming them all."""
+    """Check that exactly one of the named values is set. Raises ValueError with all names."""
     if sum(value is not None for value in values.values()) != 1:
         raise ValueError(f"set exactly one of {', '.join(values)}")
 
@@ -222,7 +222,7 @@ class KeyReference(Part):
 
 
 class ValueSource(Part):
-    """Where a value comes from when it does not stand in the FtlApp itself."""
+    """The source of a value that is not in the FtlApp itself."""
 
     secret_key_ref: KeyReference | None = None
     """A key of a Secret. Its value never enters the artifact, the status, an event or a log."""
@@ -240,7 +240,7 @@ class Value(Part):
 
     name: Label
     """Its name."""
-    # Nobody should write a secret here, but if one does, it is not shown in a repr.
+    # Nobody should write a secret here; if somebody does, `repr` does not show it.
     value: Annotated[LongText | None, Field(repr=False)] = None
     """The value itself. Anyone who may read the FtlApp or the published artifact can read it."""
     value_from: ValueSource | None = None

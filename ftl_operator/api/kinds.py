@@ -1,7 +1,6 @@
-"""The kinds of objects the operator reads or writes, and which of them a cluster serves.
+"""The kinds of objects that the operator reads or writes, with group, version and plural.
 
-One table names every kind with its group, version and plural, so that manifests, the client, the watches
-and the RBAC rules cannot disagree.
+Manifests, the client, the watches and the RBAC rules all use this table.
 """
 
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, order=True)
 class Api:
-    """One kind at one version, as `apiVersion` and `kind` name it, and its plural in URLs."""
+    """A kind at one version, and its plural in URLs."""
 
     group: str
     version: str
@@ -18,7 +17,7 @@ class Api:
 
     @property
     def api_version(self) -> str:
-        """What stands in an object's `apiVersion`."""
+        """The value of an object's `apiVersion`."""
         return f"{self.group}/{self.version}" if self.group else self.version
 
     def path(
@@ -70,22 +69,22 @@ OWNED = (
     INGRESS,
     HTTP_ROUTE,
 )
-"""What an FtlApp may own, in the order in which it is applied: what protects pods comes before the pods."""
+"""The kinds that an FtlApp may own, in the order in which they are applied: policies come before pods."""
 
 SCALERS = (HORIZONTAL_POD_AUTOSCALER, SCALED_OBJECT, HTTP_SCALED_OBJECT)
-"""What changes the number of a Deployment's pods. KEDA's webhook admits no second one beside another."""
+"""Autoscalers. KEDA's webhook refuses a second one for the same Deployment."""
 
 BY_KIND = {(api.group, api.kind): api for api in (*OWNED, DEPLOYMENT)}
-"""What the operator applies: what an FtlApp owns, and its part of the Deployment that spin-operator makes."""
+"""The kinds that the operator applies: those that an FtlApp owns, and its part of the Deployment."""
 
 ClusterApis = frozenset[Api]
 """The kinds of this module that a cluster serves."""
 
 EVERY_API: ClusterApis = frozenset(OWNED)
-"""A cluster with everything installed; what `render` assumes unless told otherwise."""
+"""A cluster that serves every kind, which is `render`'s default."""
 
 
 def api_of(manifest: dict[str, object]) -> Api:
-    """The table's row for a manifest that the operator applies."""
+    """The kind of a manifest that the operator applies."""
     group = str(manifest["apiVersion"]).rpartition("/")[0]
     return BY_KIND[group, str(manifest["kind"])]

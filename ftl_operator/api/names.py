@@ -1,4 +1,4 @@
-"""Names that several parts agree on: labels, annotations, headers, and the objects of an app."""
+"""Names that several packages share: labels, annotations, headers, variables, and an app's objects."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -10,8 +10,8 @@ DIGEST_ANNOTATION = "ftl.tools/applied"
 
 
 INPUTS_ANNOTATION = "ftl.tools/inputs"
-"""On the SpinApp: the digest of everything its image was made from, so that a restart knows that nothing
-changed.
+"""On the SpinApp: the digest of everything its image was made from, by which changes are detected after a
+restart.
 """
 
 
@@ -20,41 +20,42 @@ SOURCES_ANNOTATION = "ftl.tools/sources"
 
 
 PROBE_HEADER = "x-ftl-probe"
-"""The request header that carries an app's own word to its gateway's `/readyz`."""
+"""The request header with the app's probe word, for `/readyz` of its gateway."""
 
 
 PROBE_ONCE_HEADER = "x-ftl-probe-once"
-"""The request header that asks the tools only until all of them have answered in this pod. It takes no word,
-for a SpinApp has no way to take a probe's header from a Secret."""
+"""The request header that makes `/readyz` call the tools until all have answered once in this pod. It needs
+no probe word, because a SpinApp's probe cannot take a header from a Secret."""
 
 
 APP_UID = "gateway_app_uid"
-"""The application variable that tells an app of a cluster from every other: the FtlApp's uid."""
+"""The application variable with the FtlApp's uid, which is unique in the cluster."""
 SEALING_KEY = "gateway_sealing_key"
-"""The application variable with the key that seals what the gateway keeps in its key-value store."""
+"""The application variable with the key that seals the entries of the gateway's key-value store."""
 PROBE_WORD = "gateway_probe_word"
-"""The application variable with the word that makes `/readyz` ask every tool."""
+"""The application variable with the probe word: the secret in `x-ftl-probe` that makes `/readyz` call every
+tool."""
 API_KEYS = "gateway_api_keys"
 """The application variable with the app's API keys, one a line."""
 
 
 GATEWAY_SECRET_SUFFIX = "-gateway"  # noqa: S105 - a name
-"""What follows the app's name in the name of the Secret that the operator makes for its gateway."""
+"""The suffix of the Secret that the operator creates for an app's gateway."""
 SEALING_KEY_KEY = "sealing-key"
-"""The key of that Secret with what seals the gateway's store."""
+"""The sealing key's name in that Secret."""
 PROBE_WORD_KEY = "probe-word"
-"""The key of that Secret with the word of the deep probe."""
+"""The probe word's name in that Secret."""
 
 
 SUSPENDED_ANNOTATION = "ftl.tools/suspended"
-"""On the SpinApp: pods were taken away by `spec.suspend`, so resuming must bring them back."""
+"""On the SpinApp: `spec.suspend` has removed the pods, so resuming must bring them back."""
 
 
 MANAGED_BY = "ftl-operator"
 
 
 SELECTOR = f"app.kubernetes.io/managed-by={MANAGED_BY}"
-"""Chooses everything the operator applied; what the watches ask the API server for."""
+"""Selects everything that the operator applied; the watches use it."""
 
 
 POD_LABEL = "core.spinkube.dev/app-name"
@@ -63,7 +64,7 @@ POD_LABEL = "core.spinkube.dev/app-name"
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """The FtlApp, as its objects refer to it. `uid` is empty where there is no cluster (`render`)."""
+    """The FtlApp as the owner of its objects. `uid` is empty without a cluster (`render`)."""
 
     namespace: str
     name: str
@@ -82,7 +83,7 @@ class Owner:
 
     @property
     def pod_selector(self) -> dict[str, str]:
-        """Labels that choose exactly this app's pods."""
+        """Labels that select exactly this app's pods."""
         return {POD_LABEL: self.name}
 
     @property
@@ -92,7 +93,7 @@ class Owner:
 
     @property
     def interceptor_name(self) -> str:
-        """The app's Service that leads to the interceptor of KEDA's HTTP add-on."""
+        """The name of the app's Service for the interceptor of KEDA's HTTP add-on."""
         return f"{self.name}{INTERCEPTOR_SUFFIX}"
 
     @property
@@ -102,18 +103,18 @@ class Owner:
 
 
 SPEC_ANNOTATION = "ftl.tools/spec"
-"""On the Deployment, by way of the SpinApp: tells whether its numbers are about the SpinApp as it is now."""
+"""On the Deployment, set through the SpinApp: shows whether its status belongs to the present SpinApp."""
 
 
 SPIN_VERSION_ANNOTATION = "ftl.tools/spin-version"
-"""On a SpinAppExecutor, by whoever made it: the version of its Spin, where no tag of `spinImage` says it."""
+"""On a SpinAppExecutor, set by its author: its version of Spin, if the tag of `spinImage` does not tell."""
 
 TRIGGER_ANNOTATION = "ftl.tools/reconcile"
-"""A person or a pipeline changes its value to ask for a look now."""
+"""A person or a pipeline changes its value to request a reconcile."""
 
 
 class NamespacedName(NamedTuple):
-    """Which app."""
+    """Namespace and name of an app."""
 
     namespace: str
     name: str

@@ -1,4 +1,4 @@
-"""How an app is reached and watched: `spec.network`, `spec.route`, `spec.telemetry`."""
+"""`spec.network`, `spec.route` and `spec.telemetry`: how an app is reached and monitored."""
 
 from typing import Annotated, Self
 
@@ -45,7 +45,7 @@ class Source(Peer):
 
 
 class Destination(Part):
-    """Somewhere the pods may connect to besides what the tools' outbound hosts say."""
+    """A further destination of the pods, besides the tools' outbound hosts."""
 
     to: Peer
     """Pods or addresses."""
@@ -62,13 +62,13 @@ class NetworkSpec(Part):
     allow_from: Annotated[tuple[Source, ...], Field(max_length=16)] = ()
     """Who may connect to the pods. Empty means everyone."""
     allow_to: Annotated[tuple[Destination, ...], Field(max_length=16)] = ()
-    """Where the pods may connect to besides, for example the backend of a key-value store."""
+    """Further destinations of the pods, for example the backend of a key-value store."""
 
 
 INTERCEPTOR_SUFFIX = "-keda-http"
-"""What follows the app's name in the name of its Service that leads to KEDA's HTTP interceptor."""
+"""The suffix of an app's Service for KEDA's HTTP interceptor."""
 CLUSTER_DOMAINS = (".svc", ".pod", ".cluster.local", ".spin.internal")
-"""Ends of names that a cluster's DNS, or Spin, gives out. The operator's settings may have another domain."""
+"""Suffixes of names that a cluster's DNS or Spin assigns. The operator's settings may add a domain."""
 CLUSTER_HOST_MESSAGE = (
     "route.host is a public name: none that ends in .svc, .pod, .cluster.local or .spin.internal, and none "
     "whose first label ends in -keda-http, for requests for these belong to apps of the cluster"
@@ -104,7 +104,7 @@ class RouteSpec(Part):
     """The host's name, in full, and none of the cluster's own. The operator's settings say which ones a
     namespace may use."""
     path: Annotated[str, Field(min_length=1, max_length=256, pattern=ROUTE_PATH)] = "/"
-    """The path under which the app lies; it is taken off before the app sees a request."""
+    """The app's path prefix; it is removed before the app gets a request."""
     gateway_ref: GatewayReference | None = None
     """The Gateway that an HTTPRoute is attached to."""
     ingress_class_name: Annotated[str | None, Field(max_length=253, pattern=DNS_NAME)] = None
@@ -139,14 +139,14 @@ class RouteSpec(Part):
 
 
 class TelemetrySpec(Part):
-    """What the app tells about itself."""
+    """Metrics and audit log of the app."""
 
     service_monitor: bool = False
-    """Whether a ServiceMonitor is made, by which Prometheus Operator has every pod's `/metrics` read: that it
-    serves, which composition, and with how many tools. Prometheus' namespace must be in `network.allowFrom`,
-    if that is set."""
+    """Whether to create a ServiceMonitor, so that Prometheus scrapes every pod's `/metrics`: whether it
+    serves, which composition, and how many tools. If `network.allowFrom` is set, it must have Prometheus'
+    namespace."""
     service_monitor_labels: Labels = Field(default_factory=dict)
-    """Labels of the ServiceMonitor, by which a Prometheus may choose it."""
+    """Labels of the ServiceMonitor, by which a Prometheus may select it."""
     audit_log: bool = True
     """Whether the gateway writes one JSON line per call: tool, outcome, duration, sizes, a hash of the
     subject."""

@@ -111,7 +111,7 @@ class Resources(Part):
 
 
 class BackendConfig(Part):
-    """What stands behind a named store or database, as Spin's runtime configuration has it."""
+    """The backend of a named store or database, as in Spin's runtime configuration."""
 
     name: Label
     """The name that tools use."""
@@ -131,7 +131,7 @@ class ComputeConfig(Part):
 
 
 class RuntimeConfig(Part):
-    """Spin's runtime configuration: what stands behind the names of stores, databases and models."""
+    """Spin's runtime configuration: the backends of stores, databases and models."""
 
     load_from_secret: ObjectName | None = None
     """A Secret with a whole `runtime-config.toml`; the other fields are then ignored."""
@@ -197,16 +197,16 @@ class VolumeMount(Part):
 
 
 class Probe(Part):
-    """When and how often the kubelet asks. What it asks is the operator's."""
+    """When and how often the kubelet probes. The operator sets the path."""
 
     initial_delay_seconds: Annotated[int | None, Field(ge=0, le=3600)] = None
-    """Seconds before the first question."""
+    """Seconds before the first probe."""
     timeout_seconds: Seconds | None = None
     """Seconds after which no answer is a failure."""
     period_seconds: Seconds | None = None
-    """Seconds between questions."""
+    """Seconds between probes."""
     success_threshold: Annotated[int | None, Field(ge=1, le=100)] = None
-    """Successes in a row after which a pod counts as well again."""
+    """Successes in a row after which a failed pod counts as healthy."""
     failure_threshold: Annotated[int | None, Field(ge=1, le=100)] = None
     """Failures in a row after which a pod counts as failed."""
 
@@ -242,7 +242,7 @@ class RuntimeSpec(Part):
     deployment_annotations: OwnAnnotations = Field(default_factory=dict)
     """Annotations of the Deployment."""
     runtime_config: RuntimeConfig = RuntimeConfig()
-    """What stands behind the names of stores, databases and models."""
+    """The backends of stores, databases and models."""
     volumes: Annotated[tuple[Volume, ...], Field(max_length=16), Keyed()] = ()
     """Volumes of the pods."""
     volume_mounts: Annotated[
@@ -256,8 +256,8 @@ class RuntimeSpec(Part):
     checks: Checks = Checks()
     """When and how often the pods are probed."""
     drain_seconds: Annotated[int | None, Field(ge=0, le=3600)] = None
-    """Seconds that a pod goes on serving once it is told to end, so that a roll loses no request. Default:
-    five more than the longest call may take (`timeoutSeconds`)."""
+    """Seconds that a pod serves on after it is told to end, so that a rollout loses no request. Default: five
+    more than the longest call may take (`timeoutSeconds`)."""
     node_selector: Labels = Field(default_factory=dict)
     """Labels of the nodes on which the pods run."""
     tolerations: Annotated[tuple[Toleration, ...], Field(max_length=16)] = ()
@@ -273,12 +273,12 @@ class RuntimeSpec(Part):
     pod_security_context: PodSecurityContext | None = None
     """What holds for the pod and its volumes."""
     progress_deadline_seconds: Annotated[int | None, Field(ge=10, le=86400)] = None
-    """Seconds a rollout may take before the last good version is brought back. Default: the operator's
-    setting."""
+    """Seconds that a rollout may take before it is rolled back to the last good version. Default: the
+    operator's setting."""
 
     @property
     def is_intercepted(self) -> bool:
-        """Whether requests are to come through the interceptor of KEDA's HTTP add-on."""
+        """Whether requests must pass the interceptor of KEDA's HTTP add-on."""
         return self.autoscaling is not None and self.autoscaling.scaler is Scaler.KEDA_HTTP
 
     @model_validator(mode="after")

@@ -144,7 +144,7 @@ class NodeAffinity(Part):
 
 
 class PodTerm(Part):
-    """Pods whose nodes, or zones, count."""
+    """Pods, and the places (nodes or zones) that they determine."""
 
     label_selector: LabelSelector | None = None
     """Which pods; default: the app's own."""
@@ -192,7 +192,7 @@ class Affinity(Part):
 
 
 class WhenUnsatisfiable(StrEnum):
-    """What becomes of a pod that would be spread unevenly."""
+    """What happens to a pod that would be spread unevenly."""
 
     DO_NOT_SCHEDULE = "DoNotSchedule"
     """It waits."""
@@ -208,7 +208,7 @@ class TopologySpreadConstraint(Part):
     topology_key: TopologyKey
     """The nodes' label whose values are the places, for example `topology.kubernetes.io/zone`."""
     when_unsatisfiable: WhenUnsatisfiable
-    """What becomes of a pod that does not fit."""
+    """What happens to a pod that does not fit."""
     min_domains: Annotated[int | None, Field(ge=1, le=1000)] = None
     """How many places there are at least, with `DoNotSchedule`."""
     label_selector: LabelSelector | None = None
@@ -249,7 +249,7 @@ class Capabilities(Part):
 
 
 class SecurityContext(Part):
-    """As whom the container runs and what it may do.
+    """The user of the container, and what it may do.
 
     A namespace with the restricted Pod Security Standard demands `runAsNonRoot: true`, `capabilities: {drop:
     [ALL]}`, `allowPrivilegeEscalation: false` and a `seccompProfile`.

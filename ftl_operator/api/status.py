@@ -1,4 +1,4 @@
-"""`status` of an FtlApp: what was observed. Written by the operator only, read leniently."""
+"""`status` of an FtlApp: the observed state. Only the operator writes it; unknown fields are ignored."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -16,7 +16,7 @@ Time = Annotated[str, Field(max_length=32, json_schema_extra={"format": "date-ti
 
 
 class Observed(Part):
-    """A part of the status. Fields of another version of the operator do not make a status unreadable."""
+    """A part of the status. It ignores the fields of other versions of the operator."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -54,7 +54,7 @@ class ComponentStatus(Observed):
     kind: Short = ""
     """What the binary is: a component for WASI 0.2 or 0.3, or a core module."""
     dynamic_reason: Annotated[str, Field(max_length=1024)] = ""
-    """Why its tools are asked for at run time; empty if they are known."""
+    """Why its tools are read only at run time; empty if they are known."""
 
 
 class ToolStatus(Observed):
@@ -80,7 +80,7 @@ class HistoryEntry(Observed):
     time: Time
     """When it was applied."""
     result: Short
-    """What became of it."""
+    """Its result."""
     inputs: Annotated[str, Field(max_length=71)] = ""
     """The digest of everything that it was made from."""
     message: Annotated[str, Field(max_length=1024)] = ""
@@ -88,12 +88,12 @@ class HistoryEntry(Observed):
 
 
 class FtlAppStatus(Observed):
-    """What was observed."""
+    """The observed state."""
 
     observed_generation: Annotated[int, Field(ge=0, json_schema_extra={"format": "int64"})] = 0
     """The generation of the spec that this status is about."""
     conditions: Annotated[tuple[Condition, ...], Field(max_length=16), Keyed("type")] = ()
-    """Where the app stands."""
+    """The conditions of the app."""
     image: Reference = ""
     """The published application by digest."""
     url: Reference = ""
@@ -117,19 +117,19 @@ class FtlAppStatus(Observed):
 
     @classmethod
     def parse(cls, document: Mapping[str, Any] | None) -> Self:
-        """Read a status; one that cannot be read counts as none, for it will be written anew."""
+        """Read a status. An unreadable one counts as empty, because it will be replaced."""
         try:
             return cls.model_validate(document or {})
         except ValidationError:
             return cls()
 
     def document(self) -> dict[str, Any]:
-        """The status as the API server has it: fields that were never set, and empty ones, are left out."""
+        """The status for the API server, without unset and empty fields."""
         written = self.model_dump(mode="json", by_alias=True, exclude_unset=True)
         return {name: value for name, value in written.items() if value not in (None, "", [], {})}
 
     def condition(self, kind: ConditionType) -> ConditionState | None:
-        """The state of a condition; None if it is absent, or has a reason of another version's."""
+        """The state of a condition; None if it is absent or has a reason of another version."""
         for item in self.conditions:
             if item.type == kind:
                 with suppress(ValueError):

@@ -1,4 +1,4 @@
-"""`spec.tools`: components, what they may do, and which of their tools are shown to whom."""
+"""`spec.tools`: the components, what they may do, and which of their tools clients see."""
 
 import re
 from typing import Annotated, Self
@@ -23,7 +23,7 @@ from ftl_operator.oci.reference import MAX_REFERENCE_LENGTH
 GATEWAY = "gateway"
 """The gateway's component id, which no tool may have."""
 MAX_TOOL_NAME = 64
-"""The longest name of an MCP tool that every client takes, in characters."""
+"""The longest name of an MCP tool that every client accepts, in characters."""
 
 OUTBOUND_HOST = (
     r"^(\*|[a-z]+)://"
@@ -34,7 +34,8 @@ IN_WORDS[OUTBOUND_HOST] = "scheme://host[:port] without a path, for example http
 _WILDCARDS_OF_TOOLS = ("*.spin.internal", "*.internal")
 NAME_OTHER_TOOLS = "other tools are named one by one and in lower case, as in http://NAME.spin.internal"
 ANY_HTTP_HOST = re.compile(r"^(\*|https?)://\*(:|$)")
-"""Spin (3.6 and 4, factor-outbound-networking) takes `*` for `NAME.spin.internal` too, at any port."""
+"""Hosts that match everything. In Spin (3.6 and 4, factor-outbound-networking) `*` also matches
+`NAME.spin.internal`, at any port."""
 _KNOWN_PORTS = ("http", "https", "postgres", "mysql", "redis", "mqtt")
 
 Timeout = Annotated[int, Field(ge=1, le=600)]
@@ -55,7 +56,7 @@ class EnvironmentVariable(Part):
     name: Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
     """Its name."""
     value: Annotated[LongText, Field(repr=False)]
-    """Its value. It stands in the published artifact: secrets belong into `variables`."""
+    """Its value. The published artifact contains it; put secrets into `variables`."""
 
 
 class Rename(Part):
@@ -93,8 +94,8 @@ class ToolSpec(Part):
     name: Kebab
     """The component's name: lower-case words joined by hyphens, each starting with a letter."""
     image: Image
-    """Where the component is: an OCI reference with a tag or digest, to a raw Wasm artifact, one of wkg's, or
-    a Spin application. `file:PATH` works in `up` and `render` only."""
+    """An OCI reference with a tag or digest, to a raw Wasm artifact, one of wkg's, or a Spin application.
+    `file:PATH` works in `up` and `render` only."""
     component: Annotated[str | None, Field(min_length=1, max_length=128)] = None
     """Which component of the artifact, if it has several: a Spin component's id, or a layer's title or
     digest."""
@@ -116,12 +117,12 @@ class ToolSpec(Part):
     """Which of the component's tools are exposed, by their names in the component; `*` and `?` match as in
     file names, and `#2` is the second one of its list. Empty means all."""
     exclude: Annotated[tuple[Pattern, ...], Field(max_length=64)] = ()
-    """Which of them are not exposed; stronger than `include`. What is not exposed is not judged."""
+    """Which of them are not exposed; takes precedence over `include`. Hidden tools are not checked."""
     rename: Annotated[tuple[Rename, ...], Field(max_length=64), Keyed("from", "from_")] = ()
     """Other names or descriptions for some of them."""
     prefix: Annotated[str | None, Field(max_length=32, pattern=r"^[A-Za-z0-9_.-]*$")] = None
-    """What stands before each tool's name where clients see all of the app's tools; default: `NAME__`. Empty
-    leaves the names as they are, for clients that know them. Two tools must not get one name."""
+    """The prefix of each tool's name where clients see all of the app's tools; default: `NAME__`. An empty
+    prefix leaves the names unchanged, for clients that know them. Two tools must not get the same name."""
     scopes: Annotated[tuple[ToolScopes, ...], Field(max_length=32)] = ()
     """Scopes that a token must have to call some of them. A tool that several entries match needs all their
     scopes."""
@@ -130,7 +131,7 @@ class ToolSpec(Part):
 
     @property
     def source(self) -> str:
-        """What is looked up: the image, and after `#` the component chosen in it."""
+        """The key for lookups: the image, and after `#` the component in it."""
         return self.image if self.component is None else f"{self.image}#{self.component}"
 
     @field_validator("name")
@@ -161,11 +162,11 @@ class ToolSpec(Part):
 
     @property
     def reaches_other_tools(self) -> bool:
-        """Whether an entry has the host `*` in a scheme that Spin also takes for other components."""
+        """Whether an entry has the host `*` in a scheme that also reaches other components."""
         return any(ANY_HTTP_HOST.match(host) for host in self.allowed_outbound_hosts)
 
 
 def _has_port(rest: str) -> bool:
-    """Whether what follows `://` ends in a port; colons of IPv6 addresses are none."""
+    """Whether the part after `://` ends in a port; the colons of an IPv6 address do not count."""
     bracketed = rest.rpartition("]")[2]
     return ":" in (bracketed if rest.startswith("[") else rest.rpartition("/")[2] if "/" in rest else rest)
