@@ -143,7 +143,7 @@ def test_the_api_server_takes_every_object(cluster: Cluster) -> None:
     for name in served:
         cluster.namespace(name, spin=False)
     every = ("--values", str(CHART / "ci" / "all-values.yaml"), "--set", f"namespaces={{{','.join(served)}}}")
-    every += ("--set", f"keda.interceptor.namespace={served[1]}")
+    every += ("--set", f"keda.interceptor.namespace={served[1]},quotas.namespaces={{{served[0]}}}")
     for values in ((), every):
         rendered = cluster.helm(
             *("template", "other", str(CHART), "--namespace", served[0], "--kube-version", "1.34.0"), *values
