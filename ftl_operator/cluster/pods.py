@@ -208,7 +208,8 @@ def _probe_cause(pod: Pod, now: datetime, events: Sequence[Event]) -> str:
 def _readiness_cause(pod: Pod, events: Sequence[Event]) -> str:
     """Why a pod is not ready although its containers are, as far as their kubelet told."""
     ready = _condition(pod, "Ready")
-    if ready.get("status") != "False" or not all(item.get("ready") for item, _ in _containers(pod)):
+    running = [container.get("ready") for container, _ in _containers(pod)]
+    if ready.get("status") != "False" or not running or not all(running):
         return ""
     # A node that is gone tells nothing; the node controller sets this to False and says why in an event.
     return _join(ready.get("reason", ""), ready.get("message", "")) or _warning(events)

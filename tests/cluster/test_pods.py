@@ -68,6 +68,12 @@ CRASHED = container(
     lastState={"terminated": {"exitCode": 1, "reason": "Error"}},
     ready=False,
 )
+NOT_READY = {
+    "type": "Ready",
+    "status": "False",
+    "reason": "ContainersNotReady",
+    "message": "containers with unready status: [tools]",
+}
 LOST = {
     "phase": "Running",
     "conditions": [{"type": "Ready", "status": "False"}],
@@ -95,6 +101,8 @@ Error: exit status: 1
     [
         ({"phase": "Pending"}, ""),
         (CREATING, ""),
+        ({"conditions": [NOT_READY], **CREATING}, ""),
+        ({"conditions": [NOT_READY]}, ""),
         (
             container(state={"waiting": {"reason": "ErrImagePull", "message": "not\n found"}}),
             "pod a: ErrImagePull: not found",

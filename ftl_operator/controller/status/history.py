@@ -95,10 +95,8 @@ def failed(history: Sequence[HistoryEntry], image: str, message: str) -> History
 
 def failure(history: Sequence[HistoryEntry], image: str) -> str:
     """Why an image was rolled back; empty if it was not."""
-    messages = (
-        entry.message for entry in history if entry.image == image and entry.result == Result.ROLLED_BACK
-    )
-    return next(messages, "") or ""
+    failures = (entry for entry in history if entry.image == image and entry.result == Result.ROLLED_BACK)
+    return next((entry.message for entry in failures), "")
 
 
 def trimmed(history: Sequence[HistoryEntry], limit: int) -> History:
