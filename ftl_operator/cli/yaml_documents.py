@@ -5,6 +5,7 @@ An alias stands for a whole value, so a document can be exponentially larger tha
 Aliases are therefore counted before anything is made of them, as kubectl's own parser (go-yaml) does.
 """
 
+import re
 import reprlib
 from typing import Any
 
@@ -17,6 +18,8 @@ MAX_ALIASED_VALUES = 100_000
 MAX_DEPTH = 200
 """How deep a document may nest, aliases followed."""
 
+_INTEGER_BITS = 64
+_HALVES = re.compile("[\ud800-\udfff]")
 _shown = reprlib.Repr()
 _shown.maxstring = _shown.maxother = 50
 _shown.maxdict = _shown.maxlist = 2
@@ -36,8 +39,7 @@ def read_documents(raw: bytes, name: str) -> list[dict[str, Any]]:
     """
     try:
         documents = [document for document in yaml.load_all(raw, _Loader) if document is not None]
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        # ValueError: a date that the calendar does not have. RecursionError: nested without end.
+    except (yaml.YAMLError, RecursionError) as error:  # RecursionError: nested without end
         raise SpecError(f"{name} is not YAML: {error}") from error
     for document in documents:
         if not isinstance(document, dict):
@@ -51,6 +53,23 @@ def shown(value: object) -> str:
 
 
 class _Loader(yaml.SafeLoader):
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:  # noqa: FBT001, ANN401 - overridden
+        """A node's value. Raises yaml.YAMLError for one that its tag, or JSON, does not have."""
+        try:
+            value = super().construct_object(node, deep)
+        except (ValueError, LookupError, AttributeError, TypeError, OverflowError):
+            # What PyYAML raises for `!!bool maybe`, `!!timestamp x`, or a date that no calendar has.
+            raise self._no_value(node, f"this is no {node.tag.rpartition(':')[2]}") from None
+        if isinstance(value, int) and value.bit_length() > _INTEGER_BITS:
+            raise self._no_value(node, f"a number of more than {_INTEGER_BITS} bits")
+        if isinstance(value, str) and _HALVES.search(value):
+            raise self._no_value(node, "half of a character")
+        return value
+
+    @staticmethod
+    def _no_value(node: yaml.Node, problem: str) -> yaml.YAMLError:
+        return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+
     def compose_document(self) -> yaml.Node | None:
         node: yaml.Node | None = super().compose_document()
         if node is not None:

@@ -194,6 +194,15 @@ ROWS = [
            aliases(5, 2, "{{<<: [{}]}}")),
     Attack("YAML value within itself", yaml, "a: &a [*a]", "within itself", "a: &a [1]\nb: *a"),
     Attack("YAML that nests by aliases", yaml, aliases(300, 1), "nest deeper than", aliases(50, 1)),
+    *(Attack(f"YAML {name}", yaml, f"a: {attack}", "is not YAML", f"a: {twin}") for name, attack, twin in (
+        ("truth that is none", "!!bool maybe", "!!bool yes"),
+        ("number that is empty", "!!int ''", "!!int '1'"),
+        ("fraction that is empty", "!!float ''", "!!float '1'"),
+        ("fraction that no number holds", "1:" * 2000 + "1.5", "1:1.5"),
+        ("time that is none", "!!timestamp x", "!!timestamp 2026-01-01"),
+        ("number that no text holds", "0x" + "f" * 10_000, "0xffffffffffffffff"),
+        ("half of a character", r'"\ud800"', r'"\u00fc"'),
+    )),
     Attack("YAML document that is a long list", yaml, "[" + "1, " * 100_000 + "1]",
            r"holds list \[1, 1, \.\.\.\] beside", "a: [" + "1, " * 1000 + "1]"),
 ]  # fmt: skip
