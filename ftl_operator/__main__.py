@@ -172,7 +172,9 @@ def inspector_of(settings: Settings, gateway: Path) -> Inspector:
     limits = sandbox_limits(settings)
     return Inspector(
         settings.cache_folder,
-        lambda wasm: inspect_component(wasm, gateway, limits, settings.compiled_folder),
+        lambda wasm, catalog: inspect_component(
+            wasm, gateway, limits, settings.compiled_folder, catalog=catalog
+        ),
         version_of(gateway, limits.memory, limits.call_time),
     )
 

@@ -45,7 +45,7 @@ def open_inspector() -> Inspector:
     return Inspector(cache_directory(), _examine, version_of(GATEWAY_WASM))
 
 
-def _examine(wasm: Path) -> bytes:
+def _examine(wasm: Path, catalog: bytes) -> bytes:
     from ftl_operator.host.sandbox.parent import inspect_component
 
-    return inspect_component(wasm, GATEWAY_WASM)
+    return inspect_component(wasm, GATEWAY_WASM, catalog=catalog)

@@ -44,6 +44,7 @@ class Inspected:
             "tools": None if component.tools is None else [_shown(tool) for tool in component.tools],
             "dynamicReason": component.dynamic_reason,
             "needs": component.needs,
+            "catalogNote": component.catalog_note,
         }
 
     def text(self) -> str:
@@ -62,6 +63,8 @@ class Inspected:
         ]
         if component.needs:
             lines += [f"needs      {component.spin_needed}", f"{' ' * 11}elsewhere: {component.spin_advice}"]
+        if component.catalog_note:
+            lines.append(f"catalog    {component.catalog_note}")
         if component.tools is None:
             return [*lines, f"tools      asked at run time: {component.dynamic_reason}"]
         for index, tool in enumerate(component.tools):

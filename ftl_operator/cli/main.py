@@ -1,4 +1,4 @@
-"""The command line: `ftl-operator up | render | inspect | publish | crd | token | key | gateway-secret`."""
+"""The command line: `ftl-operator up | render | inspect | package | publish | …`."""
 
 import errno
 import json
@@ -237,6 +237,52 @@ def inspect(
         reference, component, lambda: environment.open_registry(plain_http, ca_file), console
     )
     console.result(found.document(), found.text)
+
+
+@main.command(short_help="Package a component with the catalog of its tools.")
+@click.argument("component", type=click.Path(dir_okay=False, path_type=Path))
+@click.option(
+    "--tools",
+    required=True,
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A file with the JSON array of its tools, as GET / would give it.",
+)
+@click.option(
+    "--archive",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write an OCI image layout as this tar file.",
+)
+@click.option("--push", metavar="REFERENCE", help="Push it under this reference, which has a tag.")
+@_registry_options
+@_formats("text", "json")
+def package(console: Console, component: Path, tools: Path, **options: Any) -> None:  # noqa: ANN401 - click's options
+    """Package the COMPONENT in a file with the catalog of its tools.
+
+    For a component that cannot be asked for its tools before it is deployed, such as one for WASI 0.3: the
+    operator takes them from the catalog. It is checked as an answer of the component would be.
+    """
+    if options["archive"] is None and options["push"] is None:
+        raise click.UsageError("say where it goes: --archive FILE, --push REFERENCE, or both")
+    from ftl_operator.cli import environment
+    from ftl_operator.cli import package as packaging
+    from ftl_operator.oci.reference import parse_reference
+
+    target = parse_reference(options["push"], "--push") if options["push"] else None
+    if target is not None and (target.digest or not target.tag):
+        raise click.UsageError("--push takes a reference with a tag and without a digest")
+    made = packaging.package(component, tools, console)
+    names = [tool.name for tool in made.component.tools or ()]
+    document: dict[str, Any] = {"digest": made.image.digest, "tools": names}
+    if options["archive"] is not None:
+        made.write(options["archive"], target.tag if target and target.tag else "latest")
+        document["archive"] = str(options["archive"])
+    if target is not None:
+        registry = environment.open_registry(options["plain_http"], options["ca_file"])
+        with console.step(f"pushing to {target}"):
+            document["reference"] = str(registry.push(made.image, target).reference)
+    if made.component.catalog_note:
+        console.note(made.component.catalog_note)
+    console.result(document, lambda: str(document.get("reference", made.image.digest)))
 
 
 @main.command(short_help="Compose an FtlApp, push it, print its reference.")

@@ -1,4 +1,4 @@
-"""Inspects a component once per digest, and keeps what came out, whether it is usable or not.
+"""Inspects a component once per digest and packaged catalog, and keeps what came out, usable or not.
 
 This is an edge: it has blobs fetched, components examined in the sandbox (`examine`), and writes a cache.
 The bytes of a component and what it says of itself are read in the sandbox's child only; here arrives a
@@ -25,7 +25,7 @@ from ftl_operator.keyed_lock import KeyedLock
 from ftl_operator.oci.descriptor import Artifact, Descriptor, LocalArtifact
 from ftl_operator.oci.reference import Digest, Repository
 
-CACHE_FORMAT = 3
+CACHE_FORMAT = 4
 """Raised whenever a new result could differ from a cached one: another reader, rule or limit of the code."""
 MAX_CACHE_BYTES = 64 << 20
 """How much the results on disk may hold; what was used least recently goes first."""
@@ -46,7 +46,8 @@ class Inspector:
 
     Args:
         cache_dir: Where results are kept, by digest.
-        examine: Runs the inspection in the sandbox; gives the JSON of `host.examine`.
+        examine: Runs the inspection of a file and of the catalog that is packaged with it in the sandbox;
+            gives the JSON of `host.sandbox.examine`.
         version: What else decides the result: the gateway's digest, the limits. Another version has other
             results.
         clock: Seconds.
@@ -55,7 +56,7 @@ class Inspector:
     def __init__(
         self,
         cache_dir: Path,
-        examine: Callable[[Path], bytes],
+        examine: Callable[[Path, bytes], bytes],
         version: str,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -80,36 +81,35 @@ class Inspector:
             InspectionError: This machine lacks the memory for it.
             RegistryError: Its bytes cannot be had.
         """
-        layer = source.layer
-        with self._locks.hold(layer.digest):
-            outcome = self._load(layer, where)
+        with self._locks.hold(source.identity):
+            outcome = self._load(source, where)
             if outcome is None:
                 path = (
                     source.path
                     if isinstance(source, LocalArtifact)
-                    else fetch(source.reference.repository, layer)
+                    else fetch(source.reference.repository, source.layer)
                 )
-                outcome = self._ask(layer, path, where)
+                outcome = self._ask(source, path, where)
         return _component(outcome)
 
-    def known(self, layer: Descriptor, where: str) -> Component | None:
+    def known(self, source: Artifact | LocalArtifact, where: str) -> Component | None:
         """What an earlier inspection found, if that is still known.
 
         Raises:
             ComponentError: It found that the component is not usable.
         """
-        outcome = self._load(layer, where)
+        outcome = self._load(source, where)
         return None if outcome is None else _component(outcome)
 
-    def _ask(self, layer: Descriptor, path: Path, where: str) -> "_Outcome":
+    def _ask(self, source: Artifact | LocalArtifact, path: Path, where: str) -> "_Outcome":
         until: float | None = None
         result: Mapping[str, Any] = {
             "failure": "the sandbox gave no result",
             "reason": str(Reason.COMPONENT_FAILED),
         }
         try:
-            given = json.loads(self._examine(path))
-            _outcome(layer, given, where)
+            given = json.loads(self._examine(path, source.catalog.encode(errors="surrogatepass")))
+            _outcome(source.layer, given, where)
             result = given
         except ComponentError as error:
             result = {"failure": error.message, "reason": str(error.reason)}
@@ -117,17 +117,17 @@ class Inspector:
                 until = self._clock() + SLOW_SECONDS
         except _MALFORMED:
             _log.exception("the sandbox gave no result that can be read")
-        self._save(layer.digest, result, until)
-        return _outcome(layer, result, where)
+        self._save(source.identity, result, until)
+        return _outcome(source.layer, result, where)
 
-    def _load(self, layer: Descriptor, where: str) -> "_Outcome | None":
-        raw = self._memory.get(layer.digest, self._clock())
-        path = self._path(layer.digest)
+    def _load(self, source: Artifact | LocalArtifact, where: str) -> "_Outcome | None":
+        raw = self._memory.get(source.identity, self._clock())
+        path = self._path(source.identity)
         try:
             if raw is None:
                 raw = path.read_bytes()
                 os.utime(path)
-            return _outcome(layer, json.loads(raw), where)
+            return _outcome(source.layer, json.loads(raw), where)
         except (OSError, *_MALFORMED):
             # Absent, or cut off by a crash of the machine: it is inspected again.
             return None
@@ -220,4 +220,6 @@ def _outcome(layer: Descriptor, result: Mapping[str, Any], where: str) -> _Outco
         None if tools is None else tuple(Tool.from_record(tool) for tool in tools),
         str(result["dynamicReason"]),
         str(result["needs"]),
+        str(result["catalogNote"]),
+        packaged=result["packaged"] is True,
     )

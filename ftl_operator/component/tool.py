@@ -141,6 +141,8 @@ class Component:
     """A component and its tools; `tools` is None, with a reason, if it can only be asked at run time.
 
     `needs` is the oldest Spin that runs it, such as `Spin 4`; empty if Spin 3.6 and all later ones do.
+    `packaged` says that its tools are those of the catalog that is packaged with it, since it cannot be
+    asked; `catalog_note` says why, or that the catalog differs from what it says of itself, which counts.
     """
 
     digest: Digest
@@ -149,6 +151,8 @@ class Component:
     tools: tuple[Tool, ...] | None
     dynamic_reason: str = ""
     needs: str = ""
+    catalog_note: str = ""
+    packaged: bool = False
 
     @property
     def spin_needed(self) -> str:
@@ -184,12 +188,13 @@ class SchemaVerdict:
     rules: Mapping[str, Any] | None = None
 
 
-def parse_tools(raw: bytes) -> tuple[Tool, ...]:
+def parse_tools(raw: bytes, origin: str = "its answer to GET /") -> tuple[Tool, ...]:
     """Check and take over a component's tool metadata, except what only the gateway's engine can judge.
 
     Args:
         raw: A JSON array of `{name, title?, description?, inputSchema, outputSchema?, annotations?, icons?,
             _meta?}`; null stands for absent, and other members are left out.
+        origin: Where it is from, for messages.
 
     Returns:
         One tool per item, in order. An item that breaks a rule of the protocol or a limit of this module has
@@ -199,18 +204,18 @@ def parse_tools(raw: bytes) -> tuple[Tool, ...]:
         ComponentError: It is no JSON array of items, or there is too much of it.
     """
     if len(raw) > MAX_METADATA_BYTES:
-        text = f"its tool metadata has {len(raw)} bytes, more than {MAX_METADATA_BYTES}"
+        text = f"{origin} has {len(raw)} bytes of tool metadata, more than {MAX_METADATA_BYTES}"
         raise ComponentError(text, reason=Reason.TOO_LARGE)
     try:
         items = json.loads(raw, parse_constant=_refuse_constant)
     except (ValueError, RecursionError):
         shown = raw[:80].decode(errors="replace")
         raise ComponentError(
-            f"its answer to GET / is not a JSON array of tools; it begins with {shown!r}",
+            f"{origin} is not a JSON array of tools; it begins with {shown!r}",
             reason=Reason.INVALID_TOOL,
         ) from None
     if not isinstance(items, list):
-        raise ComponentError("its answer to GET / is not a JSON array of tools", reason=Reason.INVALID_TOOL)
+        raise ComponentError(f"{origin} is not a JSON array of tools", reason=Reason.INVALID_TOOL)
     if len(items) > MAX_TOOLS:
         text = f"it has {len(items)} tools, more than {MAX_TOOLS}"
         raise ComponentError(text, reason=Reason.TOO_LARGE)

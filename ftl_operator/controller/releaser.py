@@ -334,7 +334,7 @@ class ReleasePlanner:
         def find(reference: Reference, component: str | None) -> Artifact:
             with self._breakers.enter(key.namespace, reference.repository.registry):
                 found = registry.artifact(reference.pinned(digests[reference]), component)
-            return Artifact(reference, found.manifest_digest, found.layer, found.component_id)
+            return replace(found, reference=reference)
 
         def is_readable(source: Source) -> bool:
             return not isinstance(source, Artifact) or registry.is_proven(
@@ -344,7 +344,7 @@ class ReleasePlanner:
         def inspect(source: Source, where: str) -> Component:
             # A digest is no secret. A cached inspection is only for apps that can pull the component
             # themselves.
-            known = inspector.known(source.layer, where) if is_readable(source) else None
+            known = inspector.known(source, where) if is_readable(source) else None
             if known is not None or not isinstance(source, Artifact):
                 return known or inspector.inspect(source, where, registry.blob)
 
@@ -353,7 +353,7 @@ class ReleasePlanner:
                     registry.blob(source.reference.repository, source.layer)
 
             # Other credentials may not reach this digest: only apps with the same ones share the result.
-            subject = (source.reference.repository, source.layer.digest, self._pull_secrets.known_by(app))
+            subject = (source.reference.repository, source.identity, self._pull_secrets.known_by(app))
             what = f"{where} is being inspected ({source.layer.size / 1_000_000:.1f} MB)"
             return self._inspections.run(
                 Job(key, subject, what, lambda: inspector.inspect(source, where, registry.blob), fetch)

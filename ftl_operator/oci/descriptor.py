@@ -1,12 +1,15 @@
 """OCI descriptors, and what a resolved reference is."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from ftl_operator.oci.digest import sha256
 from ftl_operator.oci.reference import Digest, Reference, Repository
 
 WASM_LAYER = "application/vnd.wasm.content.layer.v1+wasm"
 """The media type of a component's layer in a Spin application."""
+CATALOG_ANNOTATION = "tools.ftl.catalog"
+"""On a component's layer: the JSON array of its tools, for those who cannot ask it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,20 +30,33 @@ class Artifact:
         manifest_digest: The digest that it has now.
         layer: The one layer with WebAssembly that was chosen.
         component_id: The component's id if the artifact is a Spin application, else None.
+        catalog: The catalog that is packaged with the layer, unread; empty if there is none.
     """
 
     reference: Reference
     manifest_digest: Digest
     layer: Descriptor
     component_id: str | None = None
+    catalog: str = field(default="", repr=False)
+
+    @property
+    def identity(self) -> Digest:
+        """The digest of what an inspection reads."""
+        return _identity(self.layer, self.catalog)
 
 
 @dataclass(frozen=True, slots=True)
 class LocalArtifact:
-    """A component in a local file; `up` and `render` only."""
+    """A component in a local file, and a catalog for it; `up`, `render` and `package` only."""
 
     path: Path
     layer: Descriptor
+    catalog: str = field(default="", repr=False)
+
+    @property
+    def identity(self) -> Digest:
+        """The digest of what an inspection reads."""
+        return _identity(self.layer, self.catalog)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +66,10 @@ class Layer:
     descriptor: Descriptor
     source: Repository | None = None
     path: Path | None = None
+
+
+def _identity(layer: Descriptor, catalog: str) -> Digest:
+    if not catalog:
+        return layer.digest
+    # Text from outside may hold half of a surrogate pair, which is no UTF-8.
+    return sha256(f"{layer.digest}\0{catalog}".encode(errors="surrogatepass"))

@@ -28,7 +28,7 @@ class OciImage:
         manifest: The manifest's bytes.
         digest: The manifest's digest, which is the image's.
         config: The configuration's bytes.
-        locked: The locked application's bytes, the last layer.
+        locked: The locked application's bytes, the last layer; empty for an artifact that is no application.
         layers: All other layers, in order, each once.
     """
 

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import shutil
+import tarfile
 import tempfile
 import time
 from collections.abc import Mapping
@@ -51,7 +52,7 @@ class Layout:
         Raises:
             SpecError: A file does not have the bytes that its digest says.
         """
-        for content in (image.config, image.locked, image.manifest):
+        for content in filter(None, (image.config, image.locked, image.manifest)):
             self._write(self._path(sha256(content)), content)
         for layer in image.layers:
             self._take(layer, files[layer.descriptor.digest])
@@ -67,6 +68,19 @@ class Layout:
         changed = self._write(self.directory / "index.json", index)
         self._forget_old(image)
         return changed
+
+    def archive(self, path: Path) -> None:
+        """Write the layout as one tar file, the same bytes for the same content."""
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            written = Path(folder) / "archive"
+            with tarfile.open(written, "w", format=tarfile.PAX_FORMAT) as archive:
+                for file in sorted(self.directory.rglob("*")):
+                    if file.is_file():
+                        entry = tarfile.TarInfo(str(file.relative_to(self.directory)))
+                        entry.size = file.stat().st_size
+                        with file.open("rb") as content:
+                            archive.addfile(entry, content)
+            written.replace(path)
 
     def application(self, digest: Digest) -> dict[str, Any]:
         """The locked application of a published image, read from the layout's own blobs.

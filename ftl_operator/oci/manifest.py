@@ -13,8 +13,8 @@ from typing import Any
 
 from ftl_operator.bounded_json import parse_json
 from ftl_operator.errors import ComponentError, Reason, SpecError
-from ftl_operator.oci.descriptor import Descriptor
-from ftl_operator.oci.reference import parse_digest
+from ftl_operator.oci.descriptor import CATALOG_ANNOTATION, Descriptor
+from ftl_operator.oci.reference import Digest, parse_digest
 
 IMAGE_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 IMAGE_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -42,6 +42,7 @@ class Entry:
     os: str = ""
     artifact_type: str = ""
     is_attestation: bool = False
+    catalog: str = ""
 
     @property
     def is_wasm(self) -> bool:
@@ -76,6 +77,11 @@ class Manifest:
         """The layer with the locked Spin application, if this is one."""
         found = (entry.descriptor for entry in self.layers if entry.descriptor.media_type == SPIN_APPLICATION)
         return next(found, None)
+
+    def catalog_of(self, digest: Digest) -> str:
+        """The catalog that is packaged with a layer; empty if there is none."""
+        found = (entry.catalog for entry in self.layers if entry.descriptor.digest == digest)
+        return next(filter(None, found), "")
 
     @property
     def holds_wasm(self) -> bool:
@@ -236,6 +242,7 @@ def _entry(item: object, where: str) -> Entry:
         str(platform.get("os") or ""),
         str(item.get("artifactType") or ""),
         platform.get("architecture") == "unknown" or _REFERENCE_TYPE in annotations,
+        catalog if isinstance(catalog := annotations.get(CATALOG_ANNOTATION), str) else "",
     )
 
 

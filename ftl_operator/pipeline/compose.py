@@ -91,7 +91,7 @@ def compose(
 
     Args:
         resolved: The app, its tools pinned.
-        components: The inspected components, by digest.
+        components: The inspected components, by `ResolvedTool.identity`.
         auth: What the gateway needs to verify tokens; None exactly if access is public.
         settings: The operator's part.
 
@@ -107,7 +107,9 @@ def compose(
             field="spec.access",
         )
     listings = [
-        select_tools(tool.spec, f"spec.tools[{index}]", components[tool.digest], spec.call_seconds(tool.spec))
+        select_tools(
+            tool.spec, f"spec.tools[{index}]", components[tool.identity], spec.call_seconds(tool.spec)
+        )
         for index, tool in enumerate(resolved.tools)
     ]
     tools = tuple(tool for listing in listings for tool in listing.tools or ())

@@ -46,11 +46,13 @@ def inspected_finding(
     dynamic = False
     known = 0
     for index, tool in enumerate(resolved.tools):
-        component = components[tool.digest]
+        component = components[tool.identity]
         known += len(component.tools or ())
         if component.tools is None:
             dynamic = True
             notes.append(f"{tool.spec.name} is asked at run time: {component.dynamic_reason}")
+        if component.catalog_note:
+            notes.append(f"{tool.spec.name}: {component.catalog_note}")
         notes += [
             f"spec.tools[{index}].{finding.field}: {finding.message}"
             for finding in audit(tool.spec, component)
@@ -124,9 +126,9 @@ def facts_of(
                 name=tool.spec.name,
                 image=tool.pinned,
                 digest=tool.digest,
-                size=components[tool.digest].size,
-                kind=str(components[tool.digest].binary.kind),
-                dynamic_reason=components[tool.digest].dynamic_reason,
+                size=components[tool.identity].size,
+                kind=str(components[tool.identity].binary.kind),
+                dynamic_reason=components[tool.identity].dynamic_reason,
             )
         )
         for tool in resolved.tools

@@ -186,7 +186,9 @@ def inspect_all(resolved: ResolvedApp, inputs: Inputs, stages: Stages) -> dict[D
         FtlError: A component is not usable, or needs what its entry does not grant.
     """
     with stages.run("inspect", ConditionType.INSPECTED) as found:
-        components = {tool.digest: _inspect(tool, index, inputs) for index, tool in enumerate(resolved.tools)}
+        components = {
+            tool.identity: _inspect(tool, index, inputs) for index, tool in enumerate(resolved.tools)
+        }
         found.append(inspected_finding(resolved, components, inputs.spin_version))
     return components
 

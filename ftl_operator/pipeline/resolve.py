@@ -33,6 +33,11 @@ class ResolvedTool:
         return self.source.layer.digest
 
     @property
+    def identity(self) -> Digest:
+        """The digest of what an inspection reads: the component, and the catalog that is packaged with it."""
+        return self.source.identity
+
+    @property
     def pinned(self) -> str:
         """The reference by digest, or the file's name, as `status.components` shows it.
 

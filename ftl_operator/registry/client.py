@@ -176,7 +176,7 @@ class Registry:
             layer = oci_manifest.choose_layer(manifest, component, where)
         _bound(layer, self._settings.max_blob_bytes, where)
         self._note_listed(repository, layer.digest)
-        return Artifact(reference, digest, layer, component_id)
+        return Artifact(reference, digest, layer, component_id, manifest.catalog_of(layer.digest))
 
     def blob(self, repository: Repository, descriptor: Descriptor) -> Path:
         """A blob as a cached file, of bounded size and with a checked digest; it is downloaded if absent."""
@@ -253,7 +253,7 @@ class Registry:
 
     def _provide_all(self, repository: Repository, image: "OciImage") -> int:
         uploaded, done = 0, set[Digest]()
-        for raw in (image.config, image.locked):
+        for raw in filter(None, (image.config, image.locked)):
             descriptor = Descriptor("", Digest(f"sha256:{hashlib.sha256(raw).hexdigest()}"), len(raw))
             if not self._has_blob(repository, descriptor.digest):
                 uploaded += self._upload(repository, descriptor, partial(bytes, raw))

@@ -35,14 +35,19 @@ OWN_BYTES = 64 << 20
 """More than the compiled code of the gateway has, which is kept, and less than that of what attacks."""
 
 
-def inspected(raw: bytes, seconds: float = 120) -> Component:
-    """The result of inspecting a component of these bytes, with this time limit."""
+def inspected(raw: bytes, seconds: float = 120, catalog: str = "") -> Component:
+    """The result of inspecting a component of these bytes and this packaged catalog, with this time limit."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "tool.wasm"
         path.write_bytes(raw)
-        source = LocalArtifact(path, Descriptor("application/wasm", Digest("sha256:" + "0" * 64), len(raw)))
+        layer = Descriptor("application/wasm", Digest("sha256:" + "0" * 64), len(raw))
+        source = LocalArtifact(path, layer, catalog)
         limits = SandboxLimits(time=270, call_time=seconds)
-        inspector = Inspector(Path(folder), lambda wasm: inspect_component(wasm, GATEWAY_WASM, limits), "1")
+
+        def examine(wasm: Path, packaged: bytes) -> bytes:
+            return inspect_component(wasm, GATEWAY_WASM, limits, catalog=packaged)
+
+        inspector = Inspector(Path(folder), examine, "1")
         return inspector.inspect(source, "tool", lambda *_: path)
 
 
@@ -55,6 +60,14 @@ def served(tools: Any) -> list[str]:
     raw = tools if isinstance(tools, bytes) else json.dumps(tools).encode()
     spec = ToolSpec.model_validate({"name": "tool", "image": "r.io/tool:1"})
     return [tool.name for tool in served_tools(spec, "spec.tools[0]", inspected(answering(raw)))]
+
+
+def packaged(catalog: str) -> list[str]:
+    """The names of the tools that an app serves of a component that cannot be asked, with this catalog."""
+    raw = wat2wasm('(component (instance $h) (export "wasi:http/handler@0.3.0" (instance $h)))')
+    spec = ToolSpec.model_validate({"name": "tool", "image": "r.io/tool:1"})
+    component = inspected(bytes(raw), catalog=catalog)
+    return [tool.name for tool in served_tools(spec, "spec.tools[0]", component)]
 
 
 def with_extra(definition: str, count: int) -> bytes:
@@ -181,6 +194,16 @@ ROWS = [
            "longer than|more than", [{**TOOL, "description": "x" * 16_000}] ),
     Attack("H8 thousands of tools", served, [{}] * 5000, f"more than {MAX_TOOLS}",
            [{**TOOL, "name": f"t{index}"} for index in range(MAX_TOOLS)]),
+    Attack("H8 a packaged catalog that nests without end", packaged, "[" * 100_000, "not a JSON array",
+           GOOD.decode(), lambda names: names == ["good"]),
+    Attack("H8 a packaged catalog of thousands of tools", packaged, json.dumps([{}] * 5000),
+           f"more than {MAX_TOOLS}", json.dumps([{**TOOL, "name": f"t{index}"} for index in range(100)])),
+    Attack("H8 a packaged catalog with a schema of many parts", packaged,
+           json.dumps([{"name": "bad", "inputSchema": schema_of(20_000)}]), f"more than {MAX_SUBSCHEMAS}",
+           json.dumps([{"name": "good", "inputSchema": schema_of(1000)}])),
+    Attack("H8 a packaged catalog with half a character", packaged,
+           '[{"name": "bad", "inputSchema": {"type": "object"}, "description": "\ud800"}]', "not Unicode",
+           '[{"name": "good", "inputSchema": {"type": "object"}, "description": "\\u00e9"}]'),
     Attack("H8 an answer that does not end", inspected_within, (HOSTILE["loop"], 2.0),
            "passed its time limit", (answering(GOOD), 120.0)),
     Attack("M7 code of a component that fails", kept_code, with_extra("(memory 8000)", 4),

@@ -3,6 +3,7 @@
 import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -33,10 +34,10 @@ class Asked:
         self._lock = threading.Lock()
         self.times = 0
 
-    def __call__(self, path: Path) -> bytes:
+    def __call__(self, path: Path, catalog: bytes) -> bytes:
         with self._lock:
             self.times += 1
-        return inspect_component(path, GATEWAY_WASM, self._limits)
+        return inspect_component(path, GATEWAY_WASM, self._limits, catalog=catalog)
 
 
 def inspector(folder: Path, examine=None) -> Inspector:
@@ -52,9 +53,9 @@ def local(path: Path) -> LocalArtifact:
     return LocalArtifact(path, Descriptor("application/wasm", Digest(digest_of(raw)), len(raw)))
 
 
-def written(path: Path, raw: bytes) -> LocalArtifact:
+def written(path: Path, raw: bytes, catalog: str = "") -> LocalArtifact:
     path.write_bytes(raw)
-    return local(path)
+    return replace(local(path), catalog=catalog)
 
 
 def assemble(text: str) -> bytes:
@@ -75,7 +76,7 @@ def test_a_real_tool_is_asked_once_and_then_known(tmp_path: Path) -> None:
     assert (component.dynamic_reason, component.needs) == ("", "")
     again = inspector(tmp_path, asked)
     assert again.inspect(local(TEXT), WHERE, unreachable) == component
-    assert again.known(local(TEXT).layer, WHERE) == component
+    assert again.known(local(TEXT), WHERE) == component
     assert asked.times == 1
 
 
@@ -128,8 +129,8 @@ def test_another_gateway_or_limit_inspects_anew(tmp_path: Path) -> None:
 def test_what_was_used_least_recently_goes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ftl_operator.component.inspector.MAX_CACHE_BYTES", 2500)
     result = {"kind": "wasi-0.2", "imports": ["x" * 900], "exports": [], "needs": "", "tools": [],
-              "dynamicReason": ""}  # fmt: skip
-    one = inspector(tmp_path, lambda _: json.dumps(result).encode())
+              "dynamicReason": "", "catalogNote": "", "packaged": False}  # fmt: skip
+    one = inspector(tmp_path, lambda *_: json.dumps(result).encode())
     for name in ("a", "b", "c"):
         one.inspect(written(tmp_path / name, name.encode()), WHERE, unreachable)
     kept = {path.stem for path in (tmp_path / "inspect").rglob("*.json")}
@@ -147,6 +148,60 @@ def test_wasi_0_3_is_dynamic_and_not_run(tmp_path: Path, version: str, needs: st
     assert (component.binary.kind, component.tools) == (Kind.WASI_0_3, None)
     assert "WASI 0.3" in component.dynamic_reason
     assert component.needs == needs
+
+
+CATALOG = json.dumps([{"name": "forecast", "inputSchema": {"type": "object"}, "description": "Tomorrow."}])
+
+
+def test_the_packaged_catalog_tells_the_tools_of_what_cannot_be_asked(tmp_path: Path) -> None:
+    one = inspector(tmp_path)
+    source = written(tmp_path / "a.wasm", newest(), CATALOG)
+    found = one.inspect(source, WHERE, unreachable)
+    assert [(tool.name, tool.description) for tool in found.tools or ()] == [("forecast", "Tomorrow.")]
+    assert (found.packaged, found.dynamic_reason, found.needs) == (True, "", "Spin 4.1")
+    assert "packaged with it: it is built for WASI 0.3" in found.catalog_note
+    # The same component without the catalog, or with another one, is another thing to know.
+    assert one.known(source, WHERE) == found
+    assert one.known(replace(source, catalog=""), WHERE) is None
+    bare = one.inspect(replace(source, catalog=""), WHERE, unreachable)
+    assert (bare.tools, bare.packaged, bare.catalog_note) == (None, False, "")
+
+
+def test_the_gateway_s_engine_judges_a_packaged_catalog_too(tmp_path: Path) -> None:
+    bad = {"name": "bad", "inputSchema": {"type": "object", "properties": {"a": {"pattern": "(a"}}}}
+    tools = json.dumps([*json.loads(CATALOG), bad, {"name": "worse", "inputSchema": 7}])
+    found = inspector(tmp_path).inspect(written(tmp_path / "a.wasm", newest(), tools), WHERE, unreachable)
+    assert [bool(tool.fault) for tool in found.tools or ()] == [False, True, True]
+
+
+@pytest.mark.parametrize("catalog", ["{}", "no JSON", "[" * 50_000, "\ud800"])
+def test_a_packaged_catalog_that_is_none_is_refused_where_it_is_needed(tmp_path: Path, catalog: str) -> None:
+    source = written(tmp_path / "a.wasm", newest(), catalog)
+    with pytest.raises(
+        ComponentError, match="catalog that is packaged with it is not a JSON array"
+    ) as caught:
+        inspector(tmp_path).inspect(source, WHERE, unreachable)
+    assert caught.value.reason is Reason.INVALID_TOOL
+    # What can be asked does not need it.
+    asked = inspector(tmp_path).inspect(replace(local(TEXT), catalog=catalog), WHERE, unreachable)
+    assert asked.tools
+    assert "is not a JSON array" in asked.catalog_note
+
+
+def test_what_a_component_says_when_it_is_asked_is_stronger_than_its_catalog(tmp_path: Path) -> None:
+    asked = inspector(tmp_path).inspect(local(TEXT), WHERE, unreachable)
+    documents = [tool.document() for tool in asked.tools or ()]
+
+    def note(catalog: list[dict[str, object]]) -> str:
+        source = replace(local(TEXT), catalog=json.dumps(catalog))
+        found = inspector(tmp_path).inspect(source, WHERE, unreachable)
+        assert (found.tools, found.packaged) == (asked.tools, False)
+        return found.catalog_note
+
+    assert note(documents) == ""
+    assert "only one of the two has 'forecast'" in note([*documents, *json.loads(CATALOG)])
+    name = documents[0]["name"]
+    assert f"they describe '{name}' differently" in note([{**documents[0], "title": "Other"}, *documents[1:]])
 
 
 def test_a_component_of_a_wasi_that_no_spin_has_is_refused(tmp_path: Path) -> None:
@@ -187,7 +242,7 @@ def test_what_serves_no_http_is_refused_and_stays_refused(tmp_path: Path, raw: b
         assert caught.value.reason is Reason.INVALID_COMPONENT
         assert str(caught.value).startswith(WHERE)
     with pytest.raises(ComponentError, match=message):
-        inspector(tmp_path).known(source.layer, WHERE)
+        inspector(tmp_path).known(source, WHERE)
     assert asked.times == 1
 
 
@@ -216,7 +271,7 @@ def test_bad_metadata_is_a_fault_of_its_tool(tmp_path: Path) -> None:
 def test_a_component_that_was_slow_is_tried_again_later(tmp_path: Path) -> None:
     now, times = [0.0], [0]
 
-    def examine(_: Path) -> bytes:
+    def examine(*_: object) -> bytes:
         times[0] += 1
         raise SlowComponentError("it passed its time limit")
 
@@ -233,7 +288,7 @@ def test_a_component_that_was_slow_is_tried_again_later(tmp_path: Path) -> None:
 def test_a_machine_without_memory_is_no_verdict(tmp_path: Path) -> None:
     failures = [InspectionError("no memory"), SlowComponentError("slow")]
 
-    def examine(path: Path) -> bytes:
+    def examine(path: Path, _: bytes) -> bytes:
         if failures:
             raise failures.pop(0)
         return inspect_component(path, GATEWAY_WASM)
@@ -248,7 +303,7 @@ def test_a_machine_without_memory_is_no_verdict(tmp_path: Path) -> None:
 
 def test_a_result_that_is_none_is_told(tmp_path: Path) -> None:
     with pytest.raises(ComponentError, match="the sandbox gave no result"):
-        inspector(tmp_path, lambda _: b"[]").inspect(local(TEXT), WHERE, unreachable)
+        inspector(tmp_path, lambda *_: b"[]").inspect(local(TEXT), WHERE, unreachable)
 
 
 def test_a_file_that_is_gone_is_told(tmp_path: Path) -> None:

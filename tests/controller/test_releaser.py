@@ -72,7 +72,7 @@ class World:
         for name, data in secrets:
             self.secret(name, data)
         self.component = Component(BYTES.digest, BYTES.size, Binary(Kind.WASI_0_2, (), ()), (TOOL,))
-        inspector = SimpleNamespace(known=lambda layer, where: self.component)
+        inspector = SimpleNamespace(known=lambda source, where: self.component)
         self.inspections = InspectionPool(lambda key, seconds: None)
         self.config = folder / "config.json"
         self.config.write_text(docker(registry_acme_dev="operator")[".dockerconfigjson"])

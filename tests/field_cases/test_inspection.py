@@ -28,7 +28,7 @@ def inspected(folder: Path, raw: bytes) -> Component:
     path = folder / "tool.wasm"
     path.write_bytes(raw)
     source = LocalArtifact(path, Descriptor("application/wasm", Digest("sha256:" + "0" * 64), len(raw)))
-    examined = Inspector(folder, lambda wasm: inspect_component(wasm, GATEWAY_WASM), "1")
+    examined = Inspector(folder, lambda wasm, _: inspect_component(wasm, GATEWAY_WASM), "1")
     return examined.inspect(source, "tool", lambda *_: path)
 
 

@@ -1,12 +1,17 @@
 """What `Inspected` says of the Spin that a component needs and the one that its executor has."""
 
+from dataclasses import replace
+
 import pytest
 
 from ftl_operator.component.binary import Binary, Kind
 from ftl_operator.component.tool import Component
+from ftl_operator.oci.descriptor import Layer
+from ftl_operator.pipeline.compose import ComposeSettings, compose
 from ftl_operator.pipeline.findings import inspected_finding
 from ftl_operator.pipeline.resolve import resolve
-from tests.support.specs import artifact, public
+from tests.support.specs import artifact, component, public
+from tests.support.specs import tool as tool_named
 
 IMAGE = "r.io/weather:1"
 
@@ -14,10 +19,9 @@ IMAGE = "r.io/weather:1"
 def message(kind: Kind, needs: str, version: str | None) -> str:
     app = public({"name": "weather", "image": IMAGE}, runtime={"executor": "spin"})
     found = artifact(IMAGE)
-    component = Component(
-        found.layer.digest, 1, Binary(kind, (), ("wasi:http/handler@0.3.0",)), (), needs=needs
-    )
-    finding = inspected_finding(resolve(app, {IMAGE: found}), {component.digest: component}, version)
+    binary = Binary(kind, (), ("wasi:http/handler@0.3.0",))
+    known = Component(found.layer.digest, 1, binary, (), needs=needs)
+    finding = inspected_finding(resolve(app, {IMAGE: found}), {known.digest: known}, version)
     assert finding.status == "True"
     return finding.message
 
@@ -59,3 +63,21 @@ def test_a_component_with_imports_of_spin_4_says_so_too() -> None:
 def test_what_the_shim_runs_asks_for_nothing(version: str | None) -> None:
     assert ": build" not in message(Kind.WASI_0_3, "Spin 3.6", version)
     assert "Spin" not in message(Kind.WASI_0_2, "", version)
+
+
+def test_two_artifacts_of_one_component_have_each_their_own_catalog() -> None:
+    """One digest and two catalogs: neither entry gets the other's tools."""
+    other = "r.io/weather:2"
+    app = public({"name": "one", "image": IMAGE}, {"name": "two", "image": other})
+    found = {IMAGE: replace(artifact(IMAGE), catalog="[1]")}
+    found[other] = replace(artifact(other), layer=found[IMAGE].layer, catalog="[2]")
+    resolved = resolve(app, found)
+    components = {}
+    for tool in resolved.tools:
+        known = component(tool.source.layer, [tool_named(f"of_{tool.spec.name}")])
+        components[tool.identity] = replace(known, packaged=True, catalog_note=f"its {tool.spec.name}")
+    gateway = ComposeSettings(Layer(artifact("r.io/gateway:1").layer))
+    locked = compose(resolved, components, None, gateway)
+    assert [tool.full_name for tool in locked.tools] == ["one__of_one", "two__of_two"]
+    said = inspected_finding(resolved, components).message
+    assert "one: its one; two: its two" in said

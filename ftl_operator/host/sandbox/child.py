@@ -157,7 +157,7 @@ def _do(order: Mapping[str, Any], body: bytes, runner: Runner) -> bytes:
             # Only here, for the other orders need none of it.
             from ftl_operator.host.sandbox.examine import examine
 
-            return examine(wasm, Path(order["gateway"]), runner)
+            return examine(wasm, Path(order["gateway"]), runner, body)
     request = Request(order["method"], order["path"], body=body)
     return runner.http(wasm, request, order.get("variables", {}), own=order["own"])
 

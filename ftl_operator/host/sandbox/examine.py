@@ -14,7 +14,14 @@ from wasmtime import component as wc
 
 from ftl_operator.component import spin_interfaces
 from ftl_operator.component.binary import Binary, Kind, read_binary
-from ftl_operator.component.tool import MAX_WARNING, MAX_WARNINGS, SchemaVerdict, judge_schemas, parse_tools
+from ftl_operator.component.tool import (
+    MAX_WARNING,
+    MAX_WARNINGS,
+    SchemaVerdict,
+    Tool,
+    judge_schemas,
+    parse_tools,
+)
 from ftl_operator.component.tool_schema import refusal
 from ftl_operator.errors import ComponentError, Reason
 from ftl_operator.host.engine.engine import Code, Engine
@@ -24,20 +31,25 @@ from ftl_operator.host.sandbox.componentize import COMPONENTIZER
 
 # Not the release candidates before 0.2.0: another interface under nearly the same name.
 _ASKABLE = re.compile(r"wasi:http/incoming-handler@0\.2\.\d+")
+_CATALOG = "the catalog that is packaged with it"
+_DIFFERS = f"its tools are those that it tells when it is asked, and {_CATALOG} differs"
 _SCHEMA_PATH = "/__schemas"
 _SCHEMA_CONFIG = '{"schemaCheck":true}'
 
 
-def examine(wasm: Path, gateway: Path, runner: Runner) -> bytes:
+def examine(wasm: Path, gateway: Path, runner: Runner, packaged: bytes = b"") -> bytes:
     """Find out what a component is and which tools it has.
 
     Args:
         wasm: Its file, or a core module's.
         gateway: The gateway component, whose engine judges the schemas.
         runner: Runs components.
+        packaged: The catalog that is packaged with it; empty if there is none. It counts for a component
+            that cannot be asked; what one says when it is asked is stronger.
 
     Returns:
-        JSON `{"kind", "imports", "exports", "needs", "tools": [record…] or null, "dynamicReason"}`: the
+        JSON `{"kind", "imports", "exports", "needs", "tools": [record…] or null, "dynamicReason",
+        "catalogNote", "packaged"}`: the
         binary as `Binary` has it, the oldest Spin that runs it or an empty text, and records as
         `Tool.record` gives them.
 
@@ -60,12 +72,18 @@ def examine(wasm: Path, gateway: Path, runner: Runner) -> bytes:
     else:
         exports = binary.exports
     needs = _needed_spin(component, imports, exports)
-    tools: list[Any] | None = None
-    reason = _why_not_asked(binary, exports)
+    found: Sequence[Tool] | None = None
+    reason, note = _why_not_asked(binary, exports), ""
+    is_packaged = bool(reason and packaged)
     if not reason:
-        answer = runner.http(component, Request("GET", "/"), {}, own=False)
-        found = judge_schemas(parse_tools(answer), _Judge(gateway, runner).judge)
-        tools = [tool.record() for tool in found]
+        found = parse_tools(runner.http(component, Request("GET", "/"), {}, own=False))
+        note = _difference(found, packaged) if packaged else ""
+    elif is_packaged:
+        found = parse_tools(packaged, _CATALOG)
+        reason, note = "", f"its tools are those of the catalog that is packaged with it: {reason}"
+    tools: list[Any] | None = None
+    if found is not None:
+        tools = [tool.record() for tool in judge_schemas(found, _Judge(gateway, runner).judge)]
     document = {
         "kind": binary.kind,
         "imports": binary.imports,
@@ -73,8 +91,26 @@ def examine(wasm: Path, gateway: Path, runner: Runner) -> bytes:
         "needs": needs,
         "tools": tools,
         "dynamicReason": reason,
+        "catalogNote": note,
+        "packaged": is_packaged,
     }
     return json.dumps(document, ensure_ascii=False).encode()
+
+
+def _difference(asked: Sequence[Tool], packaged: bytes) -> str:
+    """What to say of a packaged catalog that is not what the component says of itself."""
+    try:
+        told = parse_tools(packaged, _CATALOG)
+    except ComponentError as error:
+        return f"its tools are those that it tells when it is asked: {error.message}"
+    names = [{tool.name for tool in tools} for tools in (asked, told)]
+    if odd := sorted(names[0] ^ names[1]):
+        shown = ", ".join(repr(name[:64]) for name in odd[:5])
+        return f"{_DIFFERS}; only one of the two has {shown}"
+    if differing := [tool.name for tool in asked if tool not in told]:
+        shown = ", ".join(repr(name[:64]) for name in differing[:5])
+        return f"{_DIFFERS}; they describe {shown} differently"
+    return ""
 
 
 def _why_not_asked(binary: Binary, exports: Iterable[str]) -> str:

@@ -28,7 +28,12 @@ _HEAD = 64 << 10
 
 
 def inspect_component(
-    wasm: Path, gateway: Path, limits: SandboxLimits | None = None, cache: Path | None = None
+    wasm: Path,
+    gateway: Path,
+    limits: SandboxLimits | None = None,
+    cache: Path | None = None,
+    *,
+    catalog: bytes = b"",
 ) -> bytes:
     """Find out what a component is, and which tools it has.
 
@@ -37,6 +42,7 @@ def inspect_component(
         gateway: The gateway component, whose engine judges the tools' schemas.
         limits: Of the child.
         cache: The folder of the compiled code of the operator's own components.
+        catalog: The catalog that is packaged with it, which nobody read yet; empty if there is none.
 
     Returns:
         The JSON that `examine` describes, at most `MAX_INSPECTION_BYTES` of it.
@@ -46,7 +52,7 @@ def inspect_component(
         InspectionError: This machine lacks the memory for it.
     """
     order = {"kind": "inspect", "wasm": str(wasm.resolve()), "gateway": str(gateway.resolve())}
-    return _run(order, b"", limits or SandboxLimits(), cache, MAX_INSPECTION_BYTES)
+    return _run(order, catalog, limits or SandboxLimits(), cache, MAX_INSPECTION_BYTES)
 
 
 def ask_tools(wasm: Path, limits: SandboxLimits | None = None, path: str = "/") -> bytes:
