@@ -11,7 +11,7 @@ AS_ROOT := $(if $(filter-out 0,$(shell id -u)),unshare --user --map-root-user --
 GATEWAY_TARGET := CARGO_TARGET_DIR=$(CACHE)/target-native
 
 .PHONY: help init up examples test check unit integration rust gateway e2e scale bench fuzz generate docs builds \
-  prerequisites sbom chart clean
+  prerequisites sbom chart image proof clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 22
@@ -100,6 +100,16 @@ sbom: | $(UV) ## Write what the image is made of into dist/ftl-operator.cdx.json
 chart: init ## Package the chart into dist/ (IMAGE_DIGEST=sha256:… for the image that it names)
 	@$(RUN) python -m builds helm
 	@$(RUN) python scripts/release.py chart dist $(IMAGE_DIGEST)
+
+image: ## Build the image without a daemon into dist/image/image.tar (BASE=… for another base; as root)
+	@scripts/prerequisites proof
+	@scripts/image dist/image $(BASE)
+
+proof: init ## Build the image, run it without root, rights and writable files, and write what was found into dist/proof.md
+	@scripts/prerequisites proof
+	@$(if $(BASE),,$(RUN) python -m builds debian-base)
+	@scripts/image dist/image $(or $(BASE),"$$($(RUN) python -m builds --where debian-base)/root.tar")
+	$(RUN) pytest proof
 
 clean: ## Remove what was built here (not the user's cache)
 	rm -rf .venv site dist build

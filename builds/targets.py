@@ -37,6 +37,8 @@ CRD_FOLDERS = {
     "github.com/fluxcd/source-controller@v1.10.1": "config/crd/bases",
 }
 """Go modules, `NAME@VERSION`, and the folder in each that holds its CRDs."""
+DEBIAN_BASE = ("bookworm", "python3,python3-venv,ca-certificates")
+"""The release of Debian that stands for the Dockerfile's base, and what it has besides the least there is."""
 _PROGRAMS = {
     "registry": "github.com/distribution/distribution/v3/cmd/registry",
     "crane": "github.com/google/go-containerregistry/cmd/crane",
@@ -227,6 +229,19 @@ def _crds(build: Build) -> None:
                     (place / PurePosixPath(entry).name).write_bytes(archive.read(entry))
 
 
+def _debian_base(build: Build) -> None:
+    release, packages = DEBIAN_BASE
+    root = build.folder / "root"
+    build.run("debootstrap", "--variant=minbase", f"--include={packages}", release, root, cwd=build.folder)
+    for made in ("var/cache/apt", "var/lib/apt/lists"):
+        shutil.rmtree(root / made)
+    # Devices are the container's own, and an archive with them can be unpacked by root only.
+    shutil.rmtree(root / "dev")
+    (root / "dev").mkdir()
+    build.run("tar", "--create", "--file", "root.tar", "--directory", root, ".", cwd=build.folder)
+    shutil.rmtree(root)
+
+
 @functools.cache
 def _go_version() -> str:
     return subprocess.run(
@@ -358,10 +373,20 @@ _ALL = (
         _go_program(*INTERCEPTOR),
         versions=lambda: f"{INTERCEPTOR} {_go_version()}",
     ),
+    Target(
+        "debian-base",
+        "Debian's files, on which the operator's image is built",
+        "three minutes",
+        (),
+        _debian_base,
+        versions=lambda: str(DEBIAN_BASE),
+    ),
 )
 TARGETS = {target.name: target for target in _ALL}
 """By name, in the order in which `make test` wants them."""
 END_TO_END = ("control-plane", "helm", "crds", "e2e-tool", "interceptor")
 """What the end-to-end tests use."""
-INTEGRATION = tuple(name for name in TARGETS if name == "helm" or name not in END_TO_END)
+PROOF = ("debian-base",)
+"""What `make proof` uses, and nothing else does."""
+INTEGRATION = tuple(name for name in TARGETS if name == "helm" or name not in END_TO_END + PROOF)
 """What the integration tests use."""

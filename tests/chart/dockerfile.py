@@ -47,6 +47,8 @@ def carry_out(context: Path, below: Path) -> Stage:
     stage: Stage | None = None
     may_copy = allowed(context / ".dockerignore")
     for word, rest in steps(context / "Dockerfile"):
+        if word == "ARG":
+            continue  # which base: here it is this machine
         if word == "FROM":
             name = rest.partition(" AS ")[2] or "final"
             root = below / name

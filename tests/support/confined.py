@@ -3,7 +3,7 @@
 import re
 import subprocess
 import urllib.request
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -44,7 +44,12 @@ def demand(folder: Path) -> None:
 
 
 def run_operator(
-    command: Sequence[str], environment: Mapping[str, str], folder: Path, uid: int, cluster: EmptyCluster
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    folder: Path,
+    uid: int,
+    cluster: EmptyCluster,
+    container: Callable[[Path, int], list[str]] = _container,
 ) -> None:
     """Run the operator until it is ready and watches, and end it.
 
@@ -54,6 +59,8 @@ def run_operator(
         folder: Where a folder that it may write to is made.
         uid: As whom it runs.
         cluster: Its API server.
+        container: Gives the words before the command that confine it, from that folder and the uid; what they
+            start writes its standard input into the folder's `kubeconfig`.
 
     Raises:
         AssertionError: It does not get so far, or does not end well; with what it wrote.
@@ -69,7 +76,7 @@ def run_operator(
         "FTL_LOG_FORMAT": "text",
     }
     with subprocess.Popen(
-        [*_container(writable, uid), *command, "--kubeconfig", f"{writable}/kubeconfig"],
+        [*container(writable, uid), *command, "--kubeconfig", f"{writable}/kubeconfig"],
         cwd="/",
         env={**environment, **settings},
         stdin=subprocess.PIPE,
