@@ -61,7 +61,7 @@ def main() -> None:
     for folder in (place, place / "cache"):
         folder.chmod(0o777)  # the kubelet makes an emptyDir writable by its fsGroup
     (place / "kubeconfig").write_text(sys.stdin.read(), encoding="utf-8")
-    bundle = Path(tempfile.mkdtemp(prefix="bundle."))
+    bundle = Path(tempfile.mkdtemp(prefix="bundle.", dir=place.parent))
     (bundle / "config.json").write_text(json.dumps(specification(Path(root), place, int(uid), command)))
     # Some machines' root is in memory, where no root can be pivoted.
     os.execv(
