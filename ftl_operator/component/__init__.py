@@ -1,1 +1,1 @@
-"""What a WebAssembly component is: its binary, its tools, their schemas and what it asks of a host."""
+"""WebAssembly components: their binary, their tools and schemas, and what they need of a host."""

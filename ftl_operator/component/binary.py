@@ -1,11 +1,11 @@
-"""Reads what a WebAssembly binary is, imports and exports, without compiling it.
+"""Reads a WebAssembly binary's kind, imports and exports, without compiling it.
 
 Formats: the component model's `design/mvp/Binary.md` (version 0x0d, layer 1) and the core specification,
 chapter 5 (version 1). Only the outermost component's import and export sections are read; code, data and
-nested components are skipped by their length, so 37 MB take no longer than 100 KB. The bytes are hostile
-input: every length is checked against what is left, sections, items and names are counted and bounded,
-nothing recurses, and the one error is ComponentError. All the same, only the sandbox's child reads bytes
-from outside.
+nested components are skipped by their length, so 37 MB take no longer than 100 KB. The bytes are untrusted:
+every length is checked against the remaining bytes, the numbers of sections, items and names are limited,
+nothing recurses, and the only error is ComponentError. In addition, only the sandbox's child reads untrusted
+bytes.
 """
 
 from collections.abc import Iterator
@@ -15,15 +15,15 @@ from enum import StrEnum
 from ftl_operator.errors import ComponentError
 
 MAX_SECTIONS = 20_000
-"""Sections of the outermost component or module. A component that is composed of a hundred has some
+"""The most sections of the outermost component or module. A composition of a hundred components has about a
 thousand."""
 MAX_ITEMS = 20_000
-"""Imports and exports together, repetitions counted."""
+"""The most imports and exports together, including repetitions."""
 MAX_NAME_BYTES = 4096
 MAX_NAME_OPTIONS = 16
-"""Options of one name, such as the suffix of its version."""
+"""The most options of one name, such as the suffix of its version."""
 MAX_NAMES_BYTES = 1 << 20
-"""All names together; they are kept, shown and put into the cache."""
+"""The most bytes of all names together; they are kept in memory, shown and cached."""
 
 _MAGIC = b"\0asm"
 _CORE = b"\x01\0\0\0"
@@ -35,7 +35,7 @@ _IMPORT, _EXPORT = 10, 11
 
 
 class Kind(StrEnum):
-    """What a binary is, as far as it decides who can run it."""
+    """The kind of a binary, which determines the hosts that can run it."""
 
     WASI_0_2 = "wasi-0.2"
     """A component of WASI 0.2 or older snapshots: runs on every Spin since 2.0 and in the embedded host."""
@@ -47,30 +47,29 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Binary:
-    """What a binary says about itself.
+    """The kind, imports and exports of a binary.
 
     `imports` and `exports` are names as written, in binary order without repetition, such as
-    `wasi:http/types@0.2.4`. A core module's are the module names that it imports, and its exports with
-    `wasi:http/incoming-handler@0.2.0#handle` cut to the interface: its toolchain's world, as far as it is
-    used.
+    `wasi:http/types@0.2.4`. For a core module they are the module names that it imports, and its exports with
+    `wasi:http/incoming-handler@0.2.0#handle` cut to the interface: the used part of its toolchain's world.
     """
 
     kind: Kind
     imports: tuple[str, ...]
     exports: tuple[str, ...]
     world: bool = True
-    """True for a component; for a core module, whether `component-type` sections tell its world."""
+    """True for a component; for a core module, whether it has `component-type` sections with its world."""
 
     @property
     def serves_http(self) -> bool:
-        """Whether it exports a handler of HTTP requests that Spin knows."""
+        """Whether it exports an HTTP handler that Spin supports."""
         return any(name.partition("@")[0] in HTTP_HANDLERS for name in self.exports)
 
 
 HTTP_HANDLERS = frozenset(
     {"wasi:http/incoming-handler", "wasi:http/handler", "fermyon:spin/inbound-http", "inbound-http"}
 )
-"""Interfaces by which Spin hands a component a request; the one without a package is Spin 1's."""
+"""The handler interfaces through which Spin calls a component; the one without a package is Spin 1's."""
 
 
 def read_binary(data: bytes | bytearray | memoryview) -> Binary:
@@ -80,7 +79,7 @@ def read_binary(data: bytes | bytearray | memoryview) -> Binary:
         data: The whole binary; a memoryview of a memory-mapped file is read without copying it.
 
     Raises:
-        ComponentError: If it is no WebAssembly, of an unknown version, truncated or malformed.
+        ComponentError: It is not WebAssembly, of an unknown version, truncated or malformed.
     """
     reader = _Reader(memoryview(data).cast("B"))
     preamble = bytes(reader.data[:8])
@@ -134,7 +133,7 @@ def _core_module(reader: "_Reader") -> Binary:
             body.end("import section")
         elif identifier == _CORE_EXPORT:
             for _ in range(body.count(smallest_item=3)):
-                # The canonical ABI's names: INTERFACE#FUNCTION, with `cabi_post_` before it for clean-up.
+                # The canonical ABI's names are INTERFACE#FUNCTION, with the prefix `cabi_post_` for clean-up.
                 name = body.name().removeprefix("cabi_post_").partition("#")[0]
                 found.add(found.exports, name, body)
                 body.byte()
@@ -147,7 +146,7 @@ def _is_world(body: "_Reader") -> bool:
     try:
         return body.name().startswith("component-type")
     except ComponentError:
-        # A broken custom section is no error of a module (core specification 5.5.3).
+        # A malformed custom section does not make a module invalid (core specification 5.5.3).
         return False
 
 
@@ -241,7 +240,7 @@ def _is_wasi_0_3(name: str) -> bool:
 
 
 class _Names:
-    """Imports and exports of one binary, in order and without repetition, counted together."""
+    """The imports and exports of one binary, in order and without repetition, with a common limit."""
 
     def __init__(self) -> None:
         self.imports: dict[str, None] = {}
@@ -250,7 +249,7 @@ class _Names:
         self._bytes = 0
 
     def add(self, names: dict[str, None], name: str, body: "_Reader") -> None:
-        """Raises ComponentError when there are too many, repetitions counted."""
+        """Add a name. Raises ComponentError if there are too many, including repetitions."""
         self._items += 1
         if self._items > MAX_ITEMS:
             raise body.error(f"more than {MAX_ITEMS} imports and exports")
@@ -262,7 +261,7 @@ class _Names:
 
 
 class _Reader:
-    """A position in bytes that may end anywhere."""
+    """A reader of bytes that may be truncated anywhere."""
 
     __slots__ = ("at", "data", "offset")
 
@@ -282,7 +281,7 @@ class _Reader:
         return value
 
     def leb(self, longest: int) -> int:
-        """An unsigned LEB128 number of at most `longest` bytes."""
+        """Read an unsigned LEB128 number of at most `longest` bytes."""
         value = 0
         for index in range(longest):
             byte = self.byte()
@@ -302,7 +301,7 @@ class _Reader:
         self.leb(5)
 
     def count(self, smallest_item: int) -> int:
-        """The length of a vector whose items need `smallest_item` bytes each; more than fit is an error."""
+        """Read the length of a vector whose items need `smallest_item` bytes. The items must fit the rest."""
         count = self.u32()
         if count * smallest_item > len(self.data) - self.at:
             raise self.error(f"{count} items do not fit into the bytes that are left")

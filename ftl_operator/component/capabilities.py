@@ -1,8 +1,8 @@
-"""The capability audit: what a component imports, against what its entry in the FtlApp grants. Pure.
+"""The capability audit: compares a component's imports with the grants of its entry in the FtlApp. Pure.
 
 An import that is not granted is a note, not an error: SDKs import more than a tool uses, and Spin refuses the
-use itself at run time. A grant that no import could use is a warning, because it can go. What no Spin can
-link is refused before, by the inspection.
+use at run time. A grant that no import needs is a warning, because it can be removed. The inspection has
+already refused imports that no Spin can link.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from ftl_operator.component.tool import Component
 
 
 class Severity(StrEnum):
-    """How much a finding matters."""
+    """The severity of a finding."""
 
     NOTE = "note"
     WARNING = "warning"
@@ -22,7 +22,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class AuditFinding:
-    """One result of the audit; `field` is the ToolSpec's field that it is about, such as `keyValueStores`."""
+    """A result of the audit; `field` is the ToolSpec's field, such as `keyValueStores`."""
 
     severity: Severity
     capability: str
@@ -34,7 +34,7 @@ class AuditFinding:
 class _Capability:
     name: str
     interfaces: tuple[str, ...]
-    """Prefixes of names of interfaces."""
+    """Prefixes of interface names."""
     field: str
     granted: Callable[[ToolSpec], bool]
 

@@ -1,9 +1,8 @@
-"""Inspects a component once per digest and packaged catalog, and keeps what came out, usable or not.
+"""Inspects a component once per digest and packaged catalog, and caches the result, good or bad.
 
-This is an edge: it has blobs fetched, components examined in the sandbox (`examine`), and writes a cache.
-The bytes of a component and what it says of itself are read in the sandbox's child only; here arrives a
-result of bounded size. What cannot be asked before deployment is marked with the reason, and the gateway
-asks it at run time.
+It fetches blobs, has components examined in the sandbox (`examine`), and writes a cache. Only the sandbox's
+child reads a component's bytes and metadata; this module gets a result of bounded size. A component that
+cannot list its tools before deployment is marked with the reason, and the gateway asks it at run time.
 """
 
 import hashlib
@@ -26,13 +25,14 @@ from ftl_operator.oci.descriptor import Artifact, Descriptor, LocalArtifact
 from ftl_operator.oci.reference import Digest, Repository
 
 CACHE_FORMAT = 4
-"""Raised whenever a new result could differ from a cached one: another reader, rule or limit of the code."""
+"""The version of the cache. Increase it when a new result could differ from a cached one."""
 MAX_CACHE_BYTES = 64 << 20
-"""How much the results on disk may hold; what was used least recently goes first."""
+"""The size of the cache on disk; the least recently used results are removed first."""
 MAX_MEMORY_BYTES = 8 << 20
-"""How much is kept in memory of results that the disk does not keep."""
+"""The size of the cache in memory, for results that cannot be kept on disk."""
 SLOW_SECONDS = 600
-"""How long a component that used up its time is not tried again: a busy machine may have been the cause."""
+"""How long the failure of a component that exceeded its time limit is kept; a busy machine may be the
+cause."""
 
 _log = logging.getLogger(__name__)
 
@@ -42,14 +42,15 @@ Fetch = Callable[[Repository, Descriptor], Path]
 
 
 class Inspector:
-    """Inspects components. Safe for threads; one component is inspected once however many ask for it.
+    """Inspects components. Safe to use from several threads; concurrent calls inspect a component once.
 
     Args:
-        cache_dir: Where results are kept, by digest.
-        examine: Runs the inspection of a file and of the catalog that is packaged with it in the sandbox;
-            gives the JSON of `host.sandbox.examine`.
-        version: What else decides the result: the gateway's digest, the limits. Another version has other
-            results.
+        cache_dir: The folder for results, by digest.
+        examine: Inspects a file and the catalog that is packaged with it in the sandbox; returns the JSON of
+            `host.sandbox.examine`.
+        version: Identifies what else determines a result: the gateway's digest and the limits. A cached
+            result
+            is valid for one version only.
         clock: Seconds.
     """
 
@@ -68,18 +69,17 @@ class Inspector:
         self._memory = _Memory(MAX_MEMORY_BYTES)
 
     def inspect(self, source: Artifact | LocalArtifact, where: str, fetch: Fetch) -> Component:
-        """What a component is, and its tools.
+        """Inspect a component and list its tools.
 
         Args:
-            source: Where it is.
+            source: The component.
             where: The component's name and its reference, for messages.
-            fetch: Gets the bytes of an `Artifact`, with the credentials of whom the inspection is for.
+            fetch: Downloads an `Artifact` with the app's credentials.
 
         Raises:
-            ComponentError: It is no component that serves HTTP, fails, or tells no tools; now or when it was
-                tried.
+            ComponentError: It does not serve HTTP, fails, or lists no tools; now or in a cached inspection.
             InspectionError: This machine lacks the memory for it.
-            RegistryError: Its bytes cannot be had.
+            RegistryError: It cannot be downloaded.
         """
         with self._locks.hold(source.identity):
             outcome = self._load(source, where)
@@ -93,10 +93,10 @@ class Inspector:
         return _component(outcome)
 
     def known(self, source: Artifact | LocalArtifact, where: str) -> Component | None:
-        """What an earlier inspection found, if that is still known.
+        """The cached result of an earlier inspection, if there is one.
 
         Raises:
-            ComponentError: It found that the component is not usable.
+            ComponentError: The result is that the component is not usable.
         """
         outcome = self._load(source, where)
         return None if outcome is None else _component(outcome)
@@ -129,7 +129,7 @@ class Inspector:
                 os.utime(path)
             return _outcome(source.layer, json.loads(raw), where)
         except (OSError, *_MALFORMED):
-            # Absent, or cut off by a crash of the machine: it is inspected again.
+            # Absent, or truncated by a crash: inspect again.
             return None
 
     def _save(self, digest: Digest, result: Mapping[str, Any], until: float | None) -> None:
@@ -149,11 +149,11 @@ class Inspector:
 
 
 def version_of(gateway: Path, *limits: float) -> str:
-    """A short text for `Inspector.version`.
+    """Make the text for `Inspector.version`.
 
     Args:
-        gateway: The gateway component, whose engine judges schemas.
-        limits: Numbers that decide whether a component passes.
+        gateway: The gateway component, whose engine checks schemas.
+        limits: Numbers that determine whether a component passes.
 
     Raises:
         SpecError: The gateway component cannot be read.
@@ -168,7 +168,7 @@ def version_of(gateway: Path, *limits: float) -> str:
 
 
 class _Memory:
-    """Results by digest, some until a time; the oldest go first when they are too many bytes."""
+    """Results by digest, some with an expiry; the oldest are removed first when they are too large."""
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
@@ -199,7 +199,7 @@ class _Memory:
 
 _Outcome = Component | ComponentError
 _MALFORMED = (ValueError, LookupError, TypeError, AttributeError)
-"""What is raised when the parts of a result are not there, or are something else."""
+"""The errors of a result whose parts are missing or have the wrong type."""
 
 
 def _component(outcome: _Outcome) -> Component:
@@ -209,7 +209,7 @@ def _component(outcome: _Outcome) -> Component:
 
 
 def _outcome(layer: Descriptor, result: Mapping[str, Any], where: str) -> _Outcome:
-    """A result, or the failure that it is. Raises one of `_MALFORMED` if it is neither."""
+    """Parse a result or a failure. Raises one of `_MALFORMED` if it is neither."""
     if "failure" in result:
         return ComponentError(f"{where}: {result['failure']}", reason=Reason(result["reason"]))
     tools = result["tools"]

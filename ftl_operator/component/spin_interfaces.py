@@ -1,7 +1,7 @@
-"""Which components that serve HTTP run on Spin 3.6, Spin 4 and Spin 4.1, by their interfaces. Pure.
+"""Tells by their interfaces which HTTP components run on Spin 3.6, Spin 4 and Spin 4.1. Pure.
 
-Spin instantiates a component only if each import has a host function behind it; one that is missing keeps
-every component of the application from starting. So a component is judged by this list before it is
+Spin instantiates a component only if it has a host function for each import; a missing one keeps every
+component of the application from starting. So a component is checked against this list before it is
 published.
 
 Sources, in github.com/spinframework/spin at the tags v3.6.3 and v4.0.2, and at 4.1.0-pre0 (94a8fc8a):
@@ -24,7 +24,7 @@ from collections.abc import Collection, Iterable
 
 SPIN_3_6, SPIN_4, SPIN_4_1 = "Spin 3.6", "Spin 4", "Spin 4.1"
 NEWEST_SHIM = "3.6"
-"""The Spin in the newest containerd shim that SpinKube has released (0.24)."""
+"""The version of Spin in the newest containerd shim that SpinKube has released (0.24)."""
 
 _WASI_PARTS = {
     "cli": (
@@ -132,7 +132,7 @@ HANDLERS: dict[str, frozenset[str]] = {
     SPIN_4: frozenset({f"{_HANDLER}@0.3.0-rc-2026-03-15"}),
     SPIN_4_1: frozenset({f"{_HANDLER}@0.3.0-rc-2026-03-15", f"{_HANDLER}@0.3.0"}),
 }
-"""The handlers of wasi:http 0.3 by which each Spin hands a component a request."""
+"""The handlers of wasi:http 0.3 that each Spin can call."""
 _VERSION = re.compile(r"v?(\d{1,3})\.(\d{1,4})(?:[.+-].*)?")
 
 
@@ -163,18 +163,18 @@ def refusal(imports: Collection[str], exports: Iterable[str] = ()) -> str | None
 
 
 def needed_spin(imports: Collection[str], exports: Iterable[str] = ()) -> str:
-    """The oldest Spin that runs such a component; nothing if each Spin does, or none."""
+    """The oldest Spin that runs such a component; empty if every Spin does, or none."""
     able = _able(imports, _handlers(exports))
     return able[0] if 0 < len(able) < len(INTERFACES) else ""
 
 
 def requirement(needs: str) -> str:
-    """What `needed_spin` gave, in words."""
+    """Put the result of `needed_spin` into words."""
     return needs if needs == SPIN_3_6 else f"{needs} or newer"
 
 
 def runs(needs: str, version: str) -> bool:
-    """Whether a Spin of a version such as `4.1.0` runs what needs `needs`; False for what is no version."""
+    """Whether a version of Spin such as `4.1.0` satisfies `needs`; False for an invalid version."""
     found = _VERSION.fullmatch(version)
     if found is None:
         return False
@@ -202,7 +202,7 @@ def _able(imports: Collection[str], handlers: Collection[str]) -> list[str]:
 
 
 def _track(name: str) -> str:
-    """The name under which wasmtime's linker looks an import up, once the exact name is not there."""
+    """The name under which wasmtime's linker looks an import up if the exact name is missing."""
     interface, at, version = name.partition("@")
     core, dash, _ = version.partition("-")
     parts = core.partition("+")[0].split(".")

@@ -1,10 +1,9 @@
-"""What a component is and which tools it says it has. Pure.
+"""Components and the metadata of their tools. Pure.
 
 Sources: the Model Context Protocol's definition of a tool (2025-06-18 to 2026-07-28), FTL's tool contract
-(`GET /` gives a JSON array of tool metadata). The metadata comes from a component that nobody here wrote, so
-`parse_tools` runs in the sandbox's child and everything in it is checked. What breaks a rule of one tool is
-that tool's `fault`: it stops an app only if the app serves the tool. What is no list of tools is a
-ComponentError.
+(`GET /` returns a JSON array of tool metadata). The metadata is untrusted, so `parse_tools` runs in the
+sandbox's child and checks everything. A tool that breaks a rule has a `fault`, which stops an app only if the
+app serves the tool. Anything that is not a list of tools is a ComponentError.
 """
 
 import json
@@ -23,49 +22,49 @@ __all__ = ["Binary", "Component", "Kind", "SchemaVerdict", "Tool", "judge_schema
 MAX_METADATA_BYTES = 4 << 20
 MAX_TOOLS = 512
 MAX_RAW_NAME = 128
-"""Characters of a component's own name for a tool; clients see at most 64 (`spec.tools[i].rename`)."""
+"""The most characters of a component's own name for a tool; clients see at most 64
+(`spec.tools[i].rename`)."""
 MAX_DESCRIPTION = 16 * 1024
 MAX_TITLE = 256
 MAX_META_BYTES = 16 * 1024
 MAX_ICONS = 16
 MAX_ICON_SOURCE = 64 * 1024
-"""Characters of an icon's source; a `data:` URI holds the whole image."""
+"""The most characters of an icon's source; a `data:` URI contains the whole image."""
 MAX_SCHEMA_BYTES = 64 * 1024
 MAX_SUBSCHEMAS = 4096
-"""JSON objects and arrays within one schema."""
+"""The most JSON objects and arrays within one schema."""
 MAX_ALL_SUBSCHEMAS = 50_000
-"""Likewise within the schemas of all tools of a component; checking that many takes some seconds."""
+"""The same for the schemas of all tools of a component; checking that many takes some seconds."""
 MAX_DEPTH = 64
-"""How deep one tool's metadata nests."""
+"""The deepest nesting of one tool's metadata."""
 MAX_WARNINGS = 8
-"""Warnings that are kept of one schema."""
+"""How many warnings about one schema are kept."""
 MAX_WARNING = 300
-"""Characters of a text that says what is wrong with a schema."""
+"""The most characters of a warning or error about a schema."""
 
 CLIENT_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-"""Names that clients take. A component's own name may be another one, if the app gives the tool such a
-name."""
+"""Names that clients accept. A component's own name may differ if the app renames the tool."""
 _HINTS = ("readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint")
 
 
 @dataclass(frozen=True, slots=True)
 class Tool:
-    """A tool as its component describes it, checked. The mappings are never changed.
+    """A checked tool, as its component describes it. The mappings are never changed.
 
     Args:
-        name: The component's own name for it, by which it is called; `#N` for the Nth one if it has no
-            usable name.
+        name: The component's own name for it, by which it is called; `#N` for the Nth tool if its
+            name is not usable.
         title: For people.
         description: For models; empty if there is none.
-        input_schema: What clients are told about its arguments; empty if there is a fault in it.
-        output_schema: Likewise of its structured result.
+        input_schema: The schema of its arguments for clients; empty if the tool has a fault.
+        output_schema: The same for its structured result.
         annotations: Hints about what it does.
         icons: Images of it.
         meta: Its `_meta`.
         fault: Why it cannot be served; empty if it can.
-        warnings: What does not hold of its schemas although it is served.
-        input_rules: The schema that the gateway enforces, where that is not `input_schema` itself.
-        output_rules: Likewise for `output_schema`.
+        warnings: Parts of its schemas that cannot be enforced.
+        input_rules: The schema that the gateway enforces, if it differs from `input_schema`.
+        output_rules: The same for `output_schema`.
     """
 
     name: str
@@ -83,11 +82,11 @@ class Tool:
 
     @property
     def read_only(self) -> bool:
-        """Whether the component says that the tool changes nothing."""
+        """Whether the component says that the tool is read-only."""
         return bool(self.annotations and self.annotations.get("readOnlyHint") is True)
 
     def document(self) -> dict[str, Any]:
-        """The tool as the protocol writes it; what is not there is left out."""
+        """The tool in the protocol's JSON form, without absent members."""
         optional = {
             "title": self.title,
             "outputSchema": self.output_schema,
@@ -103,7 +102,7 @@ class Tool:
         }
 
     def record(self) -> dict[str, Any]:
-        """The tool with what the inspection found out about it, for a cache."""
+        """The tool with the inspection's results, for the cache."""
         found = {
             "fault": self.fault or None,
             "warnings": list(self.warnings) or None,
@@ -114,10 +113,10 @@ class Tool:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "Tool":
-        """The tool that `record` gave.
+        """The inverse of `record`.
 
         Raises:
-            LookupError, TypeError, AttributeError: It is no such record.
+            LookupError, TypeError, AttributeError: The record is malformed.
         """
         document = record["tool"]
         return cls(
@@ -163,7 +162,7 @@ class Component:
 
     @property
     def spin_advice(self) -> str:
-        """What to do where there is another Spin than it needs."""
+        """What to do if the cluster has another version of Spin."""
         build = (
             "build it for WASI 0.2" if self.binary.kind is Kind.WASI_0_3 else "build it without those imports"
         )
@@ -175,12 +174,12 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class SchemaVerdict:
-    """What the gateway's engine says about one schema.
+    """The result of the gateway's engine for one schema.
 
     Args:
-        error: Why it is not usable; empty if it is.
-        warnings: Keywords that it cannot enforce, or that mean something else than they seem to.
-        rules: The schema that it enforces, where that is not the given one.
+        error: Why the schema is not usable; empty if it is.
+        warnings: Keywords that the engine cannot enforce, or that do not mean what they seem to.
+        rules: The schema that the engine enforces, if it differs from the given one.
     """
 
     error: str = ""
@@ -189,19 +188,19 @@ class SchemaVerdict:
 
 
 def parse_tools(raw: bytes, origin: str = "its answer to GET /") -> tuple[Tool, ...]:
-    """Check and take over a component's tool metadata, except what only the gateway's engine can judge.
+    """Parse and check a component's tool metadata, except what only the gateway's engine can check.
 
     Args:
         raw: A JSON array of `{name, title?, description?, inputSchema, outputSchema?, annotations?, icons?,
-            _meta?}`; null stands for absent, and other members are left out.
-        origin: Where it is from, for messages.
+            _meta?}`; null counts as absent, and other members are dropped.
+        origin: Its source, for messages.
 
     Returns:
         One tool per item, in order. An item that breaks a rule of the protocol or a limit of this module has
-        a fault and nothing of what is wrong.
+        a fault, and its invalid parts are dropped.
 
     Raises:
-        ComponentError: It is no JSON array of items, or there is too much of it.
+        ComponentError: It is not a JSON array, or it is too large.
     """
     if len(raw) > MAX_METADATA_BYTES:
         text = f"{origin} has {len(raw)} bytes of tool metadata, more than {MAX_METADATA_BYTES}"
@@ -233,11 +232,12 @@ def parse_tools(raw: bytes, origin: str = "its answer to GET /") -> tuple[Tool, 
 def judge_schemas(
     tools: Sequence[Tool], judge: Callable[[Sequence[Mapping[str, Any]]], Sequence[SchemaVerdict]]
 ) -> tuple[Tool, ...]:
-    """The tools with what the gateway's engine says about their schemas.
+    """Add the gateway engine's results about the tools' schemas.
 
     Args:
-        tools: As `parse_tools` gave them.
-        judge: Gives a verdict for each schema, in order; called once, and not without a schema.
+        tools: The result of `parse_tools`.
+        judge: Returns a verdict for each schema, in order. It is called at most once, with at least one
+            schema.
     """
     schemas = [
         schema
@@ -306,7 +306,7 @@ def _name_of(item: Mapping[str, Any]) -> str:
 
 
 def _check_text(item: Mapping[str, Any]) -> None:
-    """A lone surrogate and 1e999 are JSON and can not be written back."""
+    """Refuse valid JSON that cannot be written again: a lone surrogate, or 1e999."""
     try:
         json.dumps(item, ensure_ascii=False, allow_nan=False).encode()
     except UnicodeEncodeError:
@@ -316,7 +316,7 @@ def _check_text(item: Mapping[str, Any]) -> None:
 
 
 def _check_schema(schema: object, key: str, *, required: bool) -> None:
-    """The protocol's own rules and the limits; the rest is the engine's (`judge_schemas`)."""
+    """Check the protocol's rules and the limits; the engine checks the rest (`judge_schemas`)."""
     if schema is None and required:
         raise _FaultError(f"its {key} is missing")
     if schema is None:

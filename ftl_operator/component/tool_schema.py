@@ -1,8 +1,8 @@
-"""Whether a tool's JSON Schema is one: by its meta-schema, with references that stay inside it. Pure.
+"""Checks a tool's JSON Schema against its meta-schema; references must stay inside the schema. Pure.
 
 Sources: the Model Context Protocol (2025-11-25 and later: the default dialect is 2020-12, a `$schema` may
 name another, a network `$ref` is never fetched); JSON Schema 2020-12 and draft-07. Only the sandbox's child
-uses this, for a gateway component that does not judge schemas itself.
+uses this, for a gateway component that cannot check schemas itself.
 """
 
 from collections.abc import Mapping
@@ -24,9 +24,9 @@ _REFERENCES = ("$ref", "$dynamicRef")
 
 
 def _unhurried(metaschema: Any) -> Any:  # noqa: ANN401 - a JSON value
-    """A meta-schema without `uniqueItems`, which compares each item with each other one.
+    """Remove `uniqueItems` from a meta-schema, because it compares each item with each other one.
 
-    60 KB of items would take it minutes, and no tool is worse for a name that its `required` has twice.
+    60 KB of items would take minutes, and a duplicate name in `required` does no harm.
     """
     if isinstance(metaschema, list):
         return [_unhurried(item) for item in metaschema]
@@ -47,7 +47,7 @@ _METASCHEMAS: referencing.Registry[Any] = referencing.Registry[Any]().with_resou
 
 
 def refusal(schema: Mapping[str, Any]) -> str | None:
-    """Why an object is no JSON Schema of a known dialect; None if it is one, patterns aside.
+    """Why an object is not a JSON Schema of a known dialect; None if it is one. Patterns are not checked.
 
     Args:
         schema: Its size, depth and number of parts are bounded (see `tool`).
@@ -71,8 +71,8 @@ def _dialect(uri: object) -> str:
 def _unresolved(schema: Mapping[str, Any], specification: referencing.Specification[Any]) -> str | None:
     root: referencing.Resource[Any] = specification.create_resource(schema)
     try:
-        # Crawled once, so that no reference looks for anchors again. A registry without a retrieval function:
-        # what is not inside the schema does not exist.
+        # Crawled once, so that no reference searches for anchors again. The registry has no retrieval
+        # function, so it finds only what is inside the schema.
         uri = root.id() or ""
         resolver = referencing.Registry[Any]().with_resource(uri, root).crawl().resolver(uri)
     except (referencing.exceptions.CannotDetermineSpecification, ValueError, TypeError, AttributeError):

@@ -1,1 +1,1 @@
-"""Checks what an FtlApp says about tokens: the issuer's metadata, its keys, the policy."""
+"""Checks an FtlApp's authorization: the issuer's metadata, its keys, the policy."""

@@ -1,7 +1,7 @@
-"""JSON documents of token issuers: one bounded GET each, over the operator's one way out (`exchange`).
+"""Fetches JSON documents of token issuers: one bounded GET each, through `exchange`.
 
-A redirect is never followed: an issuer's documents are where it says they are. Messages show hosts and paths
-of public documents, never a response's text.
+Redirects are never followed, because an issuer's documents have fixed URLs. Messages show hosts and paths of
+public documents, never a response's text.
 """
 
 import json
@@ -26,30 +26,30 @@ _PASSING = (408, 429)
 
 @dataclass(frozen=True, slots=True)
 class IssuerSettings:
-    """Which issuers may be asked, and how. Times are seconds."""
+    """Which issuers are allowed, and how to reach them. Times are in seconds."""
 
     allowed: HostPatterns = EVERY_HOST
-    """Hosts that may be asked. `*` does not reach private addresses: name the host."""
+    """Allowed hosts. `*` does not allow private addresses; name such a host."""
     plain_http: HostPatterns = NO_HOST
-    """Hosts that are spoken to without TLS."""
+    """Hosts without TLS."""
     developing: bool = False
-    """On a developer's own machine: private addresses may be asked, and loopback without TLS."""
+    """Whether this is a developer's machine: private addresses are allowed, and loopback without TLS."""
     ca_file: Path | None = None
     """A PEM file of certificate authorities to trust besides the system's."""
     silence: float = 5.0
-    """The longest silence."""
+    """The longest pause of the other side."""
     total: float = 15.0
-    """The longest that asking one issuer may take in all: its metadata, wherever they are, and its keys."""
+    """The most time for one issuer in all: its metadata, at every possible URL, and its keys."""
     look_up: Callable[[str, int], list[str]] = exchange.look_up
     """Addresses of a host; raises OSError."""
 
 
 class NoDocumentError(IssuerError):
-    """Something answers at a URL, and it is no JSON object.
+    """A server answers at a URL, but not with a JSON object.
 
     Args:
-        message: The URL, and what it answers.
-        may_pass: Whether it says that it may be otherwise soon.
+        message: The URL and the answer.
+        may_pass: Whether the status is a temporary one.
     """
 
     def __init__(self, message: str, *, reason: Reason, field: str = "", may_pass: bool = False) -> None:
@@ -58,7 +58,7 @@ class NoDocumentError(IssuerError):
 
 
 class IssuerClient:
-    """Asks token issuers. Safe for threads; every call blocks.
+    """Fetches documents of token issuers. Safe to use from several threads; every call blocks.
 
     Args:
         settings: What is allowed.
@@ -84,10 +84,10 @@ class IssuerClient:
             raise IssuerError(str(error)) from None
 
     def url(self, text: str, field: str) -> HttpUrl:
-        """A URL as it is asked: the value that is checked here and then connected to.
+        """Parse and check a URL. The request uses the same parsed value.
 
         Raises:
-            IssuerError: It is not usable, or not HTTPS where HTTP is not allowed (ISSUER_INVALID).
+            IssuerError: It is invalid, or not HTTPS where HTTP is not allowed (ISSUER_INVALID).
         """
         try:
             url = parse_url(text)
@@ -103,10 +103,10 @@ class IssuerClient:
         return url
 
     def allowed_url(self, text: str, field: str) -> HttpUrl:
-        """A URL of a spec, whose host must be allowed.
+        """Parse and check a URL from a spec; its host must be allowed.
 
         Raises:
-            IssuerError: As `url`, or its host is not allowed (ISSUER_NOT_ALLOWED).
+            IssuerError: As for `url`, or the host is not allowed (ISSUER_NOT_ALLOWED).
         """
         url = self.url(text, field)
         if not self.settings.allowed.allow(url.host, url.port):
@@ -121,13 +121,13 @@ class IssuerClient:
         """Fetch a JSON object.
 
         Args:
-            url: Where it is.
-            deadline: When it must be there.
-            field: The spec field that led here, for messages.
+            url: Its URL.
+            deadline: The deadline.
+            field: The field of the spec, for messages.
 
         Raises:
-            NoDocumentError: Something else is at this URL.
-            IssuerError: It cannot be had now (ISSUER_UNAVAILABLE), or may not be asked for
+            NoDocumentError: The URL has no JSON object.
+            IssuerError: There is no answer now (ISSUER_UNAVAILABLE), or the host is not allowed
                 (ISSUER_NOT_ALLOWED).
         """
         request = Request("GET", url, {"Accept": "application/json"})
@@ -174,7 +174,7 @@ def _failure(url: HttpUrl, error: ExchangeError, field: str) -> IssuerError:
 
 
 def _parse(raw: bytes) -> object:
-    """JSON as the gateway reads it: UTF-8, and no member twice; None for anything else."""
+    """Parse JSON as the gateway does: UTF-8, no duplicate members. Returns None for anything else."""
     try:
         return json.loads(raw.decode(), object_pairs_hook=_unique, parse_constant=_no_number)
     except (ValueError, RecursionError):

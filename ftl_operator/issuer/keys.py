@@ -1,11 +1,11 @@
-"""Public keys of an issuer: which algorithms a key verifies in the gateway. Pure.
+"""Public keys of an issuer: the algorithms that a key can verify in the gateway. Pure.
 
 Sources: RFC 7517 (JWK), RFC 7518 §6 (RSA, EC) and RFC 8037 (Ed25519). The rules are the gateway's own
-(`authorizer/src/keys.rs`), so that what passes here verifies there:
+(`authorizer/src/keys.rs`), so that a key that passes here also works there:
 
-- a member that is null is absent, as some serializers write it; an empty `key_ops` says nothing either;
-- a member of another type than RFC 7517 gives it makes its key unusable, not the set;
-- numbers are base64url (RFC 7518 §2). Padding at the end is let pass, the alphabet of plain base64 is not.
+- a null member counts as absent, because some serializers write it; so does an empty `key_ops`;
+- a member whose type differs from RFC 7517 makes its key unusable, not the whole set;
+- numbers are base64url (RFC 7518 §2). Padding is accepted, the alphabet of plain base64 is not.
 """
 
 import base64
@@ -29,7 +29,7 @@ from ftl_operator.errors import IssuerError, Reason, SpecError
 MIN_RSA_BITS = 2048
 MAX_RSA_BITS = 8192
 MAX_KEYS = 64
-"""As many keys of a set as the gateway looks at."""
+"""How many keys of a set the gateway reads."""
 MAX_DEPTH = 8
 """The deepest nesting of a set that the gateway reads."""
 
@@ -44,14 +44,14 @@ Key = RSAPublicKey | EllipticCurvePublicKey | Ed25519PublicKey
 
 
 class _UnusableKeyError(ValueError):
-    """A member of a key set that verifies nothing in the gateway. The message says why."""
+    """A member of a key set that the gateway cannot use. The message says why."""
 
 
 def check_keys(document: Mapping[str, Any], algorithms: Sequence[str], where: str) -> tuple[str, ...]:
-    """Check that a key set has a key for an accepted algorithm; gives warnings about the others.
+    """Check that a key set has a key for an accepted algorithm. Returns warnings about the other keys.
 
     Raises:
-        IssuerError: It has none.
+        IssuerError: There is no such key.
     """
     if _depth(document) > MAX_DEPTH:
         raise IssuerError(
@@ -74,7 +74,8 @@ def check_keys(document: Mapping[str, Any], algorithms: Sequence[str], where: st
             reason=Reason.ISSUER_INVALID,
             field="spec.auth.algorithms",
         )
-    # An issuer shows its next key before it signs with it: that is the time to accept its algorithm.
+    # An issuer publishes its next key before it uses it. So the warning comes in time to accept its
+    # algorithm.
     foreign = sorted({names[0] for names in fitting if names and not set(names) & set(algorithms)})
     return tuple(
         f"a key at {where} is for {name}, which spec.auth.algorithms does not accept; tokens signed with it"
@@ -97,7 +98,7 @@ def check_public_key(pem: str, algorithms: Sequence[str]) -> None:
 
 
 def key_algorithms(key: Mapping[str, Any]) -> tuple[str, ...]:
-    """The algorithms that a member of a key set verifies in the gateway; empty if it is of no use there."""
+    """The algorithms that a member of a key set can verify in the gateway; empty if it cannot be used."""
     try:
         return _algorithms_of_member(key)
     except _UnusableKeyError:
@@ -105,12 +106,12 @@ def key_algorithms(key: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def public_members(key: Mapping[str, Any]) -> dict[str, Any]:
-    """What the gateway reads of a member of a key set."""
+    """The parts of a key set's member that the gateway reads."""
     return {name: key[name] for name in PUBLIC_MEMBERS if key.get(name) is not None}
 
 
 def members(document: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """The members of a key set that the gateway looks at."""
+    """The members of a key set that the gateway reads."""
     keys = document.get("keys")
     for key in keys[:MAX_KEYS] if isinstance(keys, list) else ():
         if isinstance(key, dict):
@@ -147,7 +148,7 @@ def _algorithms_of_member(key: Mapping[str, Any]) -> tuple[str, ...]:
         raise _UnusableKeyError("its numbers are no key") from None
     if not fitting:
         raise _UnusableKeyError(f"RSA needs {MIN_RSA_BITS} to {MAX_RSA_BITS} bits")
-    # RFC 9864 gives EdDSA with this curve a name of its own.
+    # RFC 9864 names EdDSA with this curve "Ed25519".
     wanted = "EdDSA" if declared == "Ed25519" else declared
     return tuple(name for name in fitting if wanted in (None, name))
 

@@ -1,7 +1,8 @@
-"""A token issuer as it presents itself: its metadata and its keys, checked against what a spec accepts.
+"""Finds a token issuer's metadata and keys, and checks them against the spec.
 
-Sources: OpenID Connect Discovery 1.0 §4, RFC 8414 §3 and §5 (metadata, where they are, and that their
-    `issuer` is the one asked for). What a key is good for is in `keys`.
+Sources: OpenID Connect Discovery 1.0 §4, RFC 8414 §3 and §5 (metadata, their URLs, and the check of
+    `issuer`).
+`keys` tells which algorithms a key can verify.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +16,7 @@ from ftl_operator.issuer.fetch import IssuerClient, NoDocumentError
 from ftl_operator.issuer.keys import check_keys, key_algorithms, members, public_members
 
 ENDPOINTS = ("jwks_uri", "authorization_endpoint", "token_endpoint", "registration_endpoint")
-"""Members of metadata that clients and the gateway go to."""
+"""Members of the metadata with URLs that clients and the gateway use."""
 
 ClusterDocument = Callable[[str], Mapping[str, Any]]
 """GETs a path of the cluster's API server; raises ClusterError."""
@@ -23,13 +24,13 @@ ClusterDocument = Callable[[str], Mapping[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Issuer:
-    """What was found.
+    """A checked issuer.
 
     Args:
-        jwks_uri: Where the gateway fetches keys; None if `jwks` are to be fixed.
-        jwks: Keys for the gateway to take as they are: those of an issuer that it cannot reach.
-        metadata: URL of the issuer's metadata, if they were needed.
-        warnings: What works now and may stop working.
+        jwks_uri: The URL of the keys for the gateway; None if `jwks` are baked in.
+        jwks: Keys to bake into the gateway, for an issuer that the gateway cannot reach.
+        metadata: The URL of the issuer's metadata, if they were needed.
+        warnings: Problems that may arise later.
     """
 
     jwks_uri: str | None
@@ -41,10 +42,10 @@ class Issuer:
 def find_issuer(
     issuer: str | None, jwks_uri: str | None, algorithms: Sequence[str], client: IssuerClient
 ) -> Issuer:
-    """Ask an issuer for its metadata (unless `jwks_uri` is given) and its keys.
+    """Fetch an issuer's metadata (unless `jwks_uri` is given) and its keys, and check them.
 
     Raises:
-        IssuerError: It may not be asked, does not answer in time, or its documents or keys do not fit.
+        IssuerError: The issuer is not allowed, does not answer in time, or its documents or keys do not fit.
     """
     deadline = Deadline.after(client.settings.total)
     named = None if issuer is None else client.allowed_url(issuer, "spec.auth.issuer")
@@ -58,14 +59,14 @@ def find_issuer(
             raise IssuerError("there is no issuer to ask", reason=Reason.ISSUER_INVALID, field=field)
         metadata, keys = _find_metadata(issuer, named, client, deadline)
     document = client.get_object(keys, deadline, field)
-    # What was asked is what the gateway will ask, not the text that was parsed.
+    # The gateway gets the parsed URL that was fetched here, not the original text.
     return Issuer(str(keys), None, metadata, check_keys(document, algorithms, str(keys)))
 
 
 def find_cluster_issuer(issuer: str, algorithms: Sequence[str], get: ClusterDocument) -> Issuer | None:
-    """The cluster's own issuer of ServiceAccount tokens with its keys, if `issuer` is that; else None.
+    """The cluster's issuer of ServiceAccount tokens with its keys, if `issuer` is that one; else None.
 
-    Pods cannot reach it with a trust that Spin has, so the gateway gets the keys themselves.
+    Spin does not trust its certificate, so pods cannot fetch its keys. They are baked into the gateway.
 
     Raises:
         ClusterError: The API server does not show its documents.
@@ -80,10 +81,10 @@ def find_cluster_issuer(issuer: str, algorithms: Sequence[str], get: ClusterDocu
 
 
 def metadata_urls(issuer: HttpUrl) -> tuple[HttpUrl, ...]:
-    """Where an issuer's metadata may be, in the order in which they are asked for.
+    """The possible URLs of an issuer's metadata, in the order in which they are tried.
 
-    OpenID Connect appends its well-known path to the issuer's, RFC 8414 inserts its own before it. Servers
-    exist that do either with the other's name.
+    OpenID Connect appends its well-known path to the issuer's path; RFC 8414 inserts its own before it. Some
+    servers combine the place of one with the name of the other.
     """
     path = issuer.target.rstrip("/")
     openid, oauth = "/.well-known/openid-configuration", "/.well-known/oauth-authorization-server"
@@ -94,7 +95,7 @@ def metadata_urls(issuer: HttpUrl) -> tuple[HttpUrl, ...]:
 def _find_metadata(
     issuer: str, named: HttpUrl, client: IssuerClient, deadline: Deadline
 ) -> tuple[str, HttpUrl]:
-    """The URL of the first metadata that are the issuer's, and the URL of the keys that they name."""
+    """The URLs of the first metadata that name this issuer, and of the keys in them."""
     field = "spec.auth.issuer"
     answers: list[str] = []
     may_pass = False
@@ -102,7 +103,7 @@ def _find_metadata(
         try:
             document = client.get_object(url, deadline, field)
         except NoDocumentError as error:
-            # Servers answer here what they answer to any unknown path: 400, a login page, a redirect.
+            # Servers may answer here as for any unknown path: with 400, a login page, or a redirect.
             answers.append(error.message)
             may_pass = may_pass or error.may_pass
             continue

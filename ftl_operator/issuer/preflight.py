@@ -1,7 +1,7 @@
-"""Before anything is deployed: does the issuer answer, do its keys fit, does the policy decide as tested?
+"""Checks authorization before anything is deployed: the issuer's metadata and keys, the policy and its tests.
 
-What comes out (`GatewayAuth`) is what the gateway will judge by, so nothing that was not checked reaches it.
-An app that is not public and has no usable rule stops here (fail closed).
+The result (`GatewayAuth`) is the gateway's configuration, so it contains nothing that was not checked. An app
+that is not public and has no usable rule is refused (fail closed).
 """
 
 import hashlib
@@ -33,26 +33,26 @@ from ftl_operator.ttl_cache import TtlCache
 ReadKey = Callable[[str, str], str]
 """Reads a key of a ConfigMap in the app's namespace, given both names. Raises SpecError if there is none."""
 CheckPolicy = Callable[[NamespacedName, bytes], bytes]
-"""Has the gateway's own engine evaluate a policy for an app: `host.sandbox.check_policy` with the gateway
+"""Evaluates an app's policy with the gateway's own engine: `host.sandbox.check_policy` with the gateway
 bound. May raise WaitingError."""
 
 CHECKED_SECONDS = 300.0
-"""How long an issuer or a policy that was checked is not checked again, and at the longest one that failed:
-less than a resync, so that each resync checks them."""
+"""How long the result of a check is cached; for failures the longest time. It is shorter than the resync
+interval, so that each resync checks again."""
 FAILED_SECONDS = 15.0
-"""How long an issuer that failed is not asked again, however many apps name it; doubled by each further
-failure. A policy fails for good, for the same text gives the same answer."""
+"""How long a failed issuer is not asked again, for all apps; doubled by each further failure. A policy's
+failure is permanent, because the same text gives the same answer."""
 
 
 class Preflight:
-    """Checks what apps say about tokens. Safe for threads; what was found is kept for a while.
+    """Checks the authorization of apps, and caches the results. Safe to use from several threads.
 
     Args:
-        settings: Which issuers may be asked, and how.
+        settings: Which issuers are allowed, and how to reach them.
         check_policy: Evaluates policies.
         cluster: Reads the API server's documents about its own issuer; None outside a cluster.
-        askers: How many issuers are asked at once: each may be silent until its deadline. They are shared
-            between namespaces by `fair_share`.
+        askers: How many issuers are asked at once, since each may be silent until its deadline. `fair_share`
+            divides these slots between namespaces.
         clock: Monotonic seconds.
 
     Raises:
@@ -80,16 +80,17 @@ class Preflight:
 
         Args:
             app: The app.
-            read: Reads the ConfigMaps that its policy may be in.
+            read: Reads the ConfigMaps that may have its policy.
 
         Returns:
-            What its gateway needs; None exactly for a public app.
+            The authorization for its gateway; None exactly for a public app.
 
         Raises:
-            SpecError: No usable rule, a key or policy that is not usable, or a policy test that fails.
-            IssuerError: The issuer may not be asked, does not answer, or does not fit.
-            WaitingError: The issuer is being asked for another app, as many others as may be are being asked,
-                or the policy is being checked.
+            SpecError: There is no usable rule, a key or policy is invalid, or a policy test fails.
+            IssuerError: The issuer is not allowed, does not answer, or does not fit.
+            WaitingError: The issuer is already being asked for another app, all slots are taken, or the
+                policy is
+                being checked.
         """
         access, auth = app.spec.access, app.spec.auth
         if access is Access.PUBLIC:
@@ -139,7 +140,7 @@ class Preflight:
         if auth.public_key is not None:
             check_public_key(auth.public_key, algorithms)
             return None
-        # All of it: a question about another's issuer with a key URL of one's own is a question of one's own.
+        # The key has all of it, so that an app with its own key URL does not share results with other apps.
         question = (auth.issuer, auth.jwks_uri, algorithms)
         known = self._issuers.get(question)
         if known is not None:
@@ -211,13 +212,13 @@ def _text(read: ReadKey, text: str | None, reference: KeyReference | None, where
 
 
 def _in_cluster(issuer: str) -> bool:
-    # Other names of a cluster's issuer, as managed clusters have them, are public and asked like any issuer.
+    # Managed clusters have a public issuer instead, which is asked like any other.
     host = urlsplit(issuer).hostname or ""
     return host == "kubernetes.default" or host.startswith("kubernetes.default.svc")
 
 
 def _has_rule(access: Access, auth: AuthSpec) -> bool:
-    # The model says the same; a deployment must not depend on where a spec was parsed.
+    # The model checks the same. This check makes sure that nothing is deployed without it.
     match access:
         case Access.PRIVATE:
             return auth.names_callers
@@ -243,10 +244,10 @@ def _decisions(raw: bytes) -> tuple[bool, ...]:
 
 
 class Singleflight:
-    """The issuers that are being asked: each once at a time, each namespace within its share.
+    """Runs each request to an issuer once at a time, and limits each namespace to its share.
 
     Args:
-        slots: How many are asked at once.
+        slots: How many requests run at once.
         clock: Monotonic seconds.
     """
 
@@ -258,11 +259,11 @@ class Singleflight:
 
     @contextmanager
     def enter(self, tenant: str, question: Hashable) -> Iterator[None]:
-        """Ask a question in the body. Raises WaitingError if it is being asked, or there is no room."""
+        """Make the request in the body. Raises WaitingError if it is under way or no slot is free."""
         with self._lock:
             asked = self._turns.get(question)
             if asked is not None or not self._share.may_take(tenant):
-                # The longer it takes, the less often it is looked at.
+                # The longer the request takes, the less often others try.
                 taken = self._clock() - asked.began if asked is not None else 0.0
                 seconds = max(COME_BACK, taken) * random.uniform(0.5, 1.5)  # noqa: S311 - spreads load
                 raise WaitingError("the issuer is asked as soon as others have answered", seconds)

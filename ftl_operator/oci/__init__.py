@@ -1,1 +1,1 @@
-"""OCI references, digests, descriptors, manifests, images and the caches of their bytes."""
+"""OCI references, digests, descriptors, manifests, images, layouts and the blob cache."""

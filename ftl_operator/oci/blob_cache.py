@@ -1,11 +1,11 @@
 """A cache of blobs on disk by repository and digest, shared by threads and by processes.
 
-A file appears under its name only when all of its bytes have arrived and match the digest; it is never
-changed after that. So no reader needs a lock, and a crash leaves at worst a temporary file, which a later
-eviction removes.
+A file gets its name only when all of its bytes have arrived and match the digest; after that it never
+changes. So no reader needs a lock, and a crash leaves at worst a temporary file, which a later eviction
+removes.
 
 The repository is part of the name because a digest is no secret: a registry that only claims to have a blob
-must not get, from here, the bytes that another one gave.
+must not get access to the bytes that another registry sent.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from ftl_operator.oci.descriptor import Descriptor
 from ftl_operator.oci.reference import Digest, Repository
 
 IN_USE_SECONDS = 600
-"""A file used within this time is not evicted: its path may have been handed out a moment ago."""
+"""A file that was used within this time is not evicted, because a caller may be about to open it."""
 
 
 class BlobCache:
@@ -28,7 +28,8 @@ class BlobCache:
 
     Args:
         folder: Created when the first blob arrives.
-        max_bytes: What the folder may hold. When it holds more, the least recently used files go, except
+        max_bytes: The size of the folder. If it is exceeded, the least recently used files are removed,
+            except
             those used within the last ten minutes.
     """
 
@@ -37,7 +38,7 @@ class BlobCache:
         self._max_bytes = max_bytes
 
     def find(self, repository: Repository, descriptor: Descriptor) -> Path | None:
-        """The file of a blob, or None. A file of another size is no hit: the disk was full or failed."""
+        """The file of a blob, or None. A file of another size does not count: the disk was full or failed."""
         path = self._path(repository, descriptor.digest)
         try:
             if path.stat().st_size != descriptor.size:
@@ -48,7 +49,7 @@ class BlobCache:
         return path
 
     def read(self, repository: Repository, digest: Digest, limit: int) -> bytes | None:
-        """A small blob's bytes, or None when it is absent, larger than `limit`, or damaged."""
+        """Read a small blob's bytes; None if it is absent, larger than `limit`, or damaged."""
         path = self._path(repository, digest)
         try:
             with path.open("rb") as file:
@@ -61,16 +62,16 @@ class BlobCache:
     def store(
         self, repository: Repository, descriptor: Descriptor, chunks: Iterable[bytes], where: str
     ) -> Path:
-        """Keep a blob as it arrives.
+        """Store a blob while it arrives.
 
         Args:
-            repository: Where it comes from.
+            repository: The repository that sends it.
             descriptor: The digest and size that the bytes must have.
-            chunks: The bytes; read no further than the size.
+            chunks: The bytes; no more are read than the size.
             where: What the blob belongs to, for messages.
 
         Raises:
-            RegistryError: If the bytes are not those of the descriptor, or the disk does not take them.
+            RegistryError: The bytes do not match the descriptor, or the disk cannot be written.
         """
         path = self._path(repository, descriptor.digest)
         try:

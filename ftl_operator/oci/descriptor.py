@@ -1,4 +1,4 @@
-"""OCI descriptors, and what a resolved reference is."""
+"""OCI descriptors, and the artifacts of resolved references."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ CATALOG_ANNOTATION = "tools.ftl.catalog"
 
 @dataclass(frozen=True, slots=True)
 class Descriptor:
-    """A blob as OCI describes one (image specification 1.1, "Content Descriptors"). `size` is in bytes."""
+    """An OCI descriptor (image specification 1.1, "Content Descriptors"). `size` is in bytes."""
 
     media_type: str
     digest: Digest
@@ -23,12 +23,12 @@ class Descriptor:
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """What a registry holds under a reference.
+    """The artifact of a reference in a registry.
 
     Args:
-        reference: The reference as the spec writes it.
-        manifest_digest: The digest that it has now.
-        layer: The one layer with WebAssembly that was chosen.
+        reference: The reference as in the spec.
+        manifest_digest: Its present digest.
+        layer: The chosen layer with WebAssembly.
         component_id: The component's id if the artifact is a Spin application, else None.
         catalog: The catalog that is packaged with the layer, unread; empty if there is none.
     """
@@ -61,7 +61,7 @@ class LocalArtifact:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """A layer of the published image, and where its bytes are: in a repository, in a local file, or both."""
+    """A layer of the published image, and the source of its bytes: a repository, a local file, or both."""
 
     descriptor: Descriptor
     source: Repository | None = None

@@ -1,4 +1,4 @@
-"""Digests, and the canonical JSON that they are made of."""
+"""Digests, and the canonical JSON that they are computed from."""
 
 import hashlib
 import json
@@ -7,10 +7,10 @@ from ftl_operator.oci.reference import Digest
 
 
 def canonical(value: object) -> str:
-    """JSON text that is the same for the same value: sorted keys, no spaces, characters as they are.
+    """Write canonical JSON, the same text for the same value: sorted keys, no spaces, no escaped characters.
 
     Raises:
-        ValueError: The value holds a number or a character that JSON in UTF-8 cannot.
+        ValueError: The value has a number or a character that JSON in UTF-8 cannot express.
     """
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     text.encode()

@@ -1,9 +1,10 @@
 """The published image: a Spin application as `spin registry push` lays it out, to the byte. Pure.
 
-Source: spinframework/spin, `crates/oci` (client and loader), and spinframework/containerd-shim-spin, whose
-rules both hold: a plain image manifest, the locked application as its last layer, and its digest as a label
-of the configuration, without which container runtimes would give every application the same image id. The
-time of creation is left out, for with it no push could be repeated.
+Sources: spinframework/spin, `crates/oci` (client and loader), and spinframework/containerd-shim-spin. The
+    image
+meets the rules of both: a plain image manifest, the locked application as its last layer, and its digest as a
+label of the configuration; without the label, container runtimes would give every application the same image
+id. There is no time of creation, so that the same application always gives the same image.
 """
 
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ DIGEST_LABEL = "com.fermyon.spin.lockedAppDigest"
 
 @dataclass(frozen=True, slots=True)
 class OciImage:
-    """An image whose digest is known before anything of it is pushed.
+    """An image with its digest, before it is pushed.
 
     Args:
         manifest: The manifest's bytes.

@@ -1,4 +1,4 @@
-"""The edge to the local disk: an application as an OCI image layout, which `up` publishes to and serves from.
+"""An OCI image layout on the local disk, which `up` publishes to and serves from.
 
 Source: OCI image specification 1.1, "Image Layout". Any tool that reads such a folder (`oras`, `crane`,
 `skopeo`) can push it to a registry, with the same digest.
@@ -32,25 +32,25 @@ class Layout:
     """An OCI image layout in a folder.
 
     Args:
-        directory: The folder; made when something is published.
+        directory: The folder; created when something is published.
     """
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
     def publish(self, image: OciImage, files: Mapping[Digest, Path], name: str) -> bool:
-        """Write an image, under a name, in place of what had that name before.
+        """Write an image under a name, in place of an earlier image of that name.
 
         Args:
             image: The image.
-            files: Where the bytes of each layer are.
-            name: The name, as `org.opencontainers.image.ref.name` in the index.
+            files: The file of each layer.
+            name: The name (`org.opencontainers.image.ref.name` in the index).
 
         Returns:
             Whether anything changed.
 
         Raises:
-            SpecError: A file does not have the bytes that its digest says.
+            SpecError: A file does not match its digest.
         """
         for content in filter(None, (image.config, image.locked, image.manifest)):
             self._write(self._path(sha256(content)), content)
@@ -64,7 +64,7 @@ class Layout:
         }
         index = canonical({"schemaVersion": 2, "manifests": [entry]}).encode()
         self._write(self.directory / "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
-        # The index last: a reader finds the old image or the new one, never half of one.
+        # The index is written last, so that a reader finds either the old or the new image.
         changed = self._write(self.directory / "index.json", index)
         self._forget_old(image)
         return changed
@@ -85,7 +85,7 @@ class Layout:
     def application(self, digest: Digest) -> dict[str, Any]:
         """The locked application of a published image, read from the layout's own blobs.
 
-        By digest and not by name: another process may publish under that name at any moment.
+        It takes a digest and not a name, because another process may publish under the name at any moment.
         """
         manifest = json.loads(self.blob(digest).read_bytes())
         locked = next(layer for layer in manifest["layers"] if layer["mediaType"] == LOCKED_TYPE)
@@ -108,7 +108,7 @@ class Layout:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
             copy = Path(folder) / "blob"
-            # A copy and no link: a file that is built anew in place must not change what runs.
+            # A copy instead of a link: a build that overwrites the file must not change what runs.
             shutil.copyfile(file, copy)
             with copy.open("rb") as copied:
                 found = f"sha256:{hashlib.file_digest(copied, 'sha256').hexdigest()}"
@@ -117,7 +117,7 @@ class Layout:
             copy.replace(path)
 
     def _forget_old(self, image: OciImage) -> None:
-        """Remove what no image here needs and nothing used for a day: each build of a component is a blob."""
+        """Remove blobs that no image needs and that were not used for a day: every build leaves a blob."""
         kept = {image.digest, sha256(image.config), sha256(image.locked)}
         kept |= {layer.descriptor.digest for layer in image.layers}
         oldest = time.time() - KEPT_SECONDS

@@ -1,4 +1,4 @@
-"""A component in a local file."""
+"""Components in local files."""
 
 import hashlib
 import os
@@ -10,11 +10,11 @@ from ftl_operator.oci.descriptor import WASM_LAYER, Descriptor, LocalArtifact
 from ftl_operator.oci.reference import Digest
 
 MAX_COMPONENT_BYTES = 512 << 20
-"""A longer local file is no component that anybody meant."""
+"""The largest local component in bytes; a larger file is a mistake."""
 
 
 def local_artifact(path: Path, field: str) -> LocalArtifact:
-    """A component in a local file. Raises SpecError if it cannot be read or cannot be one."""
+    """Read a component from a local file. Raises SpecError if the file cannot be read or is too large."""
     try:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())

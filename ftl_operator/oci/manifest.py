@@ -1,9 +1,9 @@
-"""What an artifact's manifest holds, and which of its layers is the component. Pure.
+"""Parses an artifact's manifest, and chooses the layer with the component. Pure.
 
-Sources: OCI image specification 1.1 (manifest, index); the forms in which tools are published: a raw Wasm
+Sources: OCI image specification 1.1 (manifest, index), and the forms in which tools are published: a raw Wasm
 layer (`oras push`), wkg's `application/wasm`, an index with one `wasm` entry, an artifact of several layers,
-and a Spin application, whose locked application names its components. Manifests are input from outside: every
-value is checked before it is used, and the one error is ComponentError.
+and a Spin application, whose locked application names its components. Manifests are untrusted: every value is
+checked before it is used, and the only error is ComponentError.
 """
 
 import contextlib
@@ -26,15 +26,15 @@ ACCEPTED = (IMAGE_MANIFEST, IMAGE_INDEX, DOCKER_MANIFEST, DOCKER_LIST)
 SPIN_APPLICATION = "application/vnd.fermyon.spin.application.v1+config"
 _TITLE = "org.opencontainers.image.title"
 _REFERENCE_TYPE = "vnd.docker.reference.type"
-"""BuildKit's mark of an entry that only describes another one."""
+"""BuildKit's annotation of an entry that only describes another one."""
 MAX_PARTS = 100_000
-"""The most parts of a manifest, or of a locked application, that is parsed; a layer has some ten."""
+"""How many JSON values and names a manifest or locked application may have; a layer has about ten."""
 _MAX_LISTED = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A layer of a manifest, or a manifest of an index, with what people call it."""
+    """A layer of a manifest, or a manifest of an index, with its title and annotations."""
 
     descriptor: Descriptor
     title: str = ""
@@ -46,18 +46,18 @@ class Entry:
 
     @property
     def is_wasm(self) -> bool:
-        """Whether it says that it is WebAssembly; the bytes are read later and have the last word."""
+        """Whether its media type says that it is WebAssembly; the bytes are checked later."""
         kinds = (self.descriptor.media_type, self.artifact_type)
         return any(map(_is_wasm_type, kinds)) or self.title.endswith(".wasm")
 
     @property
     def is_for_wasm(self) -> bool:
-        """Whether its platform, or what it says of itself, is WebAssembly (`wasm`, `wasm32`, `wasi`, …)."""
+        """Whether its platform or its type is WebAssembly (`wasm`, `wasm32`, `wasi`, …)."""
         return self.architecture.startswith("wasm") or self.os.startswith("wasi") or self.is_wasm
 
     @property
     def may_be_wasm(self) -> bool:
-        """Whether it says nothing that speaks against WebAssembly: another platform, or another kind."""
+        """Whether neither its platform nor its type excludes WebAssembly."""
         return self.is_for_wasm or not (self.is_attestation or self.architecture or self.artifact_type)
 
     def __str__(self) -> str:
@@ -74,7 +74,7 @@ class Manifest:
 
     @property
     def application(self) -> Descriptor | None:
-        """The layer with the locked Spin application, if this is one."""
+        """The layer with the locked application, if this is a Spin application."""
         found = (entry.descriptor for entry in self.layers if entry.descriptor.media_type == SPIN_APPLICATION)
         return next(found, None)
 
@@ -85,7 +85,7 @@ class Manifest:
 
     @property
     def holds_wasm(self) -> bool:
-        """Whether there is a component to choose: a layer that says so, or a Spin application."""
+        """Whether it has a component to choose: a WebAssembly layer, or a Spin application."""
         return self.application is not None or any(entry.is_wasm for entry in self.layers)
 
 
@@ -107,14 +107,14 @@ def parse_manifest(raw: bytes, where: str) -> Manifest | Index:
 
 
 def candidates(index: Index, where: str) -> tuple[Descriptor, ...]:
-    """The manifests of an index that may hold WebAssembly, each digest once.
+    """The manifests of an index that may have WebAssembly, each digest once.
 
-    Those for the platform `wasm`, if there are any; else those that say nothing against it. What is left out
-    are other platforms, attestations (of the platform "unknown/unknown", or marked as such) and artifacts of
-    another type, such as SBOMs and signatures. An only entry is taken whatever its platform is.
+    These are the ones for the platform `wasm`, or, without any, those that do not exclude WebAssembly. Left
+    out are other platforms, attestations (of the platform "unknown/unknown", or marked as such) and artifacts
+    of another type, such as SBOMs and signatures. A single entry is taken whatever its platform is.
 
     Raises:
-        ComponentError: There is none; lists what there is.
+        ComponentError: There is none; the message lists the entries.
     """
     real = [entry for entry in index.manifests if not entry.is_attestation]
     chosen = [entry for entry in real if entry.is_for_wasm] or [entry for entry in real if entry.may_be_wasm]
@@ -126,15 +126,15 @@ def candidates(index: Index, where: str) -> tuple[Descriptor, ...]:
 
 
 def only(found: Sequence[Manifest], index: Index, where: str) -> Manifest:
-    """The one manifest among an index's candidates that holds WebAssembly.
+    """The one manifest among an index's candidates that has WebAssembly.
 
     Args:
-        found: The manifests of `candidates` that hold some, without repetition.
+        found: The manifests of `candidates` that have some, without repetition.
         index: The index, for messages.
         where: The reference, for messages.
 
     Raises:
-        ComponentError: There is none, or they hold different components.
+        ComponentError: There is none, or they have different components.
     """
     # Manifests for several platforms often share the one layer with the component.
     wasm = {tuple(e.descriptor.digest for e in manifest.layers if e.is_wasm) for manifest in found}
@@ -145,15 +145,15 @@ def only(found: Sequence[Manifest], index: Index, where: str) -> Manifest:
 
 
 def choose_layer(manifest: Manifest, component: str | None, where: str) -> Descriptor:
-    """The layer that holds the component.
+    """The layer with the component.
 
     Args:
         manifest: A manifest that is not a Spin application's.
-        component: The wanted layer's title (with or without `.wasm`) or digest; None if there is one only.
+        component: The title (with or without `.wasm`) or digest of the layer; None if there is only one.
         where: The reference, for messages.
 
     Raises:
-        ComponentError: If there is none, or several and no choice, or none of that name; lists what there is.
+        ComponentError: There is none, none of this name, or several without a choice; the message lists them.
     """
     wasm = [entry for entry in manifest.layers if entry.is_wasm]
     if component is not None:
@@ -179,11 +179,11 @@ def choose_component(
     Args:
         locked: The locked application's JSON.
         manifest: The manifest that `locked` belongs to.
-        component: The wanted component's id; None if there is one only.
+        component: The component's id; None if there is only one.
         where: The reference, for messages.
 
     Raises:
-        ComponentError: If it cannot be chosen, or needs files of its application.
+        ComponentError: No component can be chosen, or it needs files of its application.
     """
     document = _object(locked, where, "locked application")
     listed = document.get("components")
@@ -199,8 +199,7 @@ def choose_component(
     if name not in components:
         raise _unsupported(where, f"it is a Spin application without the component {name!r}; it has {names}")
     chosen = components[name]
-    # Variables and environment can be given in the FtlApp; files cannot, and a tool would miss them at run
-    # time.
+    # An FtlApp can set variables and environment but not files, which a tool would miss at run time.
     if chosen.get("files"):
         raise _unsupported(where, f"its component {name!r} needs files that are mounted by its application")
     source = chosen.get("source")
@@ -212,7 +211,7 @@ def choose_component(
 
 
 def _usable(items: Sequence[object], where: str) -> tuple[Entry, ...]:
-    """The entries that one could choose: of what has another kind of digest, another one may be chosen."""
+    """The entries with a supported digest; an entry with another kind of digest cannot be chosen."""
     found = []
     for item in items:
         with contextlib.suppress(ComponentError):
@@ -247,7 +246,7 @@ def _entry(item: object, where: str) -> Entry:
 
 
 def _is_wasm_type(media_type: str) -> bool:
-    # Parameters (RFC 9110 §8.3.1) and case say nothing about the kind.
+    # Parameters (RFC 9110 §8.3.1) and case do not matter.
     kind = media_type.partition(";")[0].strip().lower()
     return kind == "application/wasm" or kind.endswith("+wasm")
 

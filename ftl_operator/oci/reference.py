@@ -1,8 +1,8 @@
-"""References and digests, parsed once at the border so that nobody behind it handles a raw image string.
+"""References and digests. They are parsed once, so that no other code handles a raw image string.
 
 Sources: OCI distribution specification 1.1 (names and tags), OCI image specification 1.1 (digests). Two
-conveniences of Docker's are left out on purpose: no registry is guessed (`acme/weather:1` is refused,
-`localhost/a/b` is a host) and no tag is guessed (a reference without tag or digest is refused).
+conveniences of Docker are left out on purpose: no registry is assumed (`acme/weather:1` is refused,
+`localhost/a/b` has a host) and no tag is assumed (a reference without tag or digest is refused).
 """
 
 import re
@@ -67,7 +67,7 @@ class Reference:
 
     @property
     def version(self) -> str:
-        """What the registry's manifest endpoint is asked for: the digest if there is one, else the tag."""
+        """The name for the registry's manifest endpoint: the digest if there is one, else the tag."""
         return self.digest or self.tag or ""
 
     def pinned(self, digest: Digest) -> "Reference":
@@ -135,10 +135,10 @@ def _is_registry(text: str) -> bool:
         authority = parse_authority(text)
     except HostError:
         return False
-    # Names of references know no underscore and no dot at the end (Docker's grammar of references).
+    # Docker's grammar of references allows no underscore in a host, and no dot at its end.
     if "_" in authority.host or text.partition(":")[0].endswith("."):
         return False
-    # Docker's rule tells a host from the first part of a path: it has a dot, a port, or is "localhost".
+    # By Docker's rule, the first part is a host if it has a dot or a port, or is "localhost".
     written_as_host = "." in authority.host or ":" in authority.host or authority.port is not None
     return written_as_host or authority.host == "localhost"
 
