@@ -294,6 +294,11 @@ class Settings(BaseModel):
         for name, entries in lists.items():
             if not entries or "*" in entries:
                 raise ValueError(f"tenancy shared needs {PREFIX}{name.upper()}, with hosts and no * alone")
+        if not _tells_namespaces_apart(self.publish_repository):
+            raise ValueError(
+                f"tenancy shared needs '/' or '_' around {{namespace}} in {PREFIX}PUBLISH_REPOSITORY: names"
+                " have '-', and two namespaces could have one repository"
+            )
         return self
 
     @classmethod
@@ -369,6 +374,12 @@ def _filled(template: str, namespace: str, name: str) -> str:
     if "{" in filled or "}" in filled:
         raise ValueError("only {namespace} and {name} may stand in braces")
     return filled
+
+
+def _tells_namespaces_apart(template: str) -> bool:
+    """Whether no two namespaces get the same repository: a part without `{name}` has `{namespace}`."""
+    parts = re.split("[/_]", template)
+    return "{" not in template or any("{namespace}" in part and "{name}" not in part for part in parts)
 
 
 def _fixed_part(template: str) -> tuple[str, str]:

@@ -39,6 +39,14 @@ def in_agents(host):
     return hostnames({"host": host})
 
 
+def publishes_to(template):
+    """Where a cluster with tenants publishes their apps."""
+    listed = {"allowed_registries": ("ghcr.io",), "allowed_issuers": ("login.acme.dev",)}
+    return Settings(
+        tenancy="shared", route_hosts="agents=tools.acme.dev", publish_repository=template, **listed
+    ).default_repository("a-b", "c")
+
+
 def from_namespace(namespace):
     return hostnames({"host": "tools.acme.dev"}, namespace=namespace)
 
@@ -140,6 +148,22 @@ ROWS = [
             "team-red",
         )
         for name, namespace in (("too long", f"team-{'x' * 58}"), ("another one", "team-blue"))
+    ),
+    *(
+        Attack(
+            f"M1 two namespaces in one repository: {attack}",
+            publishes_to,
+            attack,
+            "two namespaces",
+            twin,
+            bool,
+        )
+        for attack, twin in (
+            ("docker.io/acme/{namespace}-{name}", "docker.io/acme/{namespace}_{name}"),
+            ("docker.io/acme/{name}.{namespace}", "docker.io/acme/{name}/{namespace}"),
+            ("docker.io/acme/x_{namespace}{name}", "docker.io/acme/x-{namespace}/{namespace}-{name}"),
+            ("docker.io/{name}/acme-{namespace}{name}", "docker.io/acme"),
+        )
     ),
     Attack(
         "M3 another namespace's host",
