@@ -480,6 +480,37 @@ def crowd(sent: Sequence[bytes]) -> bytes:
         server.MAX_CONNECTIONS = before
 
 
+class Long:
+    """An application whose answer is longer than what a connection holds on its way."""
+
+    body = bytes(16 << 20)
+
+    def handle(self, request: Request) -> Response:
+        return Response.plain(200, self.body if request.target == "/long" else b"short")
+
+
+def crowd_that_reads(size: int) -> bytes:
+    """What a client gets beside 150 connections that each read so much of a long answer, where 50 have places."""
+    before, server.MAX_CONNECTIONS = server.MAX_CONNECTIONS, 50
+    try:
+        with contextlib.ExitStack() as stack:
+            running = stack.enter_context(server.serve(Long(), port=0))
+            for _ in range(150):
+                sock = stack.enter_context(
+                    socket.create_connection(("127.0.0.1", running.port), timeout=SECONDS)
+                )
+                sock.sendall(b"GET /long HTTP/1.1\r\nhost: x\r\n\r\n")
+                with contextlib.suppress(OSError):
+                    rest = size
+                    while rest > 0 and (data := sock.recv(1 << 20)):
+                        rest -= len(data)
+            with socket.create_connection(("127.0.0.1", running.port), timeout=SECONDS) as one:
+                one.sendall(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+                return one.recv(1000)
+    finally:
+        server.MAX_CONNECTIONS = before
+
+
 WHOLE = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
 CROWDS = [
     ("nothing", [b""], [WHOLE]),
@@ -520,6 +551,8 @@ ROWS += [
       for name, attack, twin in CHAINING),
     Attack("M5 chaining: a rule in capitals", calls, ("http://GATEWAY.spin.internal", SIBLING), "lower case",
            ("http://API.example", "http://api.example/"), bool),
+    Attack("Low crowd that does not read", crowd_that_reads, 1, lambda said: said.startswith(b"HTTP/1.1 200 "), 16 << 20,
+           lambda said: said.startswith(b"HTTP/1.1 200 ")),
     *(Attack(f"Low crowd that sends {name}", crowd, attack, lambda said: said.startswith(b"HTTP/1.1 200 "), twin,
              lambda said: said.startswith(b"HTTP/1.1 200 ")) for name, attack, twin in CROWDS),
 ]  # fmt: skip

@@ -1,8 +1,9 @@
 """Serves an application over HTTP/1.1: one thread a connection, answers streamed.
 
 The parser takes the strict reading of RFC 9112 wherever two readings could disagree where a request ends. A
-connection holds its place only while a request of it is answered: one that waits, or sends its request
-slowly, makes room for a new one when all places are taken. Everything that a client does has a deadline.
+connection holds its place only while a request of it is answered: one that waits, sends its request slowly,
+or does not read the answer, makes room for a new one when all places are taken. Everything that a client
+does has a deadline.
 """
 
 import contextlib
@@ -59,7 +60,9 @@ class _Phase(IntEnum):
     IDLE = 0
     HEAD = 1
     BODY = 2
-    ANSWER = 3
+    SEND = 3
+    """Waits for the client to make room for a part of the answer."""
+    ANSWER = 4
 
 
 class Server:
@@ -357,7 +360,7 @@ class _Connection:
                     out += b"%x\r\n%b\r\n" % (len(chunk), chunk) if chunked else chunk
                 if len(out) < COALESCE and response.is_ready():
                     continue
-                send(self._sock, out)
+                self._send(out)
                 out.clear()
             if chunked:
                 out += b"0\r\n\r\n"
@@ -369,8 +372,14 @@ class _Connection:
         finally:
             response.close()
         if out:
-            send(self._sock, out)
+            self._send(out)
         return keep
+
+    def _send(self, data: bytes | bytearray) -> None:
+        """Send a part of an answer. Who does not read it makes room for others. Raises OSError."""
+        self._place.enter(_Phase.SEND)
+        send(self._sock, data)
+        self._place.enter(_Phase.ANSWER)
 
 
 def send(sock: socket.socket, data: bytes | bytearray) -> None:
