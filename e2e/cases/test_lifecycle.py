@@ -182,6 +182,26 @@ def test_a_missing_secret_is_named_and_then_found(cluster: Cluster, namespace: s
     app.wait(seconds=90)
 
 
+def test_a_missing_volume_is_named_though_only_an_event_has_it(
+    cluster: Cluster, namespace: str, push: Push
+) -> None:
+    app = App(
+        cluster,
+        namespace,
+        tool("weather", push("weather", "1", "forecast")),
+        runtime={
+            "volumes": [{"name": "data", "secret": {"name": "api-keys"}}],
+            "volumeMounts": [{"name": "data", "mountPath": "/data", "readOnly": True}],
+        },
+    ).apply()
+    cause = 'FailedMount: MountVolume.SetUp failed for volume "data" : secret "api-keys" not found'
+    wait_until("the volume is named", lambda: cause in app.condition("Ready").get("message", ""), 90)
+    node = app.pods()[0]["spec"]["nodeName"]
+    assert f" on node {node}: " in app.condition("Ready")["message"]
+    cluster.api.apply(secret(namespace, "api-keys", key="there"))
+    app.wait(seconds=90)
+
+
 class Issuer:
     """Tokens signed with a key that the app is told about, so no issuer has to be reached."""
 

@@ -29,6 +29,10 @@ STEP = 0.1
 """How often a running container and its probes are looked at, in seconds."""
 
 
+SOURCES = (("secret", "Secret", "secretName"), ("configMap", "ConfigMap", "name"))
+"""Volumes whose content is an object: the field of the volume, the object's kind, the field with its name."""
+
+
 class NotStartedError(Exception):
     """A container cannot be started now; `reason` and the message are what the pod's status shows."""
 
@@ -55,6 +59,7 @@ class Pod:
         self._image_id = ""
         self._reported: Object = {}
         self._ready_since = ""
+        self._warned: set[str] = set()
         meta = obj["metadata"]
         self.name = f"{meta['namespace']}/{meta['name']}"
         self._file = f"{meta['namespace']}_{meta['name']}"
@@ -82,7 +87,7 @@ class Pod:
                 try:
                     self._process = self._start()
                 except NotStartedError as error:
-                    waiting = {"reason": error.reason, "message": str(error)}
+                    waiting = {"reason": error.reason, **({"message": str(error)} if str(error) else {})}
                     self._report({"waiting": waiting}, ready=False, phase="Pending")
                 else:
                     started = time.monotonic()
@@ -98,6 +103,7 @@ class Pod:
         spec = self._obj["spec"]
         if len(spec["containers"]) != 1:
             raise NotStartedError("CreateContainerError", "this node runs pods of one container")
+        self._check_volumes()
         try:
             values = environment(self._obj, self._container, self._address, self._fetch)
         except ConfigError as error:
@@ -202,12 +208,57 @@ class Pod:
                 return str(self._volume(mount["name"])) + text.removeprefix(mount["mountPath"].rstrip("/"))
         return text
 
+    def _check_volumes(self) -> None:
+        """Have a missing Secret or ConfigMap keep the container from being created, and say so in an event only."""
+        for volume in self._obj["spec"].get("volumes", []):
+            for source, kind, field in SOURCES:
+                name = volume.get(source, {}).get(field)
+                try:
+                    is_missing = (
+                        name and not volume[source].get("optional") and self._fetch(kind, name) is None
+                    )
+                except (ApiError, urllib3.exceptions.HTTPError) as error:
+                    raise NotStartedError("ContainerCreating", "") from error
+                if is_missing:
+                    text = f'MountVolume.SetUp failed for volume "{volume["name"]}" : {kind.lower()} "{name}" not found'
+                    self._warn("FailedMount", text)
+                    raise NotStartedError("ContainerCreating", "")
+
+    def _warn(self, reason: str, message: str) -> None:
+        """Write a warning event about the pod, once for each text. A kubelet counts the others in that one."""
+        if message in self._warned:
+            return
+        meta, now = self._obj["metadata"], _now()
+        about = {"apiVersion": "v1", "kind": "Pod", "name": meta["name"], "namespace": meta["namespace"]}
+        event = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {
+                "name": f"{meta['name']}.{time.time_ns():x}",
+                "namespace": meta["namespace"],
+            },
+            "involvedObject": about | {"uid": self.uid},
+            "type": "Warning",
+            "reason": reason,
+            "message": message,
+            "source": {"component": "kubelet", "host": self._kubelet.settings.name},
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "count": 1,
+        }
+        try:
+            self._kubelet.api.create(event)
+        except (ApiError, urllib3.exceptions.HTTPError) as error:
+            print(f"{self.name}: an event was not written: {error}", flush=True)
+            return
+        self._warned.add(message)
+
     def _volume(self, name: str) -> Path:
         """A folder with a volume's content: an emptyDir, or the keys of a Secret or ConfigMap."""
         folder = self._state_folder / "volumes" / name
         folder.mkdir(parents=True, exist_ok=True)
         volume = next(volume for volume in self._obj["spec"]["volumes"] if volume["name"] == name)
-        for source, kind, field in (("secret", "Secret", "secretName"), ("configMap", "ConfigMap", "name")):
+        for source, kind, field in SOURCES:
             if source not in volume:
                 continue
             found = self._fetch(kind, volume[source][field])
