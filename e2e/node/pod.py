@@ -209,7 +209,7 @@ class Pod:
         return text
 
     def _check_volumes(self) -> None:
-        """Have a missing Secret or ConfigMap keep the container from being created, and say so in an event only."""
+        """Refuse to create the container while a Secret or ConfigMap is missing; only an event says which."""
         for volume in self._obj["spec"].get("volumes", []):
             for source, kind, field in SOURCES:
                 name = volume.get(source, {}).get(field)
@@ -220,12 +220,14 @@ class Pod:
                 except (ApiError, urllib3.exceptions.HTTPError) as error:
                     raise NotStartedError("ContainerCreating", "") from error
                 if is_missing:
-                    text = f'MountVolume.SetUp failed for volume "{volume["name"]}" : {kind.lower()} "{name}" not found'
-                    self._warn("FailedMount", text)
+                    what = f'{kind.lower()} "{name}" not found'
+                    self._warn(
+                        "FailedMount", f'MountVolume.SetUp failed for volume "{volume["name"]}" : {what}'
+                    )
                     raise NotStartedError("ContainerCreating", "")
 
     def _warn(self, reason: str, message: str) -> None:
-        """Write a warning event about the pod, once for each text. A kubelet counts the others in that one."""
+        """Write a warning event about the pod, once for each text. A kubelet counts the others in it."""
         if message in self._warned:
             return
         meta, now = self._obj["metadata"], _now()
