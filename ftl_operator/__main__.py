@@ -110,11 +110,11 @@ def build(settings: Settings, kubeconfig: Path | None) -> Operator:
 
 
 ISSUER_DOCUMENTS = "application/json, application/jwk-set+json"
-"""What the API server calls its issuer's metadata and keys; it gives each under its own name only."""
+"""The media types of the API server's issuer metadata and keys; it serves each under its own type only."""
 
 
 def dependencies(settings: Settings, kube: Kube, cache: Cache, inspections: InspectionPool) -> Dependencies:
-    """The edges of the pipeline."""
+    """Make what the release planner needs from outside the process."""
     registry = Registry(
         RegistrySettings(
             cache_dir=settings.cache_folder / "blobs",
@@ -127,7 +127,7 @@ def dependencies(settings: Settings, kube: Kube, cache: Cache, inspections: Insp
             own=settings.own_registries,
             connect_seconds=min(5.0, settings.registry_timeout_seconds),
             exchange_seconds=settings.registry_timeout_seconds,
-            # The queue tries again, without holding a worker meanwhile.
+            # The work queue retries later, without blocking a worker.
             attempts=2,
             max_blob_bytes=settings.max_component_bytes,
             observe=metrics.registry_observer((*settings.own_registries, *settings.allowed_registries)),
@@ -163,12 +163,12 @@ def dependencies(settings: Settings, kube: Kube, cache: Cache, inspections: Insp
 
 
 def sandbox_limits(settings: Settings) -> SandboxLimits:
-    """Limits of each child that inspects a component or checks a policy."""
+    """The limits of a sandboxed child that inspects a component or checks a policy."""
     return SandboxLimits.of(settings.inspect_memory_bytes, settings.inspect_timeout_seconds)
 
 
 def inspector_of(settings: Settings, gateway: Path) -> Inspector:
-    """Inspects components in the sandbox; the pool of inspections says how many at once."""
+    """Make the inspector, which runs in the sandbox. The inspection pool limits how many run at once."""
     limits = sandbox_limits(settings)
     return Inspector(
         settings.cache_folder,
@@ -180,7 +180,7 @@ def inspector_of(settings: Settings, gateway: Path) -> Inspector:
 
 
 def policy_checks(check: CheckPolicy, inspections: InspectionPool) -> CheckPolicy:
-    """Have policies checked in the pool of inspections, each by its namespace's share."""
+    """Run policy checks in the inspection pool, each within its namespace's share."""
 
     def run(key: NamespacedName, request: bytes) -> bytes:
         subject = ("policy", sha256(request))
@@ -190,7 +190,7 @@ def policy_checks(check: CheckPolicy, inspections: InspectionPool) -> CheckPolic
 
 
 def config_reader(kube: Kube, app: FtlApp) -> Callable[[str, str], str]:
-    """Reads keys of ConfigMaps in an app's namespace, for the auth stage."""
+    """Make a reader of ConfigMaps in an app's namespace, for the auth stage."""
 
     def read(name: str, key: str) -> str:
         found = kube.get(kinds.CONFIG_MAP, app.metadata.namespace, name) or {}
@@ -207,7 +207,7 @@ def config_reader(kube: Kube, app: FtlApp) -> Callable[[str, str], str]:
 
 
 def gateway_layer(path: Path, cache: Path) -> Layer:
-    """The gateway component as a layer, from a copy: the file may be replaced while the operator runs.
+    """Make a layer of the gateway component. It is copied, because the file may be replaced meanwhile.
 
     Raises:
         ClusterError: The file cannot be read, or the cache not written.

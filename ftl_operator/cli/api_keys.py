@@ -1,8 +1,8 @@
-"""API keys as the gateway knows them: how one is made, and the lines of the text that a Secret holds. Pure.
+"""API keys: makes them, and reads and writes the lines in a Secret that the gateway checks them by. Pure.
 
-A key is `ftl_`, 256 random bits in base62, and a checksum by which scanners for secrets know a key for
-certain. Only its SHA-256 is kept, in a line `NAME SHA256 [scopes=a,b] [expires=2027-01-31T00:00:00Z]`. The
-gateway's own reader is `gateway_component/authorizer/src/api_keys.rs`.
+A key is `ftl_`, 256 random bits in base62, and a checksum by which secret scanners recognise it. Only its
+SHA-256 is stored, in a line `NAME SHA256 [scopes=a,b] [expires=2027-01-31T00:00:00Z]`. The gateway's reader
+is `gateway_component/authorizer/src/api_keys.rs`.
 """
 
 import hashlib
@@ -26,13 +26,13 @@ _MOMENT = "%Y-%m-%dT%H:%M:%SZ"
 
 @dataclass(frozen=True, slots=True)
 class KeyLine:
-    """What is known of an API key.
+    """The line of an API key.
 
     Args:
-        name: Whose it is: the caller's subject.
+        name: The subject of its callers.
         sha256: The digest of the key, in hex.
-        scopes: The scopes that a caller with it has.
-        expires: When it stops to hold; None for never.
+        scopes: The scopes of its callers.
+        expires: When it expires; None for never.
     """
 
     name: str
@@ -50,16 +50,16 @@ class KeyLine:
 
 
 def new_key() -> str:
-    """A new API key. It is shown once and kept nowhere."""
+    """Make a new API key. It is shown once and stored nowhere."""
     body = PREFIX + _base62(secrets.randbits(256), RANDOM_LENGTH)
     return body + _base62(zlib.crc32(body.encode()), CHECKSUM_LENGTH)
 
 
 def key_line(key: str, name: str, scopes: Sequence[str] = (), expires: datetime | None = None) -> KeyLine:
-    """The line of a key.
+    """Make the line of a key.
 
     Raises:
-        SpecError: The name or a scope is none that the gateway takes.
+        SpecError: The gateway does not accept the name or a scope.
     """
     if _NAME.fullmatch(name) is None:
         raise SpecError("a key's name is 1 to 64 of A-Z a-z 0-9 . _ @ -")
@@ -72,10 +72,10 @@ def key_line(key: str, name: str, scopes: Sequence[str] = (), expires: datetime 
 
 
 def read_lines(text: str) -> Iterator[KeyLine]:
-    """The keys of a text.
+    """Read the keys in a text.
 
     Raises:
-        SpecError: A line is none that the gateway takes. The text does not say it, since it may be a key.
+        SpecError: A line is invalid. The message does not have the line, because it may be a key.
     """
     for number, line in enumerate(text.splitlines(), start=1):
         words = line.split()
@@ -84,13 +84,13 @@ def read_lines(text: str) -> Iterator[KeyLine]:
 
 
 def without(text: str, name: str) -> str:
-    """The text without the lines of this name; comments stay."""
+    """Remove the lines of a name; comments stay."""
     kept = [line for line in text.splitlines() if line.split()[:1] != [name]]
     return "".join(f"{line}\n" for line in kept)
 
 
 def with_line(text: str, line: KeyLine) -> str:
-    """The text with one more line."""
+    """Add a line."""
     return "".join(f"{kept}\n" for kept in [*text.splitlines(), str(line)])
 
 

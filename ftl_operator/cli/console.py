@@ -1,4 +1,4 @@
-"""What the command line says: progress and errors on standard error, results on standard output."""
+"""The command line's output: progress and errors on standard error, results on standard output."""
 
 import json
 import sys
@@ -13,24 +13,24 @@ import click
 from ftl_operator.errors import ClusterError, FtlError, InspectionError, IssuerError, RegistryError, printable
 
 EXIT_USAGE = 2
-"""The command was not written as its help says (click's own code)."""
+"""Wrong usage (click's own code)."""
 EXIT_DATA = 65
 """The input is not usable (sysexits.h, EX_DATAERR)."""
 EXIT_UNAVAILABLE = 69
-"""Something outside does not answer as it should (EX_UNAVAILABLE)."""
+"""An external service does not answer correctly (EX_UNAVAILABLE)."""
 EXIT_INTERRUPTED = 130
-"""Ended by Ctrl-C, as shells say it."""
+"""Ended by Ctrl-C (128 + SIGINT, as in shells)."""
 
 PATIENCE_SECONDS = 5.0
-"""How long a step may take before it is named where progress cannot be shown in place."""
+"""How long a step may take before it is printed if standard error is not a terminal."""
 LINE_WIDTH = 110
-"""Of YAML: what the committed CRD has, so that `crd` prints the same."""
+"""The line width of YAML; the committed CRD has the same, so that `crd` prints the same text."""
 
 _UNAVAILABLE = (RegistryError, IssuerError, ClusterError, InspectionError)
 
 
 class Console:
-    """Writes for people, or for programs. Safe for threads: components log while something is waited for.
+    """Writes for people or for programs. Safe to use from several threads, because components log meanwhile.
 
     Args:
         output: `text`, `json` or `yaml`.
@@ -43,23 +43,23 @@ class Console:
         self._lock = threading.Lock()
 
     def progress(self, text: str) -> None:
-        """Show what is being waited for, in place of what was shown before; only on a terminal."""
+        """Show what the command waits for, in place of the previous text; only on a terminal."""
         if self._is_terminal and self.output != "json":
             with self._lock:
                 click.echo(f"\r\x1b[2K{text} …", err=True, nl=False)
                 self._shown = True
 
     def note(self, text: str) -> None:
-        """Say something lasting about the work."""
+        """Print a line that stays."""
         self._say({"note": text}, printable(text))
 
     def log(self, component: str, line: str) -> None:
-        """Repeat a line that a component printed."""
+        """Print a line of a component's log."""
         self._say({"component": component, "line": line}, f"[{component}] {printable(line)}")
 
     @contextmanager
     def step(self, text: str) -> Iterator[None]:
-        """Show a step while it runs and, on a terminal, how long it took; elsewhere only a long one."""
+        """Show a step while it runs and, on a terminal, its duration; elsewhere only long steps are shown."""
         started = time.monotonic()
         self.progress(text)
         late = threading.Timer(PATIENCE_SECONDS, self._say, ({"note": text}, f"{text} …"))
@@ -97,7 +97,7 @@ class Console:
         )
 
     def fail(self, error: FtlError) -> NoReturn:
-        """Print an error and end with the exit code of its kind."""
+        """Print an error and exit with the code of its kind."""
         self.error(error)
         sys.exit(EXIT_UNAVAILABLE if isinstance(error, _UNAVAILABLE) else EXIT_DATA)
 

@@ -1,7 +1,7 @@
-"""A token issuer on this machine, so that authorization can be tried without an identity provider.
+"""A token issuer on this machine, to try authorization without an identity provider.
 
-`ftl-operator up --dev-issuer` starts it and judges its tokens instead of the spec's issuer's; `ftl-operator
-token` mints one. It listens on the loopback address only, and nothing in the cluster imports this module.
+`ftl-operator up --dev-issuer` starts it and accepts its tokens instead of those of the spec's issuer;
+`ftl-operator token` mints one. It listens on the loopback address only, and the controller never imports it.
 """
 
 import json
@@ -35,14 +35,14 @@ ISSUER_FILE = "issuer.json"
 DEFAULT_LIFETIME = 3600
 """Seconds."""
 SUBJECT = "developer"
-"""Who a token is for, if the spec names nobody."""
+"""The subject of a token if the spec names none."""
 
 _CURVES: Mapping[str, type[ec.EllipticCurve]] = {"ES256": ec.SECP256R1, "ES384": ec.SECP384R1}
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a token says."""
+    """The claims of a token."""
 
     subject: str
     audience: str
@@ -51,10 +51,10 @@ class Grant:
 
 
 class DevIssuer:
-    """An issuer whose key and address are kept in a folder, so that another process can mint for it.
+    """An issuer with its key and address in a folder, so that another process can mint its tokens.
 
     Args:
-        state_dir: Where the key (readable by its owner only) and the address are kept.
+        state_dir: The folder with the key (readable by its owner only) and the address.
         algorithm: RS256, ES256 or ES384; an existing key of another kind is replaced.
     """
 
@@ -75,16 +75,16 @@ class DevIssuer:
 
     @property
     def jwks_uri(self) -> str:
-        """Where its keys are."""
+        """The URL of its keys."""
         return f"{self.url}/jwks"
 
     @property
     def algorithm(self) -> str:
-        """How it signs."""
+        """Its signature algorithm."""
         return self._algorithm
 
     def start(self) -> Self:
-        """Serve metadata and keys, at the address of the last time if that is free."""
+        """Serve metadata and keys, at the previous address if it is free."""
         self._directory.mkdir(parents=True, exist_ok=True)
         self._key()
         try:
@@ -148,12 +148,12 @@ class DevIssuer:
         return jwt.encode(payload, key, self._algorithm, headers)
 
     def mint_for(self, app: FtlApp) -> str:
-        """A token that passes the app's rules about subjects, organization and scopes."""
+        """Mint a token that passes the app's rules about subjects, organization and scopes."""
         grant = grant_for(app)
         return self.mint(grant.subject, grant.audience, grant.scopes, claims=grant.claims)
 
     def adjust(self, app: FtlApp) -> FtlApp:
-        """The app with this issuer in place of its own; its rules and audiences stay."""
+        """Replace the app's issuer by this one; its rules and audiences stay."""
         auth = app.spec.auth
         if auth is None or not auth.accepts_tokens:
             return app
@@ -167,7 +167,7 @@ class DevIssuer:
         return app.model_copy(update={"spec": spec})
 
     def metadata(self) -> dict[str, Any]:
-        """The OpenID Connect Discovery document; there is nothing to log in to."""
+        """The OpenID Connect Discovery document; it has no endpoints to log in."""
         return {
             "issuer": self.url,
             "jwks_uri": self.jwks_uri,
@@ -205,7 +205,7 @@ class DevIssuer:
 
 
 def grant_for(app: FtlApp) -> Grant:
-    """What a token must say to pass an app's rules; a policy of its own may still ask for more."""
+    """The claims that pass an app's rules; the app's policy may require more."""
     auth = app.spec.auth
     if auth is None:
         raise SpecError("everyone may call this app; no token is needed", field="spec.access")
@@ -226,7 +226,7 @@ def grant_for(app: FtlApp) -> Grant:
 
 
 def _write(path: Path, content: bytes) -> None:
-    # Written beside and renamed, so that another process never reads half a key.
+    # Written to another file and renamed, so that another process never reads a partial key.
     beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, stat.S_IRUSR | stat.S_IWUSR)
     with os.fdopen(descriptor, "wb") as file:
@@ -252,6 +252,6 @@ def _handler(issuer: DevIssuer) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(body)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing: the requests are the gateway's own."""
+            """Log nothing: the requests come from the gateway."""
 
     return Handler

@@ -1,6 +1,6 @@
-"""This machine as the command line finds it: its folders, its registries' logins, its files.
+"""The command line's environment: folders, credentials for registries, local files.
 
-What is imported here on top is all that a cached `inspect` needs; the rest comes when it is first used.
+The imports at the top are all that a cached `inspect` needs; everything else is imported at its first use.
 """
 
 import os
@@ -17,19 +17,19 @@ GATEWAY_WASM = Path(__file__).parents[1] / "gateway.wasm"
 
 
 def cache_directory() -> Path:
-    """Where blobs, inspection results and publications are kept. Raises OSError if it cannot be made."""
+    """The folder for blobs, inspection results and publications. Raises OSError if it cannot be created."""
     path = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ftl-operator"
     path.mkdir(parents=True, exist_ok=True)
     return path
 
 
 def state_directory() -> Path:
-    """Where the local issuer keeps its key."""
+    """The folder for the local issuer's key."""
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "ftl-operator"
 
 
 def open_registry(plain_http: Sequence[str], ca_file: Path | None) -> "Registry":
-    """Registries with the logins of Docker's configuration."""
+    """Open registries with the credentials in Docker's configuration."""
     from ftl_operator.registry.client import Registry
     from ftl_operator.registry.docker_config import Credentials
     from ftl_operator.registry.http import RegistrySettings
@@ -41,7 +41,7 @@ def open_registry(plain_http: Sequence[str], ca_file: Path | None) -> "Registry"
 
 
 def open_inspector() -> Inspector:
-    """Inspects components in the sandbox, each digest once on this machine."""
+    """Make the inspector, which runs in the sandbox and inspects each digest once on this machine."""
     return Inspector(cache_directory(), _examine, version_of(GATEWAY_WASM))
 
 

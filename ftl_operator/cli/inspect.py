@@ -1,4 +1,4 @@
-"""`inspect`: what the component behind one reference is, for people and for programs."""
+"""`inspect`: describes the component of a reference, for people and for programs."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -81,16 +81,16 @@ class Inspected:
 def inspect(
     reference: str, component: str | None, connect: "Callable[[], Registry]", console: Console
 ) -> Inspected:
-    """What a reference's component is.
+    """Inspect the component of a reference.
 
     Args:
         reference: An OCI reference, or `file:PATH` relative to the working directory.
-        component: Which one of an artifact with several.
-        connect: Gives the registries; not called for a file.
-        console: Where to say what is waited for.
+        component: Chooses a component in an artifact with several.
+        connect: Opens the registries; not called for a file.
+        console: Shows progress.
 
     Raises:
-        FtlError: The reference is not usable, or the component is not.
+        FtlError: The reference or the component is not usable.
     """
     if not reference.startswith("file:") and Path(reference).is_file():
         raise SpecError(f"{reference} is a file here and no OCI reference; write file:{reference}")

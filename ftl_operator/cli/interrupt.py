@@ -1,4 +1,4 @@
-"""Ends a command at the first Ctrl-C or SIGTERM: in order, once, and within a bounded time."""
+"""Ends a command at the first Ctrl-C or SIGTERM, with a clean-up of bounded time."""
 
 import os
 import signal
@@ -10,14 +10,14 @@ from types import FrameType
 from ftl_operator.cli.console import EXIT_INTERRUPTED
 
 STOP_SECONDS = 15.0
-"""How long a command may take to end in order; then the process ends as it is."""
+"""How long the clean-up may take; then the process exits without it."""
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """The first signal raises KeyboardInterrupt (SIGINT) or SystemExit(143) (SIGTERM); others do nothing.
+    """Raise KeyboardInterrupt (SIGINT) or SystemExit(143) (SIGTERM) at the first signal; ignore later ones.
 
-    A second signal would interrupt the cleaning up that the first one began, which could then wait for ever.
+    A second signal would interrupt the clean-up, which could then wait for ever.
     """
     stopping = False
 
@@ -27,13 +27,13 @@ def interruptible() -> Iterator[None]:
             return
         stopping = True
         code = EXIT_INTERRUPTED if number == signal.SIGINT else 128 + number
-        # Not even a cleaning up that waits for something can keep the process.
+        # Ends the process even if the clean-up hangs.
         timer = threading.Timer(STOP_SECONDS, os._exit, (code,))
         timer.daemon = True
         timer.start()
         raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(code)
 
-    # Shells start what runs in the background with SIGINT ignored, and so it stays.
+    # Shells start background processes with SIGINT ignored; keep it ignored then.
     numbers = [
         number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) != signal.SIG_IGN
     ]
@@ -42,5 +42,6 @@ def interruptible() -> Iterator[None]:
         yield
     finally:
         for number in numbers:
-            # After a signal nothing but the end follows, and the interpreter takes a while for it.
+            # After a signal the process ends, and the interpreter's exit takes a moment: ignore further
+            # signals.
             signal.signal(number, signal.SIG_IGN if stopping else before[number])

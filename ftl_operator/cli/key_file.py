@@ -1,6 +1,6 @@
-"""EDGE: a file with API keys: lines alone, or a manifest with the Secret that an app reads them from.
+"""Reads and writes a file with API keys: lines only, or a manifest with the Secret that an app reads.
 
-A manifest is edited where its text of keys stands; everything else, comments too, stays as it was written.
+In a manifest only the text with the keys is edited; everything else stays, comments included.
 """
 
 import base64
@@ -18,11 +18,11 @@ import yaml
 from ftl_operator.errors import SpecError
 
 DEFAULT_KEY = "keys"
-"""The key of a Secret that is taken where no FtlApp of the file says another."""
+"""The key in the Secret, unless an FtlApp in the file names another."""
 
 
 class Form(Enum):
-    """How a file has its text of keys."""
+    """How a file contains the text with the keys."""
 
     LINES = "the file itself"
     BLOCK = "a text of a block mapping"
@@ -32,16 +32,16 @@ class Form(Enum):
 
 @dataclass(frozen=True, slots=True)
 class KeyFile:
-    """A file and where in it the keys stand.
+    """A file, and the position of the keys in it.
 
     Args:
         path: The file.
-        content: All of it.
-        text: The text of keys.
-        start: Where the value with that text begins in `content`.
-        end: Where it ends.
+        content: Its whole content.
+        text: The text with the keys.
+        start: The start of the value with that text in `content`.
+        end: The end of that value.
         form: How the text is written there.
-        indent: By how much the lines of a block are indented.
+        indent: The indentation of a block's lines.
     """
 
     path: Path
@@ -53,7 +53,7 @@ class KeyFile:
     indent: int = 0
 
     def replaced(self, text: str) -> str:
-        """All of the file with another text of keys."""
+        """The whole content, with another text of keys."""
         before, after = self.content[: self.start], self.content[self.end :]
         if self.form is Form.LINES:
             return text
@@ -61,7 +61,7 @@ class KeyFile:
             return before + json.dumps(base64.b64encode(text.encode()).decode()) + after
         if self.form is Form.QUOTED:
             return before + json.dumps(text) + after
-        # A comment on the value's line may follow the mark of a block as well as a quoted text.
+        # A comment may follow on the value's line, after a block's indicator or a quoted text.
         value = self.content[self.start : self.end]
         if value.endswith("\n"):
             comment = value.partition("\n")[0].lstrip("|>+-0123456789")
@@ -72,7 +72,7 @@ class KeyFile:
         return f"{before}{mark}{comment}\n{lines}{after}"
 
     def write(self, text: str) -> None:
-        """Replace the file at once, so that nobody reads half of it; its permissions stay."""
+        """Replace the file atomically; its permissions stay."""
         descriptor, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -85,10 +85,10 @@ class KeyFile:
 
 
 def read_key_file(path: Path) -> KeyFile:
-    """Read a file; one that is not there is an empty list of keys.
+    """Read a file. A missing file counts as an empty list of keys.
 
     Raises:
-        SpecError: It is a manifest without a Secret that has keys, or with several.
+        SpecError: It is a manifest with no Secret that has keys, or with several.
     """
     try:
         content = path.read_text(encoding="utf-8") if path.exists() else ""
@@ -113,7 +113,7 @@ def read_key_file(path: Path) -> KeyFile:
 
 
 def _named_by_apps(documents: list[yaml.Node]) -> tuple[str, str] | None:
-    """The Secret and its key that the file's FtlApp reads API keys from."""
+    """The Secret, and the key in it, that the file's FtlApp reads API keys from."""
     for document in documents:
         reference: yaml.Node | None = document
         for name in ("spec", "auth", "apiKeys", "secretRef"):

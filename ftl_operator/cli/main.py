@@ -21,7 +21,7 @@ Command = Callable[..., None]
 
 
 def _formats(*names: str) -> Callable[[Command], Command]:
-    """`--output`, and errors told in that format with the exit code of their kind."""
+    """Add `--output`, and print errors in that format, with the exit code of their kind."""
 
     def decorate(command: Command) -> Command:
         @click.option(
@@ -31,7 +31,7 @@ def _formats(*names: str) -> Callable[[Command], Command]:
         def run(output: str, **options: object) -> None:
             console = Console(output)
             try:
-                # What runs is ended in order, sandboxed children with it.
+                # At a signal, everything is cleaned up, including sandboxed children.
                 with interruptible():
                     command(console=console, **options)
             except FtlError as error:
@@ -68,14 +68,14 @@ def _pairs(_: click.Context, __: click.Parameter, texts: Sequence[str]) -> dict[
     for text in texts:
         name, equals, value = text.partition("=")
         if not equals or not name:
-            # The text is not repeated: it may be a secret whose name was forgotten.
+            # The message does not have the text, which may be a secret without its name.
             raise click.BadParameter("write NAME=VALUE")
         pairs[name] = value
     return pairs
 
 
 class _Group(click.Group):
-    """Tells wrong usage in the format that was asked for, as commands tell their errors."""
+    """Prints wrong usage in the format of `--output`, as commands print their errors."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.meta[__name__] = _asks_for_json(args)
@@ -93,7 +93,7 @@ class _Group(click.Group):
 
 
 def _moment(_: click.Context, __: click.Parameter, text: str | None) -> datetime | None:
-    """`90d` from now, or a moment of RFC 3339."""
+    """Parse `90d` from now, or a time in RFC 3339."""
     if text is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""`render` and `publish`: the pipeline's end for a person, without a cluster."""
+"""`render` and `publish`: the pipeline on the command line, without a cluster."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -21,7 +21,7 @@ def publish(
     """Compose the app in a file and push it.
 
     Raises:
-        FtlError: Whatever stops a stage.
+        FtlError: A stage failed.
     """
     planned, target = _plan(file, repository, registry, console, authorize)
     with console.step(f"publishing to {target}"):
@@ -31,10 +31,10 @@ def publish(
 def render(
     file: str, repository: str | None, registry: Registry, console: Console, authorize: Authorize
 ) -> list[Mapping[str, Any]]:
-    """The objects that the controller would apply for the app in a file.
+    """Make the objects that the controller would apply for the app in a file.
 
     Raises:
-        FtlError: Whatever stops a stage.
+        FtlError: A stage failed.
     """
     planned, target = _plan(file, repository, registry, console, authorize)
     image = Reference(target, digest=planned.image.digest)
@@ -48,7 +48,7 @@ def _plan(
 ) -> tuple[Plan, Repository]:
     app_file = read_app_file(file)
     app = app_file.app
-    # Before the work of minutes, that it is not in vain.
+    # Check the target first; composing takes minutes.
     if repository is not None:
         target = parse_repository(repository, "--repository")
     elif app.spec.publish.repository is not None:
@@ -64,6 +64,6 @@ def _plan(
 
 
 def _without_owner(item: Mapping[str, Any]) -> Mapping[str, Any]:
-    """An object as a file can hold it: who owns it is known in a cluster only."""
+    """Remove the owner reference, which needs a uid from a cluster."""
     metadata = {key: value for key, value in item["metadata"].items() if key != "ownerReferences"}
     return {**item, "metadata": metadata}

@@ -1,4 +1,4 @@
-"""`up --host spin`: publish an FtlApp to its own repository and have the `spin` on PATH run it from there."""
+"""`up --host spin`: publishes an FtlApp to its repository, and runs it from there with the `spin` on PATH."""
 
 import json
 import os
@@ -20,10 +20,10 @@ def up_in_spin(options: UpOptions, registry: Registry, console: Console, *, inse
     """Publish and run until `spin` ends.
 
     Args:
-        options: What to serve and where.
-        registry: Where references are looked up and the app is published.
-        console: Where to say what happens.
-        insecure: Registries that are spoken to without TLS.
+        options: The options of `up`.
+        registry: The registries for tools and for the app.
+        console: Prints progress.
+        insecure: Registries without TLS.
 
     Returns:
         The exit code of `spin`.
@@ -61,13 +61,13 @@ def up_in_spin(options: UpOptions, registry: Registry, console: Console, *, inse
         command += ["--state-dir", str(state_folder(options.state_dir, app, options.file))]
     if target.registry in insecure:
         command.append("--insecure")
-    # In the environment and not among the arguments, which everybody on the machine can read.
+    # In the environment, because everybody on the machine can read the arguments.
     environment = {f"SPIN_VARIABLE_{name.upper()}": value for name, value in values.items()}
     with subprocess.Popen(command, env={**os.environ, **environment}) as process:
         try:
             return process.wait()
         except KeyboardInterrupt:
-            # Ctrl-C reached spin as well; what it says while it stops should be seen.
+            # Ctrl-C has reached spin as well; wait for its last output.
             return process.wait()
         finally:
             process.terminate()

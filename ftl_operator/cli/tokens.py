@@ -1,4 +1,4 @@
-"""How `up`, `render` and `publish` judge `access`: with the spec's own issuer, or with a local one."""
+"""Authorization for `up`, `render` and `publish`: with the spec's own issuer, or with a local one."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,12 +16,12 @@ from ftl_operator.issuer.preflight import Preflight
 
 @dataclass(frozen=True, slots=True)
 class TokenSource:
-    """How an app's callers are judged on this machine.
+    """The authorization of callers on this machine.
 
     Args:
-        adjust: What is changed of the app before it is composed.
+        adjust: Changes the app before it is composed.
         authorize: Checks its issuer and policy.
-        headers: What a client must send, given the app.
+        headers: Returns the headers that a client must send to the app.
     """
 
     adjust: Callable[[FtlApp], FtlApp]
@@ -30,7 +30,7 @@ class TokenSource:
 
 
 def authorize(ca_file: Path | None = None) -> Authorize:
-    """Checks an app's issuer and policy as the controller does, but may ask issuers of this machine."""
+    """Make the controller's check of an app's issuer and policy, with issuers on this machine allowed."""
     settings = IssuerSettings(developing=True, ca_file=ca_file)
     from ftl_operator.host.sandbox.parent import check_policy
 
@@ -39,7 +39,7 @@ def authorize(ca_file: Path | None = None) -> Authorize:
 
 @contextmanager
 def authorization(ca_file: Path | None, *, use_dev_issuer: bool) -> Iterator[TokenSource]:
-    """What judges callers while the body runs; a local issuer serves its keys as long."""
+    """Provide the token source for the body; a local issuer serves its keys meanwhile."""
     check = authorize(ca_file)
     if not use_dev_issuer:
         yield TokenSource(lambda app: app, check, lambda _: {})
@@ -56,5 +56,5 @@ def authorization(ca_file: Path | None, *, use_dev_issuer: bool) -> Iterator[Tok
 
 
 def dev_issuer() -> DevIssuer:
-    """The local issuer of this user; it keeps its key and its address between runs."""
+    """The local issuer of this user. It keeps its key and its address between runs."""
     return DevIssuer(state_directory() / "issuer")

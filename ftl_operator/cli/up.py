@@ -1,4 +1,4 @@
-"""`up`: compose an FtlApp, publish it to a local image layout, and serve that very publication."""
+"""`up`: composes an FtlApp, publishes it to a local image layout, and serves it from there."""
 
 import contextlib
 import errno
@@ -42,22 +42,22 @@ from ftl_operator.registry.client import Registry
 _PARAMETER = re.compile(r'(\w+)="([^"\\]*)"')
 
 WAIT_SECONDS = 0.5
-"""How long Ctrl-C may take to be seen."""
+"""How long it may take until Ctrl-C is noticed."""
 
 
 @dataclass(frozen=True, slots=True)
 class UpOptions:
-    """What `up` was asked for.
+    """The options of `up`.
 
     Args:
         file: The FtlApp file, or `-`.
-        address: Where to listen.
-        port: Which port; 0 takes any free one.
+        address: The address to listen on.
+        port: The port; 0 takes any free one.
         variables: Values by the name of the application's variable.
-        state_dir: Where key-value stores are kept; None forgets them at the end.
+        state_dir: The folder for key-value stores; None drops them at the end.
         adjust: Changes the app before it is composed, as the local issuer does.
         authorize: Checks the app's issuer and policy.
-        headers: What a client must send, given the app; it is printed for the client's configuration.
+        headers: Returns the headers that a client must send; they are printed for its configuration.
     """
 
     file: str
@@ -72,23 +72,23 @@ class UpOptions:
 
 @dataclass(frozen=True, slots=True)
 class Composed:
-    """An app ready to be loaded: its stages, its layers' bytes on disk, its variables' values."""
+    """An app that is ready to load: its plan, the files of its layers, and the values of its variables."""
 
     planned: Plan
     layers: Mapping[Digest, Path]
     values: Mapping[str, str] = field(repr=False)
 
     def same_as(self, other: "Composed") -> bool:
-        """Whether it would serve the very same."""
+        """Whether it would serve the same."""
         return (self.planned.image.digest, self.values) == (other.planned.image.digest, other.values)
 
 
 class Switch:
-    """Serves one application after another on the same port; no request is lost in between.
+    """Serves one application after another on the same port without losing a request.
 
     Args:
-        app: The first one.
-        console: Told of calls that are refused for want of a good token.
+        app: The first application.
+        console: Prints calls that are refused because of their token.
     """
 
     def __init__(self, app: HostApp, console: Console) -> None:
@@ -97,7 +97,7 @@ class Switch:
         self._retired: set[HostApp] = set()
 
     def handle(self, request: Request) -> Response:
-        """Serve a request with the application of this moment."""
+        """Serve a request with the present application."""
         response = self._app.handle(request)
         if response.status in (401, 403):
             path = request.target.partition("?")[0]
@@ -105,10 +105,10 @@ class Switch:
         return response
 
     def replace(self, app: HostApp) -> None:
-        """Serve the next requests with another application; those under way end with theirs."""
+        """Serve later requests with another application; those under way end with the old one."""
         old, self._app = self._app, app
         self._retired.add(old)
-        # By then every request of it has ended or passed its time limit.
+        # By then every request to the old one has ended or exceeded its time limit.
         timer = threading.Timer(Limits().time + 1, self._release, (old,))
         timer.daemon = True
         timer.start()
@@ -124,7 +124,7 @@ class Switch:
 
 
 def _why(response: Response) -> str:
-    """What the answer's challenge (RFC 6750 §3) says is wrong with the token; it repeats nothing of it."""
+    """The reason in the answer's challenge (RFC 6750 §3); it contains no part of the token."""
     challenge = dict(response.headers).get("www-authenticate", b"").decode("latin-1")
     told = dict(_PARAMETER.findall(challenge))
     words = [told[name] for name in ("error", "error_description") if name in told]
@@ -137,28 +137,28 @@ def up(options: UpOptions, registry: Registry, console: Console, *, watch: bool)
     """Serve until interrupted.
 
     Args:
-        options: What to serve and where.
-        registry: Where references are looked up.
-        console: Where to say what happens.
+        options: The options of `up`.
+        registry: The registries for the tools.
+        console: Prints progress.
         watch: Whether to compose again when the file or a local component changes.
 
     Raises:
         FtlError: The app cannot be composed, or the port is taken. Later errors, while watching, are only
-            said.
+            printed.
     """
     from ftl_operator.cli.watch import Stamps, follow
 
     with ExitStack() as stack:
         if watch and options.state_dir is None:
-            # What a tool has stored must outlive a change of the app, as it does where pods are replaced.
+            # Stored data must survive a change of the app, as it survives new pods in a cluster.
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="ftl-operator-"))
             options = replace(options, state_dir=Path(folder))
-        # Before the work of minutes. Nobody can connect until the app serves.
+        # Bind first, because composing takes minutes. Nobody can connect until the app serves.
         bound = stack.enter_context(contextlib.closing(_bound(options)))
-        # Two apps may share a folder of stores, and tools may write where the gateway does.
+        # Two apps may share a folder of stores, and tools may write into the gateway's store.
         sealing_key = {SEALING_KEY: secrets.token_hex(32)}
         options = replace(options, variables={**sealing_key, **options.variables})
-        # From before anything is read, so that a change while it is being read is seen.
+        # Stamped before the file is read, so that a change in between is noticed.
         own = Stamps.of([Path(options.file)])
         app_file = read_app_file(options.file)
         seen = own | Stamps.of(local_files(app_file))
@@ -171,10 +171,11 @@ def up(options: UpOptions, registry: Registry, console: Console, *, watch: bool)
             _announce(composed, server, options, console)
 
         try:
-            # Within: once it is told that Ctrl-C stops, it does.
+            # Announced inside the `with`, so that Ctrl-C works as soon as the text mentions it.
             announce(composed)
             while not watch:
-                # No wait without end: a kernel may hand Ctrl-C to another thread, which would not end it.
+                # Short waits, because the kernel may deliver Ctrl-C to another thread, which would not end
+                # one.
                 time.sleep(WAIT_SECONDS)
 
             def again(app_file: AppFile) -> None:
@@ -195,10 +196,10 @@ def up(options: UpOptions, registry: Registry, console: Console, *, watch: bool)
 
 
 def compose(app_file: AppFile, options: UpOptions, registry: Registry, console: Console) -> Composed:
-    """Run the pipeline up to the image, and have all its bytes.
+    """Run the pipeline up to the image, and get the files of all layers.
 
     Raises:
-        FtlError: Whatever stops a stage.
+        FtlError: A stage failed.
     """
     app = options.adjust(app_file.app)
     with console.step(f"composing {app.metadata.name}"):
@@ -209,13 +210,13 @@ def compose(app_file: AppFile, options: UpOptions, registry: Registry, console: 
 
 
 def load(composed: Composed, options: UpOptions, console: Console) -> HostApp:
-    """Publish to the local layout, load from there, and compile.
+    """Publish to the local layout, load the app from there, and compile it.
 
     Raises:
-        FtlError: A component changed meanwhile or cannot be compiled.
+        FtlError: A component has changed meanwhile or cannot be compiled.
     """
     app, image = composed.planned.resolved.app, composed.planned.image
-    # Two files may hold apps of one name; each has its own layout.
+    # Two files may have apps of the same name, so each file has its own layout.
     place = hashlib.sha256(f"{app.metadata.namespace}\0{Path(options.file).resolve()}".encode()).hexdigest()
     layout = Layout(cache_directory() / "up" / f"{app.metadata.name}-{place[:12]}")
     layout.publish(image, composed.layers, app.metadata.name)
@@ -239,14 +240,14 @@ def load(composed: Composed, options: UpOptions, console: Console) -> HostApp:
 
 
 def _difference(before: Composed, after: Composed) -> str:
-    """Which tools came and went, as the end of a line."""
+    """The added and removed tools, as the end of a line."""
     old, new = ({tool.full_name for tool in one.planned.locked.tools} for one in (before, after))
     parts = [f"+{name}" for name in sorted(new - old)] + [f"-{name}" for name in sorted(old - new)]
     return f" ({', '.join(parts)})" if parts else ""
 
 
 def client_configuration(name: str, url: str, headers: Mapping[str, str]) -> dict[str, Any]:
-    """`mcp.json` as MCP clients take it."""
+    """Make `mcp.json` for MCP clients."""
     server: dict[str, Any] = {"type": "http", "url": url}
     if headers:
         server["headers"] = dict(headers)
@@ -254,7 +255,7 @@ def client_configuration(name: str, url: str, headers: Mapping[str, str]) -> dic
 
 
 def _bound(options: UpOptions) -> socket.socket:
-    """The address, taken. Raises SpecError if it is somebody else's."""
+    """Bind the address. Raises SpecError if it is in use."""
     try:
         return bind(options.address, options.port)
     except OSError as error:
@@ -280,11 +281,11 @@ def _taken(options: UpOptions, error: OSError) -> SpecError:
 def state_folder(state_dir: Path, app: FtlApp, file: str) -> Path:
     """The folder below `--state-dir` with the stores and databases of one app.
 
-    Apps of different names never see each other's. Two files with an app of the same name do not either: the
-    folder belongs to the file that used it first, as long as that file exists.
+    Apps of different names have different folders. If two files have an app of the same name, the folder
+    belongs to the file that used it first, as long as that file exists.
 
     Args:
-        state_dir: The folder that was given.
+        state_dir: The folder of the option.
         app: The app.
         file: Its file, or `-`.
 

@@ -1,7 +1,7 @@
-"""`up --watch`: take up changes of an FtlApp's file and of the local components that it names.
+"""`up --watch`: follows changes of an FtlApp's file and of its local components.
 
-Files are looked at again and again rather than watched by the kernel: there are few of them, and nothing is
-missed so when an editor replaces a file, a build removes a folder, or a link is pointed elsewhere.
+Files are polled instead of watched through the kernel: they are few, and polling misses nothing when an
+editor replaces a file, a build removes a folder, or a link changes its target.
 """
 
 import time
@@ -15,41 +15,41 @@ from ftl_operator.cli.workspace import AppFile, local_files, read_app_file
 from ftl_operator.errors import FtlError, SpecError
 
 LOOK_SECONDS = 0.2
-"""Between two looks."""
+"""Seconds between two polls."""
 SETTLE_SECONDS = 0.3
-"""How long files must be quiet before a change is taken up: a build writes several times."""
+"""How long files must be unchanged before the change is used, because a build writes several times."""
 
 Stamp = tuple[int, int, int] | None
 
 
 @dataclass(frozen=True, slots=True)
 class Stamps:
-    """What tells whether files changed: each one's modification time (ns), size and inode; None if absent."""
+    """The state of files: modification time (ns), size and inode of each; None if it is absent."""
 
     files: Mapping[Path, Stamp]
 
     @classmethod
     def of(cls, files: Iterable[Path]) -> "Stamps":
-        """The stamps of this moment."""
+        """Read the present stamps of files."""
         return cls({path: _stamp(path) for path in files})
 
     def __or__(self, other: "Stamps") -> "Stamps":
-        """These and those of other files."""
+        """Combine with the stamps of other files."""
         return Stamps({**other.files, **self.files})
 
     def again(self) -> "Stamps":
-        """The same files' stamps of this moment."""
+        """Read the stamps of the same files again."""
         return Stamps.of(self.files)
 
 
 def follow(file: str, seen: Stamps, again: Callable[[AppFile], None], console: Console) -> NoReturn:
-    """Call `again` with the file's new content whenever it or a component changed. Never returns.
+    """Call `again` with the file's new content whenever it or a component has changed. Never returns.
 
     Args:
         file: The FtlApp's file.
-        seen: The files' stamps from before they were read for what is served now.
-        again: Composes and serves; an error of it leaves the last good version serving.
-        console: Told of errors.
+        seen: The stamps that the files had before the served version was read.
+        again: Composes and serves; if it fails, the last good version keeps serving.
+        console: Prints errors.
     """
     served = frozenset(seen.files)
     while True:
@@ -64,13 +64,13 @@ def follow(file: str, seen: Stamps, again: Callable[[AppFile], None], console: C
         except (FtlError, OSError) as error:
             console.error(error if isinstance(error, FtlError) else SpecError(str(error)))
             console.note("the last good version keeps serving")
-        # A component that is missing may come, and an older one be what the next version goes back to.
+        # Watch missing components, which may appear, and earlier ones, to which the next version may return.
         wanted = {Path(file), *served, *named}
         seen = Stamps({path: stamp for path, stamp in seen.files.items() if path in wanted})
 
 
 def _settled(seen: Stamps) -> Stamps:
-    """The stamps once they differ from `seen` and nothing changes any more."""
+    """Wait until the stamps differ from `seen` and stay unchanged; then return them."""
     while (now := seen.again()) == seen:
         time.sleep(LOOK_SECONDS)
     while True:

@@ -1,7 +1,7 @@
-"""One FtlApp in a file, without a cluster: what `up`, `render` and `publish` read, and the inputs they use.
+"""An FtlApp in a file, without a cluster, and the pipeline's inputs for `up`, `render` and `publish`.
 
-The file may hold Secrets and ConfigMaps beside the FtlApp; what the app takes from them is then at hand. They
-are read for `up` only and appear in nothing that is printed or published.
+The file may also have Secrets and ConfigMaps, from which the app takes values. They are used for `up` only
+and are never printed or published.
 """
 
 import base64
@@ -33,17 +33,17 @@ MAX_FILE_BYTES = 4 << 20
 
 Texts = Mapping[str, str]
 Authorize = Callable[[FtlApp, Callable[[str, str], str]], GatewayAuth | None]
-"""Checks `spec.auth`, given how to read a key of a ConfigMap."""
+"""Checks `spec.auth`; the second argument reads a key of a ConfigMap."""
 
 
 @dataclass(frozen=True, slots=True)
 class AppFile:
-    """An FtlApp file, read.
+    """The content of an FtlApp file.
 
     Args:
         app: The FtlApp.
-        directory: What `file:` references in it are relative to.
-        objects: Keys and values of the Secrets and ConfigMaps beside it, by kind and name.
+        directory: The folder for `file:` references in it.
+        objects: Keys and values of the Secrets and ConfigMaps in the file, by kind and name.
     """
 
     app: FtlApp
@@ -51,13 +51,13 @@ class AppFile:
     objects: Mapping[tuple[str, str], Texts] = field(repr=False)
 
     def text(self, source: ValueSource) -> str | None:
-        """The value that a `valueFrom` names, if its object is in the file."""
+        """The value of a `valueFrom`, if its object is in the file."""
         key = source.secret_key_ref or source.config_map_key_ref
         kind = "Secret" if source.secret_key_ref else "ConfigMap"
         return None if key is None else self.objects.get((kind, key.name), {}).get(key.key)
 
     def config(self, name: str, key: str) -> str:
-        """A key of a ConfigMap in the file. Raises SpecError if it is not there."""
+        """The value of a key of a ConfigMap in the file. Raises SpecError if it is missing."""
         try:
             return self.objects["ConfigMap", name][key]
         except KeyError:
@@ -95,7 +95,7 @@ def read_app_file(path: str) -> AppFile:
 
 
 def local_files(app_file: AppFile) -> frozenset[Path]:
-    """The files that the app's components come from."""
+    """The local files of the app's components."""
     found = sources(app_file.app, app_file.directory).values()
     return frozenset(source.path for source in found if isinstance(source, FileReference))
 
@@ -117,7 +117,7 @@ def _objects(documents: Sequence[Mapping[str, Any]]) -> Iterator[tuple[tuple[str
 def _decoded(data: Texts, where: str) -> Iterator[tuple[str, str]]:
     for key, value in data.items():
         try:
-            # Bytes that are no text, such as a key store, are no variable's value; another key may be.
+            # Skip bytes that are not text, such as a key store; other keys may be text.
             with contextlib.suppress(UnicodeDecodeError):
                 yield key, base64.b64decode("".join(value.split()), validate=True).decode()
         except binascii.Error:
@@ -132,7 +132,7 @@ def _mapping(document: Mapping[str, Any], name: str, where: str) -> Mapping[str,
 
 
 def own_gateway() -> Layer:
-    """The prebuilt gateway as a layer."""
+    """Make a layer of the prebuilt gateway."""
     try:
         content = GATEWAY_WASM.read_bytes()
     except OSError as error:
@@ -148,10 +148,10 @@ def local_inputs(
     """The pipeline's inputs on this machine.
 
     Args:
-        app_file: The file, whose ConfigMaps the policy may come from.
-        registry: Where references are looked up.
+        app_file: The file; its ConfigMaps may have the policy.
+        registry: The registries for the tools.
         authorize: Checks the app's issuer and policy.
-        say: Told what is being waited for.
+        say: Shows progress.
     """
     inspector = open_inspector()
 
@@ -163,7 +163,7 @@ def local_inputs(
 
 
 def layer_files(layers: Sequence[Layer], registry: Registry) -> dict[Digest, Path]:
-    """A local file of every layer; what is not here yet is pulled."""
+    """Get a local file of every layer; missing ones are pulled."""
     files = {}
     for layer in layers:
         path = layer.path
@@ -176,7 +176,7 @@ def layer_files(layers: Sequence[Layer], registry: Registry) -> dict[Digest, Pat
 
 
 def variables_of(locked: LockedApp, app_file: AppFile, given: Texts) -> dict[str, str]:
-    """Values for an application's variables: given ones first, then the environment's, then the file's.
+    """Find the values of an application's variables: first in `given`, then in the environment and the file.
 
     Args:
         locked: The application.
@@ -184,7 +184,7 @@ def variables_of(locked: LockedApp, app_file: AppFile, given: Texts) -> dict[str
         given: Values by the name of the application's variable.
 
     Raises:
-        SpecError: A variable has no value, or one is given that the application does not have.
+        SpecError: A variable has no value, or the application has no variable of a given name.
     """
     known = locked.document["variables"]
     for name in given:

@@ -1,8 +1,8 @@
-"""Reads YAML as `kubectl` and the API server do, with bounds on what a few bytes can stand for.
+"""Reads YAML as `kubectl` and the API server do, with limits on aliases and nesting.
 
-An alias stands for a whole value, so a document can be exponentially larger than its text (YAML 1.2.2
-§3.2.2.2, "billion laughs"). Whatever walks the parsed value then, a check or an error text, would never end.
-Aliases are therefore counted before anything is made of them, as kubectl's own parser (go-yaml) does.
+An alias stands for a whole value, so a parsed document can be exponentially larger than its text (YAML 1.2.2
+§3.2.2.2, "billion laughs"), and code that walks it would never end. So the aliases are counted before the
+values are constructed, as kubectl's parser (go-yaml) does.
 """
 
 import re
@@ -14,9 +14,9 @@ import yaml
 from ftl_operator.errors import SpecError
 
 MAX_ALIASED_VALUES = 100_000
-"""How many values the aliases of one document may stand for, besides those that are written out."""
+"""How many values the aliases of one document may stand for, in addition to the written ones."""
 MAX_DEPTH = 200
-"""How deep a document may nest, aliases followed."""
+"""How deep a document may nest, including aliases."""
 
 _INTEGER_BITS = 64
 _HALVES = re.compile("[\ud800-\udfff]")
@@ -30,11 +30,11 @@ def read_documents(raw: bytes, name: str) -> list[dict[str, Any]]:
     """The mappings of a YAML stream; empty documents are left out.
 
     Args:
-        raw: The stream; the caller bounds its length.
-        name: Names it in messages.
+        raw: The stream; the caller limits its length.
+        name: Its name, for messages.
 
     Raises:
-        SpecError: It is not YAML, a key is there twice, aliases stand for too much, or a document is no
+        SpecError: It is not YAML, a key is duplicate, aliases stand for too much, or a document is not a
             mapping.
     """
     try:
@@ -48,7 +48,7 @@ def read_documents(raw: bytes, name: str) -> list[dict[str, Any]]:
 
 
 def shown(value: object) -> str:
-    """The beginning of a value for a message, at most some hundred characters; looks at no more of it."""
+    """The beginning of a value for a message, about a hundred characters; the rest is not read."""
     return _shown.repr(value)
 
 
@@ -77,7 +77,7 @@ class _Loader(yaml.SafeLoader):
         return node
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Called for each mapping before its merge keys (`<<`) put further pairs into it."""
+        """Refuse duplicate keys. Called for each mapping before merge keys (`<<`) add further pairs."""
         marks = vars(self).setdefault("_checked", set())
         if id(node) not in marks:
             marks.add(id(node))
@@ -92,9 +92,9 @@ class _Loader(yaml.SafeLoader):
 
 
 def _check_aliases(root: yaml.Node) -> None:
-    """Raises yaml.YAMLError if a node is within itself, nests too deeply, or if aliases stand for too much.
+    """Raise yaml.YAMLError if a node contains itself, nests too deeply, or if aliases stand for too much.
 
-    Each node is looked at once, however many aliases lead to it.
+    Each node is visited once, however many aliases refer to it.
     """
     measured: dict[int, tuple[int, int]] = {}
     within: set[int] = set()

@@ -1,8 +1,7 @@
 """Finds a token issuer's metadata and keys, and checks them against the spec.
 
 Sources: OpenID Connect Discovery 1.0 §4, RFC 8414 §3 and §5 (metadata, their URLs, and the check of
-    `issuer`).
-`keys` tells which algorithms a key can verify.
+`issuer`). `keys` tells which algorithms a key can verify.
 """
 
 from collections.abc import Callable, Mapping, Sequence
