@@ -3,6 +3,7 @@
 
 import contextlib
 import http.server
+import io
 import socket
 import tempfile
 import threading
@@ -21,6 +22,7 @@ from ftl_operator.host.guest import GuestInstance
 from ftl_operator.host.http import server
 from ftl_operator.host.http.client import Client
 from ftl_operator.host.http.messages import Request, Response
+from ftl_operator.host.http.parser import read_head
 from ftl_operator.host.spin.allowed_hosts import AllowedHosts, Target, parse_rule, parse_target
 from ftl_operator.host.spin.sqlite import Connection, Database, DatabaseError
 from ftl_operator.host.spin.store import Store
@@ -480,6 +482,16 @@ def crowd(sent: Sequence[bytes]) -> bytes:
         server.MAX_CONNECTIONS = before
 
 
+def header_of(line: bytes) -> bytes:
+    """The value of a header that a client sends as this line."""
+    head = read_head(io.BufferedReader(io.BytesIO(b"GET / HTTP/1.1\r\nhost: x\r\n" + line + b"\r\n\r\n")))
+    assert head is not None
+    return head.headers[-1][1]
+
+
+SPACES = b" \t" * 30_000
+
+
 class Long:
     """An application whose answer is longer than what a connection holds on its way."""
 
@@ -551,6 +563,8 @@ ROWS += [
       for name, attack, twin in CHAINING),
     Attack("M5 chaining: a rule in capitals", calls, ("http://GATEWAY.spin.internal", SIBLING), "lower case",
            ("http://API.example", "http://api.example/"), bool),
+    *(Attack(f"Low {name} that takes a pattern hours", header_of, b"x:" + attack, "malformed", b"x:" + twin, b"a".__eq__)
+      for name, attack, twin in (("line of spaces", SPACES + b"\x01", SPACES + b"a"), ("line that ends in spaces", b"a" + SPACES + b"\x01", b"a" + SPACES))),
     Attack("Low crowd that does not read", crowd_that_reads, 1, lambda said: said.startswith(b"HTTP/1.1 200 "), 16 << 20,
            lambda said: said.startswith(b"HTTP/1.1 200 ")),
     *(Attack(f"Low crowd that sends {name}", crowd, attack, lambda said: said.startswith(b"HTTP/1.1 200 "), twin,

@@ -117,7 +117,7 @@ _PRAGMAS: dict[str, frozenset[str] | None] = {
     "wal_checkpoint": _ANY,
 }
 """Pragmas, each with the values that may be given to it."""
-_VACUUM = re.compile(r"\s*VACUUM(\s+main)?\s*;?\s*", re.IGNORECASE)
+_VACUUM = re.compile(r"VACUUM(\s+main)?\s*;?", re.IGNORECASE)
 
 
 class UnsafeSQLiteError(Exception):
@@ -218,7 +218,7 @@ class Session:
         """Run one statement for so many seconds. Raises sqlite3.Error, MemoryError."""
         self._deadline = time.monotonic() + seconds
         signal.setitimer(signal.ITIMER_REAL, seconds + GRACE)  # SIGALRM ends this process
-        self._guard.vacuums = _VACUUM.fullmatch(statement) is not None
+        self._guard.vacuums = _VACUUM.fullmatch(statement.strip()) is not None
         try:
             cursor = self._connection.execute(statement, parameters)
             columns = [column[0] for column in cursor.description or ()]
