@@ -86,6 +86,7 @@ WASM = {
     "text-core": "rust-tools",
     "dates": "python-tool",
     "words": "typescript-tool",
+    "addresses": "go-tool",
 }
 """The target that holds each component."""
 
@@ -118,6 +119,10 @@ def _rust_tools(build: Build) -> None:
 
 def _python_tool(build: Build) -> None:
     build.run(EXAMPLES / "python" / "build", build.folder / "dates.wasm", cwd=EXAMPLES / "python")
+
+
+def _go_tool(build: Build) -> None:
+    build.run(EXAMPLES / "go" / "build", build.folder / "addresses.wasm", cwd=EXAMPLES / "go")
 
 
 def _typescript_tool(build: Build) -> None:
@@ -294,6 +299,14 @@ _ALL = (
         "a minute",
         (EXAMPLES / "typescript",),
         _typescript_tool,
+    ),
+    Target(
+        "go-tool",
+        "the example tool in Go",
+        "two minutes, most of it for what makes a component",
+        (EXAMPLES / "go",),
+        _go_tool,
+        versions=_go_version,
     ),
     Target(
         "mcp-node",

@@ -80,11 +80,12 @@ CALLS = {
     "units": ("convert", {"value": 2, "from": "km", "to": "m"}, "2000"),
     "dates": ("weekday", {"day": "2026-11-24"}, "Tuesday"),
     "words": ("anagram", {"first": "Dormitory", "second": "Dirty room"}, "yes"),
+    "addresses": ("contains", {"prefix": "2001:db8::/32", "address": "2001:db8::7"}, "yes"),
 }
-"""For each tool of `examples/tools` (Rust, Rust, Python, TypeScript) a call, and what the answer holds."""
+"""A call for each component of `examples/tools` (Rust, Rust, Python, TypeScript, Go), and its answer."""
 
 
-@pytest.mark.needs("rust-tools", "python-tool", "typescript-tool")
+@pytest.mark.needs("rust-tools", "python-tool", "typescript-tool", "go-tool")
 def test_a_tool_of_each_language_is_called(shell: Shell) -> None:
     tools = [{"name": name, "image": f"file:{built_wasm(name)}"} for name in CALLS]
     app = {

@@ -140,9 +140,16 @@ def test_the_operators_own_component_is_compiled_once(tmp_path: Path) -> None:
     assert [path.stat().st_ino for path in tmp_path.rglob("*") if path.is_file()] == [compiled]
 
 
-@pytest.mark.needs("rust-tools", "python-tool", "typescript-tool")
+@pytest.mark.needs("rust-tools", "python-tool", "typescript-tool", "go-tool")
 @pytest.mark.parametrize(
-    ("name", "tool"), [("dates", "weekday"), ("words", "anagram"), ("text", "count"), ("units", "name")]
+    ("name", "tool"),
+    [
+        ("dates", "weekday"),
+        ("words", "anagram"),
+        ("text", "count"),
+        ("units", "name"),
+        ("addresses", "contains"),
+    ],
 )
 def test_tools_of_the_published_sdks_are_inspected_and_leave_no_code(
     name: str, tool: str, tmp_path: Path

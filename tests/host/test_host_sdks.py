@@ -8,7 +8,7 @@ from conftest import Start
 
 from builds import built_wasm
 
-pytestmark = pytest.mark.needs("rust-tools", "python-tool", "typescript-tool")
+pytestmark = pytest.mark.needs("rust-tools", "python-tool", "typescript-tool", "go-tool")
 
 CALLS = [
     ("dates", "weekday", {"day": "2026-11-24"}, "Tuesday"),
@@ -16,6 +16,8 @@ CALLS = [
     ("words", "anagram", {"first": "Dormitory", "second": "dirty room"}, "yes"),
     ("text", "count", {"text": "two words"}, "2"),
     ("units", "convert", {"value": 1, "from": "km", "to": "m"}, "1000"),
+    ("addresses", "contains", {"prefix": "10.0.0.0/8", "address": "11.0.0.1"}, "no"),
+    ("addresses", "describe", {"address": "192.168.0.1"}, '"private": true'),
 ]
 
 
