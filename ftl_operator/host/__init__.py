@@ -1,7 +1,7 @@
 """The embedded host: runs WASI 0.2 HTTP components in-process on wasmtime, as Spin would.
 
-It serves three purposes with one implementation: asking a component for its tools in a sandbox
-(`sandbox`), `ftl-operator up` (`app`, `server`), and tests. Nothing else imports wasmtime.
+One implementation serves three purposes: inspecting components in a sandbox (`sandbox`), `ftl-operator up`
+(`app`, `http/server`), and tests. Nothing else imports wasmtime.
 """
 
 from ftl_operator.host.app import HostApp

@@ -1,4 +1,4 @@
-"""A Spin application, running: routes, chaining, outbound requests."""
+"""Runs a Spin application: routes, service chaining, outbound requests."""
 
 import sys
 import threading
@@ -34,7 +34,7 @@ from ftl_operator.host.wasi.http_types import (
 from ftl_operator.oci.reference import Digest
 
 _PATIENCE = 1.0
-"""Seconds that a request waits for one of the places of `Limits.concurrency`."""
+"""Seconds that a request waits for a slot of `Limits.concurrency`."""
 _ERROR = b"internal error\n"
 _DENIED = ("HTTP-request-denied", None)
 
@@ -50,17 +50,17 @@ class HostApp:
     Args:
         document: The locked application.
         blob: Gives the file of a layer by its digest.
-        variables: Values of application variables, before their defaults.
-        limits: Of each request.
-        log: Takes each line that a component prints, and each failure, with the component's id.
-        state_dir: Where key-value stores are kept; None keeps them in memory.
+        variables: Values of application variables; they take precedence over defaults.
+        limits: The limits of each request.
+        log: Gets each line that a component prints, and each failure, with the component's id.
+        state_dir: The folder for key-value stores; None keeps them in memory.
         code: How components are compiled; `Code.METERED` fills `Response.fuel`.
         cache: The folder of compiled components; by default the user's.
-        keep_code: Whether compiled components are kept in it.
-        client: Carries requests that leave the application; by default with the system's authorities.
+        keep_code: Whether to store compiled components there.
+        client: Sends requests that leave the application; by default it trusts the system's authorities.
 
     Raises:
-        SpecError: The document asks for something this host does not have.
+        SpecError: The document needs something that this host does not have.
     """
 
     def __init__(  # noqa: PLR0913 - options, by keyword, each with a default
@@ -93,12 +93,12 @@ class HostApp:
         self._routes = routes_of(document)
 
     def prepare(self) -> None:
-        """Compile every component now rather than at its first request. Raises GuestError."""
+        """Compile every component now instead of at its first request. Raises GuestError."""
         for component in self._components.values():
             component.prepare()
 
     def handle(self, request: Request) -> Response:
-        """Serve one request. Never raises for what a guest does: that becomes a 500 and a line in the log."""
+        """Serve one request. A guest's failure never raises: it becomes a 500 and a line in the log."""
         found = match(self._routes, request.target.partition("?")[0])
         if found is None:
             return Response.plain(404, b"")
@@ -137,10 +137,10 @@ class HostApp:
             except GuestError as error:
                 guest.failed = str(error)
                 self._log(guest.component.id, guest.failed)
-            except Exception as error:  # noqa: BLE001 - a defect of the host must not end its thread silently
+            except Exception as error:  # noqa: BLE001 - a defect of the host must not end the thread silently
                 self._log(guest.component.id, f"host error: {type(error).__name__}: {error}")
             finally:
-                # A callee that answers without reading its request is no error of its caller.
+                # A callee may answer without reading its request; the caller must not see an error.
                 request.pipe.drain()
                 body = guest.outcome.body if guest.outcome else None
                 if body is not None:
@@ -155,7 +155,7 @@ class HostApp:
     def _send(
         self, guest: GuestInstance, request: OutgoingRequest, options: RequestOptions | None
     ) -> FutureResponse:
-        """Carry a guest's outgoing request: to a component, to the application itself, or out."""
+        """Send a guest's outgoing request: to a component, to the application itself, or to the network."""
         future = FutureResponse(guest)
         scheme, authority = _scheme(request), request.authority or SELF
         target = parse_target(scheme, authority, request.path or "/", method_name(request.method))
@@ -229,7 +229,7 @@ class HostApp:
 
 
 class _Body(Iterator[bytes]):
-    """A response's body; a failure carries the component's own cause, for the host's log."""
+    """A response's body; a failure has the component's own cause, for the host's log."""
 
     def __init__(self, guest: GuestInstance, pipe: Pipe, *, metered: bool) -> None:
         self._guest = guest
@@ -246,7 +246,7 @@ class _Body(Iterator[bytes]):
             raise PipeError(guest.failed or str(error), error.code) from None
         except StopIteration:
             if self._metered:
-                # Fuel is known when every guest is gone, which is soon after the body's end.
+                # Fuel is known only when every guest has ended, which is soon after the body's end.
                 for one in (guest, *guest.callees):
                     one.watcher.wait(lambda one=one: one.over, guest.deadline)  # type: ignore[misc]
             raise
@@ -262,7 +262,7 @@ class _Body(Iterator[bytes]):
 def _answer(callee: GuestInstance) -> Ok | Err:
     outcome = callee.outcome
     if outcome is None or outcome.body is None:
-        # As Spin has it: the caller sees a 500 of the component that failed.
+        # As in Spin, the caller gets a 500 from the failed component.
         return Ok(IncomingResponse(500, Fields([], immutable=True), Pipe.of(b"")))
     return Ok(IncomingResponse(outcome.status, Fields(outcome.headers, immutable=True), outcome.body))
 

@@ -1,4 +1,4 @@
-"""A component of an application: what it may use, its compiled code, and running one request with it."""
+"""A component of an application: its grants, its compiled code, and the execution of one request."""
 
 import ctypes
 import re
@@ -53,7 +53,7 @@ def cause_of(message: str) -> str:
 
 
 class GuestError(Exception):
-    """A guest ended without a whole response; the text names the component and the cause, for the log."""
+    """A guest ended without a complete response; the text names the component and the cause, for the log."""
 
 
 @dataclass(slots=True)
@@ -62,7 +62,7 @@ class _Code:
     linker: wc.Linker
     handle: wc.ExportIndex
     lowers: list[Lower] = field(default_factory=list)
-    """Of the handler's parameters; their types come with the first instance."""
+    """The converters of the handler's parameters; their types are known with the first instance."""
 
 
 @dataclass(slots=True)
@@ -86,7 +86,7 @@ class Component:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def prepare(self) -> _Code:
-        """Compile and link, once. Raises GuestError for bytes that cannot serve."""
+        """Compile and link, once. Raises GuestError if the component cannot serve."""
         with self._lock:
             if self._code is None:
                 self._code = self._load()
@@ -109,10 +109,10 @@ class Component:
         return _Code(component, linker, handle)
 
     def run(self, guest: GuestInstance, request: IncomingRequest) -> None:
-        """Handle a request from start to end in this thread. The guest's outcome is always set afterwards.
+        """Handle a request from start to end in this thread. Afterwards the guest's outcome is always set.
 
         Raises:
-            GuestError: The guest trapped, passed a limit, or set no response.
+            GuestError: The guest trapped, exceeded a limit, or set no response.
         """
         try:
             self._call(guest, request)

@@ -16,20 +16,20 @@ if TYPE_CHECKING:
     from ftl_operator.host.streams.pipe import Pipe
 
 MAX_RESOURCES = 25_000
-"""Handles that one instance may hold; they are the host's memory, not the guest's."""
+"""The most handles of one instance; they take the host's memory, not the guest's."""
 MAX_KEPT = 64 << 20
-"""Bytes of headers and addresses that one instance may hand over in all; they are the host's memory, too."""
+"""The most bytes of headers and addresses from one instance in all; they take the host's memory, too."""
 ENTRY_BYTES = 64
-"""What a header costs besides its name and value."""
+"""The bytes that a header counts besides its name and value."""
 
 
 class TimeLimitError(Trap):
-    """The request used up its time."""
+    """The request exceeded its time limit."""
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What a guest made of `response-outparam`: a response's head and body, or an error code."""
+    """What a guest set in `response-outparam`: a response's head and body, or an error code."""
 
     status: int = 0
     headers: list[tuple[str, bytes]] = field(default_factory=list)
@@ -67,36 +67,36 @@ class GuestInstance:
     def __init__(self, component: "Component", deadline: float, depth: int = 0) -> None:
         self.component = component
         self.deadline = deadline
-        """End of the request on the monotonic clock."""
+        """The deadline of the request on the monotonic clock."""
         self.depth = depth
         self.context = 0
         """Address of the store's context."""
         self.out = ctypes.c_uint64()
-        """Where functions of the C API leave a pointer."""
+        """Where functions of the C API write a pointer."""
         self.out_address = ctypes.addressof(self.out)
         self.resources: dict[int, Any] = {}
         self._next = 0
         self._kept = 0
         self.failure: BaseException | None = None
-        """What a host function raised; wasmtime carries only text through the guest."""
+        """The error that a host function raised; wasmtime passes only its text through the guest."""
         self.waker = Waker()
         self.outcome: Outcome | None = None
         self.on_outcome: Callable[[], None] = lambda: self.defer(self.watcher.wake)
         self.fuel: list[int] = []
-        """Instructions of each guest of one request, all in one list, as `callees` are."""
+        """The instructions of each guest of one request; all guests share the list, like `callees`."""
         self.callees: list[GuestInstance] = []
         self.over = False
-        """The instance is gone, and nothing more of it will come."""
+        """Whether the instance has ended."""
         self.watcher = Waker()
-        """Whoever waits for the outcome, or for the end."""
+        """Wakes the thread that waits for the outcome or the end."""
         self._deferred: deque[Callable[[], None]] = deque()
         self.failed = ""
-        """Why it failed, once it has ended."""
+        """Why it failed; set when it has ended."""
         self.stdout = LineWriter(component.id, component.log)
         self.stderr = LineWriter(component.id, component.log)
 
     def keep(self, resource: Any) -> int:
-        """Give a resource a handle's number."""
+        """Store a resource and return its handle."""
         if len(self.resources) >= MAX_RESOURCES:
             raise Trap(f"more than {MAX_RESOURCES} open handles")
         self._next += 1
@@ -104,7 +104,7 @@ class GuestInstance:
         return self._next
 
     def charge(self, size: int) -> None:
-        """Count bytes that the host keeps for it. Raises Trap when they are too many."""
+        """Count bytes that the host keeps for this guest. Raises Trap if there are too many."""
         self._kept += size
         if self._kept > MAX_KEPT:
             raise Trap(f"more than {MAX_KEPT >> 20} MiB of headers and addresses in one request")
@@ -122,15 +122,15 @@ class GuestInstance:
         return False
 
     def defer(self, act: Callable[[], None]) -> None:
-        """Wake or start another thread a little later: when this guest waits or ends, or at the next tick.
+        """Wake or start another thread later: when this guest waits or ends, or at the next tick.
 
-        A guest mostly writes a head and a body at once, and sends a request before it writes the request's
-        body. Were the other thread awake after each part, the two would take the interpreter from each other.
+        A guest usually writes a head and a body together, and sends a request before its body. If the other
+        thread woke after each part, the two threads would compete for the interpreter lock.
         """
         self._deferred.append(act)
 
     def flush(self) -> None:
-        """Do what is owed."""
+        """Run the deferred actions."""
         while self._deferred:
             try:
                 act = self._deferred.popleft()
@@ -139,19 +139,19 @@ class GuestInstance:
             act()
 
     def finish(self, outcome: Outcome) -> None:
-        """Take the guest's response, once."""
+        """Set the guest's response, once."""
         if self.outcome is None:
             self.outcome = outcome
             self.on_outcome()
 
     def end(self) -> None:
-        """Say that it is over, when every other trace of the run is done."""
+        """Mark the instance as ended. Call it last."""
         self.over = True
         self.flush()
         self.watcher.wake()
 
     def close(self) -> None:
-        """The instance is gone: whoever still waits for one of its bodies gets an error."""
+        """Fail the bodies that are still open: their readers and writers get an error."""
         for resource in list(self.resources.values()):
             resource.drop()
         self.resources.clear()

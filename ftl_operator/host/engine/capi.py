@@ -1,4 +1,4 @@
-"""wasmtime's C values in memory: their layout, and the functions that allocate their parts.
+"""The memory layout of wasmtime's C values, and the functions that allocate their parts.
 
 Layout: wasmtime/component/val.h of the C API of wasmtime 50. Addresses are integers.
 """
@@ -12,13 +12,13 @@ from wasmtime import _ffi as ffi
 VAL_SIZE = ctypes.sizeof(ffi.wasmtime_component_val_t)
 ENTRY_SIZE = 16 + VAL_SIZE
 BODY = 8
-"""Offset of the value behind its kind."""
+"""The offset of the value after its kind."""
 
 (BOOL, S8, U8, S16, U16, S32, U32, S64, U64, F32, F64, CHAR, STRING, LIST, RECORD, TUPLE, VARIANT, ENUM,
  OPTION, RESULT, FLAGS, RESOURCE) = range(22)  # fmt: skip
 
-# PyDLL keeps the interpreter lock: these functions only move a few words, and giving the lock away at each of
-# them lets every other thread in between.
+# PyDLL keeps the interpreter lock: these functions only copy a few words, and releasing the lock for each
+# call would let other threads interrupt.
 _fast = ctypes.PyDLL(ffi.dll._name)
 
 
@@ -48,7 +48,7 @@ val_delete = _function("wasmtime_component_val_delete", None, _pointer)
 
 
 def check(error: Any) -> None:
-    """Raise wasmtime.WasmtimeError for what a function of the C API returned, if it is an error."""
+    """Raise wasmtime.WasmtimeError if a function of the C API returned an error."""
     if error:
         raise wasmtime.WasmtimeError._from_ptr(error)
 
@@ -64,7 +64,7 @@ def set_word(address: int, value: int) -> None:
 
 
 def set_kind(address: int, kind: int) -> None:
-    """Write a value's kind, and zeroes up to its body."""
+    """Write a value's kind, and zeros up to its body."""
     ctypes.c_uint64.from_address(address).value = kind
 
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 TICK = 0.02
-"""Seconds between two looks at running guests' deadlines."""
+"""Seconds between two checks of running guests' deadlines."""
 
 
 _WINCH = 2
@@ -31,35 +31,35 @@ _WINCH = 2
 
 
 class Code(StrEnum):
-    """How a component is compiled; each way has its own entries in the cache."""
+    """How a component is compiled; the cache has separate entries for each."""
 
     FAST = "fast"
     """Optimized."""
     METERED = "metered"
-    """Optimized, and counting instructions, which costs time."""
+    """Optimized, and counts instructions, which costs time."""
     ONCE = "once"
     """Compiled in a quarter of the time, for a component that is called once; as FAST except on x86_64."""
 
 
 MAX_CACHE_BYTES = 2 << 30
-"""How much compiled code is kept; what was used least recently goes first. A Python component has 150 MB of
-it."""
+"""The size of the cache; the least recently used code is removed first. A Python component has 150 MB of
+code."""
 
 
 def cache_directory() -> Path:
-    """Where compiled components lie by default."""
+    """The default folder of compiled components."""
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     return root / "ftl-operator" / "compiled"
 
 
 class Engine:
-    """A wasmtime engine with epochs ticking, and compiled components kept on disk.
+    """A wasmtime engine with a running epoch clock and a cache of compiled components on disk.
 
     Args:
         code: How components are compiled.
-        cache: Folder of compiled components of every version of wasmtime; None compiles anew each time. Its
-            bytes are trusted as code, so nobody else may write there.
-        max_bytes: How much the folder may hold.
+        cache: The folder for compiled components, for every version of wasmtime; None disables the cache. Its
+            bytes are executed as code, so nobody else may write there.
+        max_bytes: The size of the folder.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class Engine:
         # has no call context") when a host function takes two borrowed resources, as `poll` and `splice` do.
         bindings.wasmtime_config_concurrency_support_set(config.ptr(), False)
         if code is Code.ONCE and platform.machine() in ("x86_64", "AMD64"):
-            # wasmtime-py's setter does not know the baseline compiler, which is complete on x86_64 only.
+            # wasmtime-py's setter lacks the baseline compiler, which is complete on x86_64 only.
             bindings.wasmtime_config_strategy_set(config.ptr(), _WINCH)
         self.code = code
         self.raw = wasmtime.Engine(config)
@@ -91,8 +91,8 @@ class Engine:
             digest: Its digest, if it is known.
 
         Raises:
-            wasmtime.WasmtimeError: The bytes are no component that wasmtime runs.
-            ComponentError: They are a core module that cannot become a component.
+            wasmtime.WasmtimeError: wasmtime cannot run the component.
+            ComponentError: It is a core module that cannot become a component.
             PermissionError: Others may write to the cache.
         """
         if self._cache is None:
@@ -100,7 +100,7 @@ class Engine:
         try:
             self._cache.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError:
-            # A home that cannot be written to costs the time of compiling, and nothing else.
+            # Without a writable cache, every start has to compile; nothing else changes.
             return wc.Component(self.raw, _component(wasm))
         status = self._cache.stat()
         if status.st_uid != os.getuid() or status.st_mode & 0o022:
@@ -113,22 +113,22 @@ class Engine:
                     os.utime(entry)
                 return kept  # noqa: TRY300 - only the reading is tried
             except wasmtime.WasmtimeError:
-                # Another processor's code, or a file that was cut off: compile it again.
+                # Code for another processor, or a truncated file: compile again.
                 entry.unlink(missing_ok=True)
         compiled = wc.Component(self.raw, _component(wasm))
         self._keep(entry, compiled.serialize())
         return compiled
 
     def _keep(self, entry: Path, code: bytes | bytearray) -> None:
-        # A full or write-protected disk only costs the next start its time.
+        # If the disk is full or read-only, the next start has to compile.
         with contextlib.suppress(OSError):
             write_file(entry, code)
             evict(self._root or entry.parent, self._max_bytes)
 
 
 def _component(wasm: Path) -> bytes:
-    """A file's component; a core module is turned into one, as Spin does when it loads it."""
-    # Only here, for the sandbox that does it has an engine of its own.
+    """Read a component; a core module is converted to one, as Spin does when it loads it."""
+    # Imported here because the sandbox imports this module for its own engine.
     from ftl_operator.host.sandbox.componentize import componentize, is_core_module
 
     binary = wasm.read_bytes()
@@ -142,7 +142,7 @@ def digest_of(wasm: Path) -> Digest:
 
 
 def ticks(seconds: float) -> int:
-    """An epoch deadline no earlier than `seconds` from now."""
+    """The number of ticks for a deadline at least `seconds` from now."""
     return int(seconds / TICK) + 2
 
 

@@ -1,4 +1,4 @@
-"""How the host's functions are declared, and how a resource of the host is known to wasmtime."""
+"""Declarations of the host's functions, and the numbers of its resource types in wasmtime."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar, TypeVar
@@ -10,18 +10,18 @@ FUNCTIONS: dict[tuple[str, str], Function] = {}
 """(interface without version, function name as WIT mangles it) → function(guest, *arguments)."""
 
 RESOURCES: dict[str, int] = {}
-"""Resource name → number that wasmtime tells it by: the same one in every interface."""
+"""Resource name → the number that identifies it in wasmtime, the same in every interface."""
 
 ALIASES = {"headers": "fields", "trailers": "fields", "io-error": "error"}
 """Names under which WIT re-exports a resource."""
 
 
-class Trap(Exception):  # noqa: N818 - it is not the host's error, it ends the guest
+class Trap(Exception):  # noqa: N818 - not an error of the host: it ends the guest
     """Ends the guest at once; the text goes to the host's log, never to a client."""
 
 
 class Ok:
-    """The ok case of a result that is not a function's own."""
+    """The ok case of a result inside a value; for a function's own result, return the value."""
 
     __slots__ = ("value",)
 
@@ -52,7 +52,7 @@ class Resource:
 
 
 def resource_id(name: str) -> int:
-    """The number of a resource, given out on first use."""
+    """The number of a resource, assigned at first use."""
     return RESOURCES.setdefault(ALIASES.get(name, name), len(RESOURCES) + 1)
 
 

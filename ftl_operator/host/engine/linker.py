@@ -1,4 +1,4 @@
-"""Gives a component its imports: every function it names is one of the host's, or traps with its name."""
+"""Links a component's imports: each is a function of the host, or one that traps with the import's name."""
 
 import ctypes
 import itertools
@@ -15,11 +15,11 @@ from ftl_operator.host.engine.values import Lift, codec
 from ftl_operator.host.guest import GuestInstance
 
 GUESTS: dict[int, GuestInstance] = {}
-"""Address of a store's context → its guest. A dict's single operations are atomic."""
+"""Address of a store's context → its guest. Single operations of a dict are atomic."""
 
 
 def flush() -> None:
-    """Let no guest that computes for long keep its readers waiting."""
+    """Run the deferred actions of all guests, so that a long computation does not delay its readers."""
     for guest in list(GUESTS.values()):
         guest.flush()
 
@@ -64,8 +64,8 @@ def _nothing(_index: int) -> None:
     pass
 
 
-# The binding's own types take pointer objects, ours plain addresses, so they are cast once. They live as long
-# as the module, since wasmtime keeps only their addresses.
+# The binding's types take pointer objects and ours take addresses, so the callbacks are cast once. They live
+# as long as the module, because wasmtime keeps only their addresses.
 _call_c, _drop_c, _release_c, _nothing_c = (
     _CALLBACK(_call),
     _DESTRUCTOR(_drop),
@@ -79,7 +79,7 @@ _NOTHING = ctypes.cast(_nothing_c, ctypes.CFUNCTYPE(None, ctypes.c_void_p))
 
 
 def link(engine: Engine, component: wc.Component) -> wc.Linker:
-    """A linker with exactly the imports of this component. Raises wasmtime.WasmtimeError."""
+    """Make a linker with exactly the imports of this component. Raises wasmtime.WasmtimeError."""
     linker = wc.Linker(engine.raw)
     with linker.root() as root:
         for name, extern in component.type.imports(engine.raw).items():
@@ -113,7 +113,7 @@ def _define(instance: wc.LinkerInstance, interface: str, name: str, item: wc.Com
 
 
 def _body(interface: str, name: str, kind: wc.FuncType) -> Body:
-    """Compile a function's type, so that a call only runs what this very function needs."""
+    """Compile a function's type, so that a call runs only the conversions of this function."""
     function = FUNCTIONS.get((interface.partition("@")[0], name))
     if function is None:
         return _missing(f"{interface}#{name}" if interface else name)

@@ -1,15 +1,16 @@
-"""Component-model values between wasmtime's C structures and Python objects.
+"""Converts component-model values between wasmtime's C structures and Python objects.
 
-wasmtime-py converts through its type objects on every call and takes a list of bytes apart element by
-element, which costs more than the guest's work. Here a function's types are compiled once to functions over
-addresses: `lift(guest, address) -> object` and `lower(guest, object, address)`.
+wasmtime-py converts through its type objects on every call, and lists of bytes element by element, which
+costs more than the guest's work. Here a function's types are compiled once to functions over addresses:
+`lift(guest, address) -> object` and `lower(guest, object, address)`.
 
 A list of u8 is `bytes`, a record a dict, a variant `(case, payload)`, an option the value or None, flags a
 frozenset, a resource the host's own object.
 A result is `Ok` or `Err`; in a function's own result `return` stands for ok and `raise Err` for err.
 
 Layout: wasmtime/component/val.h of the C API of wasmtime 50. The caller of a host function frees its
-arguments, and takes over what is written to its result.
+    arguments
+and owns the result.
 """
 
 import ctypes
@@ -56,7 +57,7 @@ def _string() -> tuple[Lift, Lower]:
 
 
 def _is_header(ty: wc.ValType) -> bool:
-    """Whether a type is `tuple<field-name, field-value>`, of which every message has a list."""
+    """Whether a type is `tuple<field-name, field-value>`, the type of headers."""
     if not isinstance(ty, wc.TupleType) or len(ty.elements) != 2:
         return False
     name, value = ty.elements
@@ -86,7 +87,7 @@ def _lower_row(
     address: int,
     kind: tuple[int, Callable[[int, int], None]],
 ) -> None:
-    """Write a list or a tuple. Its cells are false first: a failure in between leaves nothing undefined."""
+    """Write a list or a tuple. All cells are `false` first, so that a failure leaves no undefined value."""
     capi.set_kind(address, kind[0])
     kind[1](address + capi.BODY, len(cells))
     if cells:
@@ -254,7 +255,7 @@ _NUMBERS = {
 
 
 def codec(ty: wc.ValType) -> tuple[Lift, Lower]:  # noqa: C901 - one line per kind of type
-    """Compile a type to its two functions. Raises TypeError for what WASI 0.2 has not (stream, future)."""
+    """Compile a type to its two functions. Raises TypeError for types outside WASI 0.2 (stream, future)."""
     if type(ty) in _NUMBERS:
         return _number(*_NUMBERS[type(ty)])
     match ty:

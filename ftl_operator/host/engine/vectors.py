@@ -1,7 +1,7 @@
-"""Bytes and headers between wasmtime's C structures and Python objects, a whole vector at a time.
+"""Converts bytes and headers between wasmtime's C structures and Python objects, a whole vector at a time.
 
-They are most of what crosses to a guest and back. To the C API each byte is a value of its own, and each
-header a tuple of two vectors; taken one by one they cost more than the guest's work.
+They are most of the data between host and guest. In the C API each byte is a separate value, and each header
+a tuple of two vectors; converting them one by one costs more than the guest's work.
 """
 
 import ctypes
@@ -26,7 +26,7 @@ def _read_bytes(size: int, start: int) -> bytes:
 
 
 def _write_bytes(value: bytes, vector: int) -> None:
-    """Fill the vector at an address. Each byte is a value of its own."""
+    """Fill the vector at an address. Each byte is a separate value."""
     size = len(value)
     capi.list_new(vector, size)
     if size:
@@ -37,7 +37,7 @@ def _write_bytes(value: bytes, vector: int) -> None:
 
 
 def lift_bytes(_guest: "GuestInstance", address: int) -> bytes:
-    """A `list<u8>` at an address."""
+    """Read a `list<u8>` at an address."""
     return _read_bytes(*_PAIR.unpack(ctypes.string_at(address + capi.BODY, _PAIR.size)))
 
 
@@ -48,7 +48,7 @@ def lower_bytes(_guest: "GuestInstance", value: bytes, address: int) -> None:
 
 
 def lift_headers(_guest: "GuestInstance", address: int) -> list[tuple[str, bytes]]:
-    """A `list<tuple<string, list<u8>>>` at an address."""
+    """Read a `list<tuple<string, list<u8>>>` at an address."""
     headers = []
     size, start = _PAIR.unpack(ctypes.string_at(address + capi.BODY, _PAIR.size))
     for at in range(start, start + size * capi.VAL_SIZE, capi.VAL_SIZE):

@@ -1,7 +1,7 @@
-"""Carries guests' requests to real servers: HTTP/1.1 over TCP or TLS, bodies streamed both ways.
+"""Sends guests' requests to real servers: HTTP/1.1 over TCP or TLS, bodies streamed in both directions.
 
-An exchange ends with its guest's request, however steadily the server drips: urllib3's time limits are for
-one operation of a socket, and interim answers, heads and the framing of chunks are read in many.
+An exchange ends at the deadline of its guest's request, even if the server sends single bytes: urllib3's
+timeouts are for one operation of a socket, and reading heads and the framing of chunks takes many.
 """
 
 import contextlib
@@ -64,7 +64,7 @@ class Client:
         target: Target,
         future: FutureResponse,
     ) -> None:
-        """Do the exchange in this thread. Never raises: the future takes errors as wasi:http error-codes."""
+        """Do the exchange in this thread. Never raises: the future gets errors as wasi:http error-codes."""
         _exchange.deadline = guest.deadline
         seconds = _timeouts(guest, options)
         try:
@@ -81,17 +81,17 @@ class Client:
             body = Reader(request.pipe, guest.deadline)
             if length is not None:
                 headers["content-length"] = str(length)
-        # No body, no length: what is announced and does not come would be taken from the next request of the
-        # connection, which may be another component's.
+        # Without a body there must be no length: the server would take the missing bytes from the
+        # connection's next request, which may be another component's.
         try:
-            # Not by a URL: what was checked is what is connected to.
+            # From the parsed target instead of a URL, so that the checked host is connected to.
             pool = self._pool.connection_from_host(target.host, target.port, target.scheme)
             response = pool.urlopen(
                 method_name(request.method), target.path, headers=headers, body=body, redirect=False,
                 retries=False, assert_same_host=False, preload_content=False, decode_content=False,
                 timeout=urllib3.Timeout(connect=seconds[0], read=seconds[1]),
             )  # fmt: skip
-        except Exception as error:  # noqa: BLE001 - every failure becomes a code
+        except Exception as error:  # noqa: BLE001 - every failure becomes an error-code
             future.set(Err(_code(error)))
             return
         pipe = Pipe()
@@ -105,10 +105,10 @@ class Client:
 
 
 class _Exchange(threading.local):
-    """What a thread is at: it carries one exchange at a time, over a connection that others used before."""
+    """The present exchange of a thread; its connection may have served earlier exchanges."""
 
     deadline = 0.0
-    """Its end, on the monotonic clock."""
+    """Its deadline on the monotonic clock."""
 
 
 _exchange = _Exchange()
@@ -116,7 +116,7 @@ _exchange = _Exchange()
 
 @contextlib.contextmanager
 def _in_time(sock: socket.socket) -> Iterator[None]:
-    """Let one operation of a socket take its own time limit, and no longer than the exchange has."""
+    """Limit one operation of a socket to its own timeout and to the remaining time of the exchange."""
     rest = _exchange.deadline - time.monotonic()
     if rest <= 0:
         raise TimeoutError

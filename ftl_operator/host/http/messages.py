@@ -1,4 +1,4 @@
-"""HTTP messages as the host takes and gives them."""
+"""The host's HTTP requests and responses."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,9 +11,9 @@ class Request:
     """A request to the application.
 
     Attributes:
-        target: Path with query, as on the request line.
-        authority: What the client called the server; by default taken from the `host` header.
-        client: Address of the client as `host:port`, for the header `spin-client-addr`.
+        target: The path with query, as on the request line.
+        authority: The client's name for the server; by default from the `host` header.
+        client: The client's address as `host:port`, for the header `spin-client-addr`.
     """
 
     method: str
@@ -29,7 +29,7 @@ class Request:
 class Response:
     """A response whose body arrives in chunks while the component still runs.
 
-    Whoever takes one reads `body` to its end or calls `close()`: the component then learns that nobody reads.
+    The caller reads `body` to its end or calls `close()`, which makes the component's next write fail.
     """
 
     status: int
@@ -38,21 +38,21 @@ class Response:
     failure: str = ""
     """Why the component gave no response, for the host's own log; never sent to a client."""
     fuel: list[int] = field(default_factory=list)
-    """Wasm instructions of each component that took part; filled when the body has ended, if metered."""
+    """The instructions of each component that took part; set when the body has ended, if metered."""
 
     @classmethod
     def plain(cls, status: int, text: bytes) -> "Response":
-        """A response of the host's own."""
+        """Make a response of the host itself."""
         kind = (("content-type", b"text/plain; charset=utf-8"),) if text else ()
         return cls(status, (*kind, ("content-length", str(len(text)).encode())), iter((text,)))
 
     def is_ready(self) -> bool:
-        """Whether the next chunk, or the end, is there without waiting."""
+        """Whether the next chunk or the end is available without waiting."""
         ready = getattr(self.body, "is_ready", None)
         return ready is not None and bool(ready())
 
     def read(self) -> bytes:
-        """The whole body."""
+        """Read the whole body."""
         return b"".join(self.body)
 
     def close(self) -> None:

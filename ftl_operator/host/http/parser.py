@@ -8,7 +8,7 @@ from io import BufferedIOBase
 from ftl_operator.host.http.messages import Headers
 
 MAX_LINE = 64 << 10
-"""Bytes of a request line or header; a gateway's longest are tokens of some kilobytes."""
+"""The most bytes of a request line or header; the longest are tokens of some kilobytes."""
 MAX_HEADERS = 200
 MAX_BODY = 64 << 20
 _PIECE = 64 << 10
@@ -20,7 +20,7 @@ _SIZE = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?")
 
 
 class BadRequestError(Exception):
-    """What came is no request that can be served.
+    """The request is invalid or cannot be served.
 
     Attributes:
         status: HTTP status of the answer.
@@ -37,7 +37,7 @@ class Head:
 
     Attributes:
         length: Bytes of the body; None if it is chunked.
-        close: The client takes no second answer on this connection.
+        close: Whether the client sends no further request on this connection.
     """
 
     method: str
@@ -80,12 +80,12 @@ def read_body(stream: BufferedIOBase, head: Head, count: Callable[[int], None] =
     """Read the body.
 
     Args:
-        stream: Where it comes from.
-        head: What was read before it.
-        count: Told of bytes as they come; may raise to stop.
+        stream: The connection.
+        head: The head, which was read before.
+        count: Called with the number of new bytes; may raise to stop.
 
     Raises:
-        BadRequestError: It is too long or not whole.
+        BadRequestError: The body is too long or incomplete.
     """
     body = bytearray()
     if head.length is not None:
@@ -132,7 +132,7 @@ def _target(raw: bytes) -> str:
     except UnicodeDecodeError:
         raise BadRequestError(400, "the request target has bytes that are not ASCII") from None
     if target.startswith(("http://", "https://")):
-        # Absolute form, as for a proxy (RFC 9112 §3.2.2): what counts here is behind the authority.
+        # Absolute form, as for a proxy (RFC 9112 §3.2.2): use the part after the authority.
         slash = target.find("/", target.index("//") + 2)
         target = target[slash:] if slash >= 0 else "/"
     if not target.startswith("/") and target != "*":
@@ -144,7 +144,7 @@ def _length(headers: list[tuple[str, bytes]], version: tuple[int, int]) -> int |
     coding = _values(headers, "transfer-encoding")
     lengths = _values(headers, "content-length")
     if coding:
-        # Both, or another coding, is how requests are smuggled past a proxy (RFC 9112 §6.1).
+        # Both headers, or another coding, could smuggle requests past a proxy (RFC 9112 §6.1).
         if lengths or version == (1, 0) or [value.lower() for value in coding] != [b"chunked"]:
             raise BadRequestError(400, "the body's length is ambiguous")
         return None

@@ -1,9 +1,8 @@
-"""Serves an application over HTTP/1.1: one thread a connection, answers streamed.
+"""Serves an application over HTTP/1.1: one thread per connection, streamed answers.
 
-The parser takes the strict reading of RFC 9112 wherever two readings could disagree where a request ends. A
-connection holds its place only while a request of it is answered: one that waits, sends its request slowly,
-or does not read the answer, makes room for a new one when all places are taken. Everything that a client
-does has a deadline.
+The parser is strict wherever two readings of RFC 9112 could disagree about the end of a request. A connection
+keeps its slot only while a request is answered: if all slots are taken, a connection that waits, sends
+slowly, or does not read the answer is closed for a new one. Everything that a client does has a deadline.
 """
 
 import contextlib
@@ -26,17 +25,18 @@ from .parser import BadRequestError, Head, read_body, read_head
 IDLE_SECONDS = 75.0
 """How long a connection may wait for its next request."""
 HEAD_SECONDS = 10.0
-"""From the first byte of a request to the end of its head."""
+"""How long the head of a request may take, from its first byte."""
 BODY_SECONDS = 60.0
-"""From there to the end of its body."""
+"""How long the body of a request may take."""
 SEND_SECONDS = 60.0
-"""How long a client may take to make room for the next part of an answer."""
+"""How long a client may take to accept the next part of an answer."""
 MAX_CONNECTIONS = 1000
-"""Connections that are open at once, a thread each."""
+"""The most open connections, with a thread each."""
 MAX_BODIES = 256 << 20
-"""Bytes of request bodies that are held at once, for all connections together."""
+"""The most bytes of request bodies in memory, for all connections together."""
 COALESCE = 64 << 10
-"""What is ready of an answer leaves in one write up to this size, so that head and body share a segment."""
+"""The ready parts of an answer are sent in one write up to this size, so that head and body share a
+segment."""
 LINGER_SECONDS = 2.0
 STOP_SECONDS = 2.0
 _BUSY = (
@@ -47,7 +47,7 @@ _LENGTH = re.compile(rb"[0-9]{1,18}")
 
 
 class Handler(Protocol):
-    """What can be served: an application, or whatever stands for one."""
+    """An application, or anything else that answers requests."""
 
     def handle(self, request: Request) -> Response:
         """Serve one request."""
@@ -55,7 +55,7 @@ class Handler(Protocol):
 
 
 class _Phase(IntEnum):
-    """What a connection does. The lower, the sooner it makes room for another one."""
+    """The phase of a connection. Those with lower phases are closed first for a new one."""
 
     IDLE = 0
     HEAD = 1
@@ -70,7 +70,7 @@ class Server:
 
     Args:
         app: What is served.
-        bound: A socket of `bind`; the server owns it from now on.
+        bound: A socket from `bind`; the server owns it.
 
     Raises:
         OSError: Another process has taken the address since it was bound.
@@ -90,7 +90,7 @@ class Server:
         self._thread.start()
 
     def stop(self) -> None:
-        """Take no more connections, and close those that are open. Waits for a moment only."""
+        """Accept no more connections, and close the open ones. It waits for a moment only."""
         self._stopped = True
         with contextlib.suppress(OSError):
             self._socket.shutdown(socket.SHUT_RDWR)
@@ -109,7 +109,7 @@ class Server:
             try:
                 sock, address = self._socket.accept()
             except OSError:
-                # No descriptors are left, or the client left at once, or this is the end.
+                # No file descriptors are left, the client has disconnected, or the server stops.
                 time.sleep(0.01)
                 continue
             place = self._places.take(sock, str(address[0]))
@@ -127,7 +127,7 @@ class Server:
 
 
 def bind(address: str, port: int) -> socket.socket:
-    """Take an address without listening on it yet; port 0 takes a free one. Raises OSError if it is taken."""
+    """Bind an address without listening yet; port 0 takes a free one. Raises OSError if it is in use."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
@@ -140,7 +140,7 @@ def bind(address: str, port: int) -> socket.socket:
 
 
 def serve(app: Handler, address: str = "127.0.0.1", port: int = 3000) -> Server:
-    """Serve an application; port 0 takes a free one. Raises OSError if the address is taken."""
+    """Serve an application; port 0 takes a free one. Raises OSError if the address is in use."""
     bound = bind(address, port)
     try:
         return Server(app, bound)
@@ -150,7 +150,7 @@ def serve(app: Handler, address: str = "127.0.0.1", port: int = 3000) -> Server:
 
 
 class _Place:
-    """One connection's place among `MAX_CONNECTIONS`."""
+    """A connection's slot among `MAX_CONNECTIONS`."""
 
     __slots__ = ("_lock", "is_open", "peer", "phase", "since", "sock")
 
@@ -163,7 +163,7 @@ class _Place:
         self._lock = lock
 
     def enter(self, phase: _Phase) -> None:
-        """Say what the connection does now. Raises ConnectionError when it has lost its place."""
+        """Set the connection's phase. Raises ConnectionError if it has lost its slot."""
         with self._lock:
             if not self.is_open:
                 raise ConnectionError("the place is another connection's now")
@@ -171,7 +171,7 @@ class _Place:
 
 
 class _Places:
-    """All connections' places. A peer with many loses one sooner than a peer with few."""
+    """The slots of all connections. A peer with many connections loses one before a peer with few."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -179,7 +179,7 @@ class _Places:
         self._closed = False
 
     def take(self, sock: socket.socket, peer: str) -> _Place | None:
-        """A place for a new connection; None if every one is used by a request that is being answered."""
+        """Take a slot for a new connection; None if every slot has a request that is being answered."""
         with self._lock:
             if self._closed or (len(self._taken) >= MAX_CONNECTIONS and not self._make_room()):
                 return None
@@ -188,7 +188,7 @@ class _Places:
             return place
 
     def leave(self, place: _Place) -> None:
-        """Give a place back."""
+        """Give a slot back."""
         with self._lock:
             place.is_open = False
             self._taken.discard(place)
@@ -211,7 +211,7 @@ class _Places:
     def _end(self, place: _Place) -> None:
         place.is_open = False
         self._taken.discard(place)
-        # Its thread wakes and closes the socket.
+        # This wakes the connection's thread, which closes the socket.
         with contextlib.suppress(OSError):
             place.sock.shutdown(socket.SHUT_RDWR)
 
@@ -225,7 +225,7 @@ class _Bodies:
 
     @contextlib.contextmanager
     def share(self) -> Iterator["_Share"]:
-        """One request's share, given back at the end."""
+        """The share of one request; it is released at the end."""
         share = _Share(self)
         try:
             yield share
@@ -233,7 +233,7 @@ class _Bodies:
             self.add(-share.size)
 
     def add(self, size: int) -> None:
-        """Count so many bytes more. Raises BadRequestError when all together are too many."""
+        """Add to the count. Raises BadRequestError if the total is too large."""
         with self._lock:
             if size > 0 and self._size + size > MAX_BODIES:
                 raise BadRequestError(503, "too many request bodies at once; try again")
@@ -246,13 +246,13 @@ class _Share:
         self.size = 0
 
     def take(self, size: int) -> None:
-        """Count bytes that have come. Raises BadRequestError."""
+        """Count received bytes. Raises BadRequestError."""
         self._bodies.add(size)
         self.size += size
 
 
 class _Source(io.RawIOBase):
-    """What a socket receives, up to a deadline: a byte now and then does not prolong it."""
+    """Reads from a socket up to a deadline, which single bytes do not extend."""
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
@@ -272,7 +272,7 @@ class _Source(io.RawIOBase):
 
 
 class _Connection:
-    """Serves one connection, in a thread of its own."""
+    """Serves one connection in its own thread."""
 
     def __init__(self, app: Handler, bodies: _Bodies, place: _Place, client: str) -> None:
         self._app = app
@@ -284,7 +284,7 @@ class _Connection:
         self._input = io.BufferedReader(self._source, 1 << 16)
 
     def run(self, places: _Places) -> None:
-        """Answer requests until either side has enough."""
+        """Answer requests until either side closes the connection."""
         try:
             with contextlib.suppress(OSError):
                 self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -329,7 +329,7 @@ class _Connection:
 
     def _refuse(self, status: int, text: str) -> None:
         self._answer(Head("GET", "/", close=True), Response.plain(status, f"{text}\n".encode()))
-        # Read on for a moment: closing with bytes unread would reset the connection and lose the answer.
+        # Read on for a moment: closing with unread bytes would reset the connection and lose the answer.
         self._sock.shutdown(socket.SHUT_WR)
         self._source.deadline = time.monotonic() + LINGER_SECONDS
         while self._source.read(1 << 16):
@@ -339,7 +339,7 @@ class _Connection:
         keep = not head.close
         lengths = [value for name, value in response.headers if name.lower() == "content-length"]
         if len(lengths) > 1 or not all(_LENGTH.fullmatch(value) for value in lengths):
-            # Two readers of the answer would see two bodies.
+            # An ambiguous length: two readers of the answer could see two different bodies.
             response.close()
             response, lengths = Response.plain(500, b"internal error\n"), [b"15"]
         bare = head.method == "HEAD" or response.status in _NO_BODY
@@ -364,10 +364,11 @@ class _Connection:
                 out.clear()
             if chunked:
                 out += b"0\r\n\r\n"
-            # What is missing, or too much, would be taken from the next answer.
+            # With missing or extra bytes, the client would misread the next answer.
             keep = keep and announced in (None, came)
         except PipeError:
-            # The head may be out, so only a broken connection tells the client that the body is not whole.
+            # The head may be sent already, so only closing the connection tells the client that the body is
+            # incomplete.
             keep = False
         finally:
             response.close()
@@ -383,6 +384,6 @@ class _Connection:
 
 
 def send(sock: socket.socket, data: bytes | bytearray) -> None:
-    """Write all of it at once. Raises OSError, TimeoutError."""
+    """Write all bytes. Raises OSError, TimeoutError."""
     sock.settimeout(SEND_SECONDS)
     sock.sendall(data)

@@ -1,1 +1,1 @@
-"""Runs one component in a child process with bounded memory, time and no network."""
+"""Runs one component in a child process with limited memory and time and without network."""

@@ -1,4 +1,4 @@
-"""The child's side of the sandbox: gives up what it can, does one order, writes the answer.
+"""The child's side of the sandbox: drops its privileges, runs one order, writes the answer.
 
 Everything that reads untrusted bytes happens here: a component's sections, its code, its tools' metadata and
 schemas.
@@ -33,7 +33,7 @@ _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS = 1, 38
 _KEPT_LINES = 12
 _TOLD = 1500
-"""Characters of a component's own output that a message repeats."""
+"""How many characters of a component's output a message shows."""
 
 
 class SandboxError(Exception):
@@ -42,7 +42,8 @@ class SandboxError(Exception):
     Args:
         text: For the component's author.
         reason: The documented reason.
-        slow: Whether it ran out of time without computing for as long: a busy machine may be the cause.
+        slow: Whether it exceeded its time without computing for most of it, so that a busy machine may be the
+            cause.
     """
 
     def __init__(self, text: str, reason: Reason = Reason.COMPONENT_FAILED, *, slow: bool = False) -> None:
@@ -56,16 +57,16 @@ class Runner:
     """Runs components in this process.
 
     Args:
-        limits: Of each run.
-        cache: The folder of compiled code. Only the operator's own components are kept there: what others
-            made is inspected once, and what it leaves behind would only fill the disk.
+        limits: The limits of each run.
+        cache: The folder for compiled code. Only the operator's own components are stored there: others are
+            inspected once, and their code would only fill the disk.
     """
 
     limits: SandboxLimits
     cache: Path
 
     def http(self, wasm: Path, request: Request, variables: Mapping[str, str], *, own: bool) -> bytes:
-        """The body of a component's answer to one request.
+        """Send one request to a component, and return the body of its answer.
 
         Args:
             wasm: The component.
@@ -74,7 +75,8 @@ class Runner:
             own: Whether it is a component of the operator's.
 
         Raises:
-            SandboxError: It cannot be loaded, fails, passes a limit or answers with another status than 200.
+            SandboxError: It cannot be loaded, fails, exceeds a limit, or answers with a status other than
+                200.
         """
         printed: deque[str] = deque(maxlen=_KEPT_LINES)
         app = HostApp(
@@ -100,7 +102,7 @@ class Runner:
         """Run one of the operator's own commands: no arguments, environment, folders or network.
 
         Raises:
-            SandboxError: It fails or passes a limit.
+            SandboxError: It fails or exceeds a limit.
         """
         return _command(wasm, stdin, self.limits, self.cache)
 
@@ -120,25 +122,24 @@ def main() -> None:
     except ComponentError as error:
         head = {"failure": error.message, "reason": error.reason, "slow": False}
     except OSError as error:
-        # Memory is what its own limit refuses; whatever else the system refuses is this machine's matter.
+        # ENOMEM comes from the child's own limit; any other error is a problem of this machine.
         if error.errno == errno.ENOMEM:
             raise MemoryError from None
         head = {"failure": str(error), "reason": Reason.INSPECTION_UNAVAILABLE, "slow": False}
     sys.stdout.buffer.write(json.dumps(head).encode() + b"\n" + answer)
     sys.stdout.buffer.flush()
-    # Threads of a guest that does not end would keep the interpreter from ending.
+    # Exit at once, because the threads of a guest that does not end would block the interpreter's exit.
     os._exit(0)
 
 
 def confine(limits: SandboxLimits) -> None:
-    """Limit this process, and cut it off from the network where the kernel lets its user do so."""
+    """Limit this process, and disconnect it from the network if the kernel allows that to its user."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     cpu = int(limits.time * COMPILER_THREADS) + 1
     resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu + 1))
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 30, 1 << 30))
-    # DATA counts private pages that are writable, touched or not: the sum of all memories and tables,
-    # wherever they come from. Linear memories reserve address space that is no memory, so AS only stops
-    # nonsense.
+    # DATA counts all private writable pages, touched or not: the sum of all memories and tables. Linear
+    # memories reserve address space that takes no memory, so the limit AS is only a coarse one.
     resource.setrlimit(resource.RLIMIT_DATA, (limits.process_memory, limits.process_memory))
     resource.setrlimit(resource.RLIMIT_AS, (limits.process_memory + (256 << 30),) * 2)
     libc = ctypes.CDLL(None, use_errno=True)

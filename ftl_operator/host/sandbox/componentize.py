@@ -1,8 +1,8 @@
-"""Core modules become components, as Spin does when it loads them.
+"""Converts core modules to components, as Spin does when it loads them.
 
-FTL's Rust and Go toolchains publish core modules (WASI preview 1) that carry the type of their world. The
-work is done by the `wit-component` crate, compiled to WebAssembly (`gateway_component/componentize`) and run
-in the sandbox, so that no native code parses what came from a registry.
+FTL's Rust and Go toolchains publish core modules (WASI preview 1) with the type of their world. The
+`wit-component` crate converts them. It is compiled to WebAssembly (`gateway_component/componentize`) and runs
+in the sandbox, so that no native code parses bytes from a registry.
 """
 
 from pathlib import Path
@@ -13,7 +13,8 @@ from ftl_operator.host.sandbox.parent import run_command
 COMPONENTIZER = Path(__file__).parents[2] / "componentize.wasm"
 
 _CORE_MODULE = b"\0asm\x01\0\0\0"
-"""How a core module begins (WebAssembly core specification, "Modules"); a component names another layer."""
+"""The first bytes of a core module (WebAssembly core specification, "Modules"); a component has another
+layer."""
 
 
 def is_core_module(binary: bytes) -> bool:
@@ -22,10 +23,10 @@ def is_core_module(binary: bytes) -> bool:
 
 
 def componentize(core: bytes) -> bytes:
-    """Turn a core module with component-type metadata into a component.
+    """Convert a core module with component-type metadata to a component.
 
     Raises:
-        ComponentError: It has no usable metadata, or the sandbox's limits were passed.
+        ComponentError: It has no usable metadata, or exceeds the sandbox's limits.
     """
     try:
         return run_command(COMPONENTIZER, core)

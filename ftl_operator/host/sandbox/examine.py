@@ -1,4 +1,4 @@
-"""Finds out what a component is, in the sandbox's child: from its bytes, its answer, the gateway's engine."""
+"""Inspects a component in the sandbox's child: bytes, answer, and the gateway's checks of schemas."""
 
 import json
 import mmap
@@ -29,7 +29,7 @@ from ftl_operator.host.http.messages import Request
 from ftl_operator.host.sandbox.child import Runner, SandboxError
 from ftl_operator.host.sandbox.componentize import COMPONENTIZER
 
-# Not the release candidates before 0.2.0: another interface under nearly the same name.
+# Without the release candidates before 0.2.0, which are different interfaces with similar names.
 _ASKABLE = re.compile(r"wasi:http/incoming-handler@0\.2\.\d+")
 _CATALOG = "the catalog that is packaged with it"
 _DIFFERS = f"its tools are those that it tells when it is asked, and {_CATALOG} differs"
@@ -38,14 +38,15 @@ _SCHEMA_CONFIG = '{"schemaCheck":true}'
 
 
 def examine(wasm: Path, gateway: Path, runner: Runner, packaged: bytes = b"") -> bytes:
-    """Find out what a component is and which tools it has.
+    """Inspect a component and list its tools.
 
     Args:
-        wasm: Its file, or a core module's.
-        gateway: The gateway component, whose engine judges the schemas.
+        wasm: The file of the component or core module.
+        gateway: The gateway component, whose engine checks the schemas.
         runner: Runs components.
-        packaged: The catalog that is packaged with it; empty if there is none. It counts for a component
-            that cannot be asked; what one says when it is asked is stronger.
+        packaged: The catalog that is packaged with it; empty if there is none. It is used for a component
+            that
+            cannot be asked; a component's own answer takes precedence.
 
     Returns:
         JSON `{"kind", "imports", "exports", "needs", "tools": [record…] or null, "dynamicReason",
@@ -54,8 +55,8 @@ def examine(wasm: Path, gateway: Path, runner: Runner, packaged: bytes = b"") ->
         `Tool.record` gives them.
 
     Raises:
-        ComponentError: It is no component that serves HTTP on some Spin, or describes no tools.
-        SandboxError: It failed or passed a limit.
+        ComponentError: It does not serve HTTP on any Spin, or describes no tools.
+        SandboxError: It failed or exceeded a limit.
     """
     binary = _read(wasm)
     if not binary.world:
@@ -98,7 +99,7 @@ def examine(wasm: Path, gateway: Path, runner: Runner, packaged: bytes = b"") ->
 
 
 def _difference(asked: Sequence[Tool], packaged: bytes) -> str:
-    """What to say of a packaged catalog that is not what the component says of itself."""
+    """The note about a packaged catalog that differs from the component's own answer."""
     try:
         told = parse_tools(packaged, _CATALOG)
     except ComponentError as error:
@@ -125,12 +126,12 @@ def _read(path: Path) -> Binary:
     with path.open("rb") as file:
         if os.fstat(file.fileno()).st_size == 0:
             return read_binary(b"")
-        # Not closed by hand: it goes with the last view of it, also when an error keeps one for a while.
+        # Not closed explicitly: an error may still hold a view of it. It is freed with the last view.
         return read_binary(memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)))
 
 
 def _componentized(core: Path, runner: Runner) -> Path:
-    """A core module as Spin makes a component of it, in memory."""
+    """Convert a core module to a component as Spin does, in memory."""
     try:
         made = runner.command(COMPONENTIZER, core.read_bytes())
     except SandboxError as error:
@@ -143,7 +144,7 @@ def _componentized(core: Path, runner: Runner) -> Path:
 
 
 def _needed_spin(component: Path, imports: Sequence[str], exports: Sequence[str]) -> str:
-    """The oldest Spin that runs a component, or an empty text. Imports of nothing but types ask for nothing.
+    """The oldest Spin that runs a component, or an empty text. Imports with types only need nothing.
 
     Raises:
         ComponentError: No Spin runs it.
@@ -158,7 +159,7 @@ def _needed_spin(component: Path, imports: Sequence[str], exports: Sequence[str]
 
 
 def _with_functions(component: Path, names: Sequence[str]) -> list[str]:
-    """Those of the imports that ask the host for a function or a resource; all if that cannot be told."""
+    """The imports that need a function or a resource of the host; all imports if that is unknown."""
     engine = Engine(Code.ONCE)
     try:
         types = engine.load(component).type.imports(engine.raw)
@@ -174,7 +175,7 @@ def _asks_the_host(item: wc.ComponentItem, engine: Engine) -> bool:
 
 
 class _Judge:
-    """Has the gateway's engine judge schemas: the one that decides about every call."""
+    """Checks schemas with the gateway's engine, which also checks every call."""
 
     def __init__(self, gateway: Path, runner: Runner) -> None:
         self._gateway = gateway
@@ -182,7 +183,7 @@ class _Judge:
         self._end = time.monotonic() + 2 * runner.limits.call_time
 
     def judge(self, schemas: Sequence[Mapping[str, Any]]) -> list[SchemaVerdict]:
-        """A verdict for each schema; one that the engine cannot get through spoils no other verdict."""
+        """Check each schema. One that the engine cannot process does not affect the others."""
         refused = [refusal(schema) for schema in schemas]
         usable = [schema for schema, why in zip(schemas, refused, strict=True) if why is None]
         verdicts = iter(self._engine(usable))

@@ -1,7 +1,7 @@
-"""Whether the machine has room for what the sandbox may use: the memory limit of this process's cgroup.
+"""Checks that the memory limit of this process's cgroup leaves room for the sandbox.
 
 Sources: cgroups(7); the kernel's `cgroup-v2.rst` (`memory.max`) and `cgroup-v1/memory.rst`
-(`memory.limit_in_bytes`, which is a huge number where there is no limit).
+(`memory.limit_in_bytes`, which is a huge number if there is no limit).
 """
 
 from pathlib import Path
@@ -9,27 +9,27 @@ from pathlib import Path
 from ftl_operator.host.limits import SandboxLimits
 
 OPERATOR_BYTES = 256 << 20
-"""What the operator itself takes with some hundred apps, children not counted."""
+"""The memory of the operator with some hundred apps, without children."""
 _NO_LIMIT = 1 << 60
 
 
 def memory_limit(root: Path = Path("/")) -> int | None:
-    """The bytes that this process and its children may use together; None if nothing says so.
+    """The bytes that this process and its children may use together; None if there is no limit.
 
     Args:
-        root: Where `proc` and `sys` are.
+        root: The folder with `proc` and `sys`.
     """
     found = [limit for file in _files(root) if (limit := _read(file)) is not None]
     return min(found, default=None)
 
 
 def shortage(limit: int | None, children: int, limits: SandboxLimits) -> str:
-    """What to tell an administrator if so many children do not fit beside the operator; empty if they do.
+    """A message for the administrator if the children do not fit beside the operator; empty if they do.
 
     Args:
-        limit: As `memory_limit` gives it.
-        children: How many run at once.
-        limits: Of each.
+        limit: The result of `memory_limit`.
+        children: How many children run at once.
+        limits: The limits of each child.
     """
     needed = OPERATOR_BYTES + children * limits.process_memory
     if limit is None or limit >= needed:
@@ -43,7 +43,7 @@ def shortage(limit: int | None, children: int, limits: SandboxLimits) -> str:
 
 
 def _files(root: Path) -> list[Path]:
-    """The files with a limit of this cgroup and of those that it is in."""
+    """The files with the limits of this cgroup and of its parents."""
     mount = root / "sys/fs/cgroup"
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
@@ -58,7 +58,8 @@ def _files(root: Path) -> list[Path]:
             base, name = mount / "memory", "memory.limit_in_bytes"
         else:
             continue
-        # In a cgroup namespace, as in a container, the path is of the namespace's root or not to be seen.
+        # In a cgroup namespace, as in a container, the path is relative to the namespace's root or not
+        # visible.
         place = base / path.lstrip("/")
         files += [folder / name for folder in (place, *place.parents) if folder.is_relative_to(base)]
     return files

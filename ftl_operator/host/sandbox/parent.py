@@ -1,7 +1,7 @@
-"""Runs a component that nobody trusts yet in a child process: bounded time, memory and output, no network.
+"""Runs an untrusted component in a child process with limited time, memory and output, and without network.
 
-The child is this module run as a program; what happens there is in `sandboxed`. It inherits no environment
-and no file but three pipes, and ends with its parent.
+The child is this module, run as a program; its code is in `child`. It inherits no environment and no files
+except three pipes, and it ends with its parent.
 """
 
 import contextlib
@@ -56,7 +56,7 @@ def inspect_component(
 
 
 def ask_tools(wasm: Path, limits: SandboxLimits | None = None, path: str = "/") -> bytes:
-    """Ask a component by GET: the body of its answer.
+    """Send a GET request to a component, and return the body of its answer.
 
     Args:
         wasm: The component.
@@ -74,7 +74,7 @@ def ask_tools(wasm: Path, limits: SandboxLimits | None = None, path: str = "/") 
 def check_policy(
     gateway: Path, request: bytes, limits: SandboxLimits | None = None, cache: Path | None = None
 ) -> bytes:
-    """Have the gateway component evaluate a policy: the body of its answer to `POST /__policy`.
+    """Evaluate a policy in the gateway component. Returns the body of its answer to `POST /__policy`.
 
     Args:
         gateway: The gateway component.
@@ -119,7 +119,7 @@ def _run(
         answer, errors = _exchange(child, head + body, limits, longest or limits.output)
         status = child.wait()
     finally:
-        # The child is the leader of its own session, so this reaches whatever it might have started.
+        # The child leads its own session, so this also kills any process that it has started.
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
         child.wait()
@@ -145,7 +145,7 @@ def _start() -> "subprocess.Popen[bytes]":
 def _exchange(
     child: "subprocess.Popen[bytes]", order: bytes, limits: SandboxLimits, longest: int
 ) -> tuple[bytes, bytes]:
-    """Feed the child, collect its output and errors. Raises ComponentError when time or output is over."""
+    """Write to the child, and read its output and errors. Raises ComponentError if it exceeds a limit."""
     if child.stdin is None or child.stdout is None or child.stderr is None:
         raise ValueError("the child has no pipes")
     deadline = time.monotonic() + limits.time
@@ -176,7 +176,7 @@ def _exchange(
 
 
 def _seconds_computed(pid: int) -> float:
-    """How long a process has used processors, its threads together (proc(5), `stat`)."""
+    """The processor time of a process with all its threads (proc(5), `stat`)."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -213,7 +213,8 @@ def _read(answer: bytes, errors: bytes, status: int, limits: SandboxLimits) -> b
     if status == -signal.SIGXCPU:
         raise _failed("the component used up its processor time")
     if status == -signal.SIGKILL:
-        # Its own limits end it otherwise, so this was the kernel, for the whole pod or machine.
+        # Its own limits end it differently, so the kernel has killed it for lack of memory in the pod or
+        # machine.
         raise InspectionError("the sandbox was killed, most likely because this machine has no memory left")
     if b"MemoryError" in errors or b"memory allocation" in errors or b"Cannot allocate memory" in errors:
         raise _failed(

@@ -1,4 +1,4 @@
-"""Which hosts a component may call (`allowed_outbound_hosts`), by Spin's rules. Pure."""
+"""The hosts that a component may call (`allowed_outbound_hosts`), by Spin's rules. Pure."""
 
 import ipaddress
 import re
@@ -10,23 +10,23 @@ from ftl_operator.hosts import HostError, parse_authority
 PORTS = {"http": 80, "https": 443, "postgres": 5432, "mysql": 3306, "redis": 6379, "mqtt": 1883}
 CHAINING = ".spin.internal"
 SELF = "self.alt"
-"""The host of requests to the application itself, which may also have none."""
+"""The host of requests to the application itself; such requests may also have no host."""
 SELF_HOSTS = ("self", SELF)
 
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class HostRuleError(ValueError):
-    """An entry of `allowed_outbound_hosts` is not one."""
+    """An entry of `allowed_outbound_hosts` is invalid."""
 
 
 @dataclass(frozen=True, slots=True)
 class HostRule:
-    """One entry, taken apart. `None` means any.
+    """A parsed entry. `None` means any.
 
     Attributes:
-        host: A name or address; with a leading dot any name below it; `self` the application itself.
-        ports: First port and the one after the last.
+        host: A name or address; with a leading dot any name below it; `self` means the application itself.
+        ports: The first port, and the one after the last.
     """
 
     scheme: str | None
@@ -52,7 +52,7 @@ class HostRule:
 
 
 def parse_rule(text: str) -> HostRule:
-    """Parse `scheme://host[:port]`. Raises HostRuleError with what is wrong."""
+    """Parse `scheme://host[:port]`. Raises HostRuleError that says what is wrong."""
     scheme, separator, rest = text.strip().partition("://")
     if not separator:
         raise HostRuleError(f"{text!r} has no scheme; write https://… or *://…")
@@ -133,9 +133,10 @@ def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
 
 
 def _normal_host(host: str) -> str:
-    """A rule's host as it is compared: lower case. Raises HostRuleError for a name that is not ASCII.
+    """Convert a rule's host to lower case for comparison. Raises HostRuleError for a name that is not ASCII.
 
-    International names are written in their ASCII form: Python, Rust and browsers differ (`straße`).
+    International names need their ASCII form, because Python, Rust and browsers convert them differently
+    (`straße`).
     """
     if not host.isascii():
         raise HostRuleError(f"{host!r} is not ASCII; write the name's form that begins with xn--")
@@ -144,13 +145,13 @@ def _normal_host(host: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where an outgoing request goes. It is parsed once; what is checked is what is connected to and sent.
+    """The target of an outgoing request. It is parsed once; the checked value is connected to and sent.
 
     Attributes:
         scheme: `http` or `https`.
         host: A name in lower case, or an address; IPv6 without brackets.
         port: Always a number, the scheme's own by default.
-        path: Path with query, beginning with `/`; or `*`, for OPTIONS.
+        path: The path with query, beginning with `/`; or `*` for OPTIONS.
     """
 
     scheme: str
@@ -160,7 +161,7 @@ class Target:
 
     @property
     def is_internal(self) -> bool:
-        """Whether the host is in `spin.internal`, which is never looked up."""
+        """Whether the host is in `spin.internal`, which is never resolved."""
         return f".{self.host}".endswith(CHAINING)
 
     @property
@@ -183,7 +184,7 @@ def parse_path(path: str, method: str) -> str | None:
 
 
 def parse_target(scheme: str, authority: str, path: str = "/", method: str = "GET") -> Target | None:
-    """Take a request's parts as they will be used; None if they are not those of one."""
+    """Parse the parts of a request; None if they are invalid."""
     try:
         parsed = parse_authority(authority)
     except HostError:
@@ -210,8 +211,8 @@ class AllowedHosts:
     def allows(self, target: Target) -> bool:
         """Whether the component may call it.
 
-        A component of the same application is allowed by its exact name only. Spin takes wildcards too (`*`
-        and `*.spin.internal`), by which a tool can call any other with identity headers of its choice.
+        A component of the same application needs its exact name. Spin also accepts wildcards (`*` and
+        `*.spin.internal`), with which a tool could call any other with identity headers of its choice.
         """
         return any(
             rule.allows(target.scheme, target.host, target.port)

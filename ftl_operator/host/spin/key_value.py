@@ -77,7 +77,7 @@ def _config_get_all(guest: GuestInstance) -> list[tuple[str, str]]:
 
 @contextlib.contextmanager
 def _told() -> Iterator[None]:
-    """Tell the component what the store does not take, as both interfaces' `other`."""
+    """Convert a StoreError to the case `other` of both interfaces."""
     try:
         yield
     except StoreError as error:
@@ -86,7 +86,7 @@ def _told() -> Iterator[None]:
 
 def _open(guest: GuestInstance, label: str) -> Store:
     if label not in guest.component.stores:
-        # Spin also has no-such-store, for a label that no runtime defines; here every granted one exists.
+        # Spin also has no-such-store, for a label without a backend; here every granted label has one.
         raise Err(("access-denied", None))
     return guest.component.stores[label]
 

@@ -1,4 +1,4 @@
-"""Reads a locked Spin application: which components there are and what each may use."""
+"""Reads a locked Spin application: its components and their grants."""
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,7 +23,7 @@ from ftl_operator.oci.reference import Digest, parse_digest
 
 LOCK_VERSIONS = (0, 1)
 REQUIREMENTS = frozenset(("local_service_chaining",))
-"""What a component may require of its host, and this host has."""
+"""The host requirements of components that this host meets."""
 
 Build = Callable[..., Component]
 
@@ -35,7 +35,7 @@ def components_of(
     state_dir: Path | None,
     build: Build,
 ) -> tuple[dict[str, Component], list[Store | Database]]:
-    """Make every component. Raises SpecError with the place in the document that cannot be used."""
+    """Make all components. Raises SpecError that names the invalid part of the document."""
     if document.get("spin_lock_version") not in LOCK_VERSIONS:
         raise SpecError(
             f"spin_lock_version {document.get('spin_lock_version')!r} is not known; this host reads 0 and 1"
@@ -95,7 +95,7 @@ def _check_requirements(entry: Mapping[str, Any]) -> None:
 def _variables(
     component: str, templates: Mapping[str, str], values: Mapping[str, str | None]
 ) -> ComponentVariables:
-    """A component's variables. Raises SpecError where Spin would not start the application."""
+    """A component's variables. Raises SpecError if Spin would not start the application."""
     for name, template in templates.items():
         try:
             check_name(name)
@@ -110,7 +110,7 @@ def _allowed(component: str, hosts: list[str], values: Mapping[str, str | None])
     for host in hosts:
         try:
             text = expand(host, values)
-            # An optional endpoint: a variable that is empty leaves nothing to allow.
+            # An optional endpoint: with an empty variable there is nothing to allow.
             if host == text or text not in ("", "http://", "https://"):
                 rules.append(parse_rule(text))
         except (HostRuleError, VariableError) as error:
@@ -127,5 +127,5 @@ def _file(state_dir: Path | None, kind: str, label: str) -> Path | None:
         return None
     directory = state_dir / kind
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    # A label may be any text; hexadecimal digits make it a file name.
+    # A label may be any text, so the file name is its hexadecimal form.
     return directory / f"{label.encode().hex()}.sqlite"

@@ -17,7 +17,7 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Where a request goes, and what of its path the wildcards took."""
+    """The route of a request, and the parts of its path that the wildcards matched."""
 
     component: str
     route: str
@@ -26,7 +26,7 @@ class Match:
 
 
 def parse_route(component: str, route: Any) -> Route | None:
-    """A trigger's `route`; None for a private one."""
+    """Parse a trigger's `route`; None for a private one."""
     if not isinstance(route, str):
         return None
     wildcard = route == "/..." or route.endswith("/...")

@@ -1,7 +1,7 @@
 """fermyon:spin/sqlite and spin:sqlite/sqlite: the databases that a component was granted.
 
-The SQL runs in `sqlite_child`, in a process for each database: whatever a statement does there, it ends at
-its time, and other databases and the server go on.
+The SQL runs in `sqlite_child`, in one process per database: every statement ends at its time limit, whatever
+it does, without harm to other databases and the server.
 """
 
 import base64
@@ -27,12 +27,12 @@ Value = tuple[str, Any]
 STATEMENT_SECONDS = 15.0
 """How long one statement may take."""
 START_SECONDS = 60.0
-"""How long the process may take to start, on a machine that does much else."""
+"""How long the process may take to start on a busy machine."""
 MAX_STATEMENT = 16 << 20
-"""Bytes of one statement with its parameters."""
+"""The most bytes of one statement with its parameters."""
 _MAX_MESSAGE = 128 << 20
 _KILL_AFTER = 3.0
-"""Seconds beyond a statement's time after which the process is killed; it ends itself before."""
+"""Seconds after a statement's time limit at which the process is killed; normally it ends itself before."""
 _CHILD = Path(__file__).with_name("sqlite_child.py")
 _INTEGERS = range(-(1 << 63), 1 << 63)
 
@@ -42,13 +42,13 @@ class DatabaseError(Exception):
 
 
 class Database:
-    """One database, shared by all components that were granted its label. Safe for threads.
+    """A database, shared by all components with a grant for its label. Safe to use from several threads.
 
     Args:
         path: Its file; None keeps it in a temporary file until `close`.
 
     Raises:
-        SpecError: The file is no usable database, or this machine's SQLite is not safe to use.
+        SpecError: The file is not a usable database, or this machine's SQLite is not safe to use.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -60,7 +60,7 @@ class Database:
         self._condition = threading.Condition()
         self._running = False
         self._owner: object = None
-        """Who has a transaction open."""
+        """The owner of the open transaction."""
         self._process: _Process | None = None
         self._closed = False
         try:
@@ -79,14 +79,14 @@ class Database:
         Args:
             statement: SQL.
             parameters: None, int, float, str or bytes.
-            seconds: How long it may take, waiting for others of the same database included.
-            owner: Who asks. A transaction that it begins keeps others waiting until it ends, or `release`.
+            seconds: How long it may take, including the wait for other statements of this database.
+            owner: The caller. A transaction that it begins makes others wait until its end or `release`.
 
         Returns:
             `columns`, `rows`, `last_insert_rowid`, `changes` and `in_transaction`.
 
         Raises:
-            DatabaseError: It failed, passed its time or a limit, or is not allowed.
+            DatabaseError: It failed, exceeded its time or a limit, or is not allowed.
         """
         size = sum(len(value) for value in (statement, *parameters) if isinstance(value, str | bytes))
         if size > MAX_STATEMENT:
@@ -106,7 +106,7 @@ class Database:
             return answer
 
     def release(self, owner: object) -> None:
-        """Roll back the transaction that `owner` has open, if it has one: nobody will commit it."""
+        """Roll back the open transaction of `owner`, if there is one, because nobody will commit it."""
         with self._condition:
             if self._owner is not owner:
                 return
@@ -118,12 +118,12 @@ class Database:
             self._owner = None
 
     def close(self) -> None:
-        """End the process, whatever it is doing, and forget a temporary database."""
+        """End the process, whatever it is doing, and remove a temporary database."""
         self._closed = True
         process = self._process
         if process is not None:
             process.kill()
-            # A statement under way has now failed and closes the socket itself.
+            # A statement under way fails now and closes the socket itself.
             with self._condition:
                 if not self._running:
                     process.close()
@@ -132,7 +132,7 @@ class Database:
 
     @contextlib.contextmanager
     def _turn(self, owner: object, deadline: float) -> Iterator[None]:
-        """One statement at a time, and none of others within a transaction. Raises DatabaseError."""
+        """Wait for the turn: one statement at a time, and within a transaction only its owner's."""
 
         def free() -> bool:
             return not self._running and (self._owner is None or self._owner is owner)
@@ -159,7 +159,7 @@ class Database:
         try:
             return process.ask(request, seconds + _KILL_AFTER)
         except DatabaseError:
-            # What is not committed is rolled back when the next process opens the file.
+            # Uncommitted changes are rolled back when the next process opens the file.
             process.discard()
             self._process = self._owner = None
             raise
@@ -169,7 +169,7 @@ class Database:
 
 
 class _Process:
-    """A running `sqlite_child`. Raises DatabaseError when it does not start."""
+    """A running `sqlite_child`. Raises DatabaseError if it does not start."""
 
     def __init__(self, path: Path, *, is_temporary: bool) -> None:
         arguments = [str(path), *(["temporary"] if is_temporary else [])]
@@ -199,7 +199,7 @@ class _Process:
             raise DatabaseError(str(ready["error"]))
 
     def ask(self, request: dict[str, Any], seconds: float) -> dict[str, Any]:
-        """One exchange. Raises DatabaseError when no answer comes in that time."""
+        """Send a request and read the answer. Raises DatabaseError if none comes in time."""
         body = json.dumps(request).encode()
         deadline = time.monotonic() + seconds
         try:
@@ -210,12 +210,12 @@ class _Process:
         return self._receive(deadline)
 
     def kill(self) -> None:
-        """End it now. Whoever waits for its answer gets an error."""
+        """End it now. A thread that waits for its answer gets an error."""
         self._child.kill()
         self._child.wait()
 
     def close(self) -> None:
-        """Close the socket, which nobody uses any more."""
+        """Close the socket. No thread may use it any more."""
         self._socket.close()
 
     def discard(self) -> None:
@@ -274,7 +274,7 @@ class Connection(Resource):
             raise DatabaseError("the answer is malformed") from None
 
     def drop(self) -> None:
-        """Roll back what was begun here and not ended."""
+        """Roll back a transaction of this connection that is still open."""
         self.database.release(self)
 
 

@@ -1,11 +1,11 @@
 """The process that runs the SQL of components: `python sqlite_child.py FD DATABASE [temporary]`.
 
-SQLite is native code, and a component's SQL is input that nobody trusts. So it runs in a process of its own,
-one for each database, which its parent can kill at any time, and within it by a list of what is allowed
-(https://sqlite.org/security.html, "Untrusted SQL inputs"): actions, functions and pragmas that are not on the
-list do not exist. The process ends with its parent, for its end of the socket then ends.
+SQLite is native code, and a component's SQL is untrusted. So each database has its own process, which the
+parent can kill at any time. In it, an allow-list applies (https://sqlite.org/security.html, "Untrusted SQL
+inputs"): actions, functions and pragmas that are not on the list do not exist. The process ends with its
+parent, because that closes the socket.
 
-Messages are JSON behind four bytes with their length. A request is `{"sql", "parameters", "seconds"}`, or
+Messages are JSON after four bytes with their length. A request is `{"sql", "parameters", "seconds"}`, or
 `{"rollback": true}`. An answer is `{"columns", "rows", "last_insert_rowid", "changes"}` or `{"error"}`, with
 `in_transaction`. A blob is `{"blob": base64}`. This file is run by itself and imports nothing of the package.
 """
@@ -26,18 +26,19 @@ from typing import Any
 
 MAX_ROWS = 100_000
 MAX_LENGTH = 16 << 20
-"""Bytes of one value or of one statement with its parameters."""
+"""The most bytes of one value, or of one statement with its parameters."""
 MAX_RESULT = 32 << 20
-"""Bytes of all rows of one answer, each value counted with `CELL` more."""
+"""The most bytes of all rows of one answer; each value counts `CELL` bytes more."""
 CELL = 64
 MAX_MEMORY = 512 << 20
-"""Address space of this process."""
+"""The address space of this process, in bytes."""
 MAX_DATABASE = 256 << 20
-"""Bytes of the database."""
+"""The most bytes of the database."""
 GRACE = 1.0
-"""Seconds after its time at which a statement that no handler interrupts, within one function, kills all."""
+"""Seconds after a statement's time limit at which the process ends, if a single function cannot be
+interrupted."""
 OLDEST = (3, 30, 0)
-"""The first SQLite that lists its functions and modules."""
+"""The first version of SQLite that lists its functions and modules."""
 
 _ACTIONS = frozenset(
     getattr(sqlite3, f"SQLITE_{name}")
@@ -65,7 +66,8 @@ _FUNCTIONS = frozenset(
     sqlite_drop_column sqlite_rename_column sqlite_rename_quotefix sqlite_rename_table sqlite_rename_test
     """.split()  # noqa: SIM905
 )
-"""The last line's are called by ALTER TABLE, which takes SQLite's own; `_INTERNAL` keeps others from them."""
+"""ALTER TABLE calls the functions in the last line, and gets SQLite's own; `_INTERNAL` hides them from
+others."""
 _INTERNAL = """
     affinity expr_compare expr_implies_expr fpdecode implies_nonnull_row parseuri sqlite_add_constraint
     sqlite_drop_column sqlite_drop_constraint sqlite_fail sqlite_find_constraint sqlite_rename_column
@@ -73,12 +75,12 @@ _INTERNAL = """
     """.split()  # noqa: SIM905
 """Functions that `PRAGMA function_list` leaves out (`SQLITE_FUNC_INTERNAL` in func.c and alter.c)."""
 _BYTECODE = ["addr", "opcode", "p1"]
-"""The first columns of what EXPLAIN gives."""
+"""The first columns of EXPLAIN's result."""
 
 _OWN_TABLES = frozenset(("sqlite_master", "sqlite_temp_master", "sqlite_sequence", "sqlite_stat1"))
-"""Tables of SQLite's own that statements change; SQLite itself refuses direct changes of the first two."""
+"""SQLite's internal tables that statements change; SQLite itself refuses direct changes of the first two."""
 _MODULES = frozenset(("json_each", "json_tree"))
-"""Virtual tables that are there without being created, and may be read."""
+"""Built-in virtual tables, which may be read."""
 
 _ANY: frozenset[str] | None = None
 _NO_VALUE: frozenset[str] = frozenset()
@@ -116,28 +118,28 @@ _PRAGMAS: dict[str, frozenset[str] | None] = {
     "user_version": _ANY,
     "wal_checkpoint": _ANY,
 }
-"""Pragmas, each with the values that may be given to it."""
+"""The allowed pragmas and their allowed values."""
 _VACUUM = re.compile(r"VACUUM(\s+main)?\s*;?", re.IGNORECASE)
 
 
 class UnsafeSQLiteError(Exception):
-    """This build of SQLite cannot be held to the list."""
+    """The allow-list cannot be enforced with this build of SQLite."""
 
 
 class Guard:
-    """The authorizer (https://sqlite.org/c3ref/set_authorizer.html). Asked about each step of each statement.
+    """The authorizer (https://sqlite.org/c3ref/set_authorizer.html), which SQLite calls for each action.
 
     Args:
-        modules: Every virtual table's module that this SQLite has.
+        modules: The modules of all virtual tables in this SQLite.
     """
 
     def __init__(self, modules: frozenset[str]) -> None:
         self._modules = modules - _MODULES
         self.vacuums = False
-        """Whether the statement is a plain VACUUM, which attaches a temporary database itself."""
+        """Whether the statement is a plain VACUUM, which itself attaches a temporary database."""
 
     def __call__(self, action: int, first: str | None, second: str | None, *_: str | None) -> int:
-        """`SQLITE_OK` or `SQLITE_DENY`; the arguments' meaning depends on the action."""
+        """Return `SQLITE_OK` or `SQLITE_DENY`; the meaning of the arguments depends on the action."""
         return sqlite3.SQLITE_OK if self._allows(action, first, second) else sqlite3.SQLITE_DENY
 
     def _allows(self, action: int, first: str | None, second: str | None) -> bool:
@@ -161,11 +163,11 @@ class Session:
 
     Args:
         path: Its file.
-        is_temporary: Whether it is removed at the end, so that nothing must be on the disk.
+        is_temporary: Whether it is removed at the end, so that nothing needs to reach the disk.
 
     Raises:
-        UnsafeSQLiteError: This SQLite cannot be held to the list.
-        sqlite3.Error: The file is no usable database.
+        UnsafeSQLiteError: The allow-list cannot be enforced with this SQLite.
+        sqlite3.Error: The file is not a usable database.
     """
 
     def __init__(self, path: str, *, is_temporary: bool = False) -> None:
@@ -193,7 +195,7 @@ class Session:
             "temp_store=MEMORY",  # no file but the database's own
             "mmap_size=0",
             f"max_page_count={pages}",
-            # A database that ends with its process need not survive the machine.
+            # A temporary database need not survive a crash.
             f"synchronous={'OFF' if is_temporary else 'FULL'}",
         ):
             connection.execute(f"PRAGMA {pragma}")
@@ -206,7 +208,7 @@ class Session:
         modules = frozenset(row[0].lower() for row in connection.execute("PRAGMA module_list"))
         self._guard = Guard(modules)
         connection.set_authorizer(self._guard)
-        # Not on the list and without effect: if it runs, this SQLite was built without the authorizer.
+        # Not on the list and harmless: if it runs, this SQLite was built without the authorizer.
         with contextlib.suppress(sqlite3.DatabaseError):
             connection.execute("SELECT sqlite_source_id()").fetchone()
             raise UnsafeSQLiteError("it was built without the authorizer")
@@ -215,7 +217,7 @@ class Session:
         self._connection = connection
 
     def execute(self, statement: str, parameters: list[Any], seconds: float) -> dict[str, Any]:
-        """Run one statement for so many seconds. Raises sqlite3.Error, MemoryError."""
+        """Run one statement for at most `seconds`. Raises sqlite3.Error, MemoryError."""
         self._deadline = time.monotonic() + seconds
         signal.setitimer(signal.ITIMER_REAL, seconds + GRACE)  # SIGALRM ends this process
         self._guard.vacuums = _VACUUM.fullmatch(statement.strip()) is not None
@@ -253,13 +255,13 @@ class Session:
         return self._connection.in_transaction
 
     def rollback(self) -> dict[str, Any]:
-        """End a transaction that nobody will commit."""
+        """Roll back the open transaction."""
         self._connection.rollback()
         return {}
 
 
 def check_build() -> None:
-    """Raises UnsafeSQLiteError if this SQLite cannot be held to the list."""
+    """Raise UnsafeSQLiteError if the allow-list cannot be enforced with this SQLite."""
     if sqlite3.sqlite_version_info < OLDEST:
         raise UnsafeSQLiteError(f"it is older than {'.'.join(map(str, OLDEST))}")
     connection = sqlite3.connect(":memory:")
@@ -276,7 +278,7 @@ def check_build() -> None:
 
 
 def harden(connection: sqlite3.Connection) -> None:
-    """Switch off what no component needs, once more where Python can (`setconfig` came with Python 3.12)."""
+    """Disable features that no component needs, if Python can (`setconfig` came with Python 3.12)."""
     setconfig = getattr(connection, "setconfig", None)
     if setconfig is None:
         return
@@ -292,16 +294,16 @@ def harden(connection: sqlite3.Connection) -> None:
 
 
 def remove_functions(connection: sqlite3.Connection) -> None:
-    """Put an error in the place of every function that is not on the list.
+    """Replace every function that is not on the list by one that raises an error.
 
-    The authorizer alone is not enough: SQLite 3.40 does not ask it about a CHECK in `ALTER TABLE ADD COLUMN`.
-    (`trusted_schema=OFF`, which is for that, also refuses JSON functions in views and generated columns.)
-    There, and in a generated column, the functions that ALTER TABLE itself calls are found too, which trust
-    their arguments: with others they read memory by an index. A function of that name hides SQLite's own from
-    all but the statements of ALTER TABLE (`DBFLAG_PreferBuiltin`).
+    The authorizer is not enough: SQLite 3.40 does not call it for a CHECK in `ALTER TABLE ADD COLUMN`.
+    (`trusted_schema=OFF`, which is meant for that, also refuses JSON functions in views and generated
+    columns.) There, and in a generated column, the functions that ALTER TABLE itself calls can also be used.
+    They trust their arguments; with wrong ones they read memory out of bounds. A replacement of the same name
+    hides them from everything except the statements of ALTER TABLE (`DBFLAG_PreferBuiltin`).
 
     Raises:
-        UnsafeSQLiteError: This SQLite does not say which functions it has.
+        UnsafeSQLiteError: This SQLite does not list its functions.
     """
 
     def refuse(*_: object) -> None:
@@ -318,12 +320,12 @@ def remove_functions(connection: sqlite3.Connection) -> None:
 
 
 def to_json(value: Any) -> Any:
-    """A column's value as it is sent."""
+    """Convert a column's value for a message."""
     return {"blob": base64.b64encode(value).decode()} if isinstance(value, bytes) else value
 
 
 def from_json(value: Any) -> Any:
-    """A parameter as SQLite takes it."""
+    """Convert a parameter in a message for SQLite."""
     return base64.b64decode(value["blob"]) if isinstance(value, dict) else value
 
 
@@ -347,13 +349,13 @@ def confine() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (2 * MAX_DATABASE,) * 2)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    # Systems other than Linux know the limit and do not let it be set.
+    # Systems other than Linux have this limit but do not allow to set it.
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_AS, (MAX_MEMORY, MAX_MEMORY))
 
 
 def main(fd: int, path: str, *options: str) -> None:
-    """Answer requests until the other end closes."""
+    """Answer requests until the parent closes the socket."""
     confine()
     sock = socket.socket(fileno=fd)
     try:

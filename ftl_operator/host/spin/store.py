@@ -10,21 +10,21 @@ T = TypeVar("T")
 
 CLOSE_SECONDS = 2.0
 MAX_BYTES = 256 << 20
-"""Of one store, in memory or on disk."""
+"""The most bytes of one store, in memory or on disk."""
 
 
 class StoreError(Exception):
-    """The store does not take a value; the text is for the component."""
+    """The store cannot do an operation; the text is for the component."""
 
 
 class Store:
-    """One key-value store, shared by all components that were granted its label.
+    """A key-value store, shared by all components with a grant for its label.
 
     Args:
         path: Its file; None keeps it in memory.
 
     Raises:
-        StoreError: From every method, when it is full or its file fails.
+        StoreError: From every method, if the store is full or its file fails.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -56,12 +56,12 @@ class Store:
         return bytes(row[0]) if row else None
 
     def set(self, pairs: Sequence[tuple[str, bytes]]) -> None:
-        """Write all pairs, or none."""
+        """Write all pairs or none."""
         statement = "INSERT INTO pairs VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value"
         self._run(lambda db: db.executemany(statement, pairs))
 
     def delete(self, keys: Sequence[str]) -> None:
-        """Remove keys; one that does not exist is no error."""
+        """Remove keys; a missing key is not an error."""
         self._run(lambda db: db.executemany("DELETE FROM pairs WHERE key = ?", [(key,) for key in keys]))
 
     def keys(self) -> list[str]:
@@ -72,7 +72,7 @@ class Store:
         ]
 
     def increment(self, key: str, delta: int) -> int:
-        """Add to an integer of 8 bytes, little-endian, as Spin has it. Raises ValueError for other bytes."""
+        """Add to an integer of 8 bytes, little-endian, as in Spin. Raises ValueError for other bytes."""
 
         def work(db: sqlite3.Connection) -> int:
             row = db.execute("SELECT value FROM pairs WHERE key = ?", (key,)).fetchone()
@@ -89,7 +89,7 @@ class Store:
             raise ValueError("the sum does not fit 64 bits") from None
 
     def swap(self, key: str, seen: bytes | None, value: bytes) -> bool:
-        """Write `value` if the key still has the value `seen`; returns whether it had."""
+        """Write `value` if the key still has the value `seen`. Returns whether it did."""
 
         def work(db: sqlite3.Connection) -> bool:
             row = db.execute("SELECT value FROM pairs WHERE key = ?", (key,)).fetchone()
@@ -101,7 +101,7 @@ class Store:
         return self._run(work)
 
     def close(self) -> None:
-        """Close the file. A write under way that does not end is left to the end of the process."""
+        """Close the file. A write that does not end is left to the end of the process."""
         if self._lock.acquire(timeout=CLOSE_SECONDS):
             self._database.close()
             self._lock.release()

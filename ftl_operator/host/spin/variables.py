@@ -20,7 +20,7 @@ class VariableError(Exception):
 
 
 def application_variables(declared: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, str | None]:
-    """What each application variable is: the given value, else its default, else None.
+    """The value of each application variable: the given value, else its default, else None.
 
     Raises:
         ValueError: A value is given for a variable that the application does not declare.
@@ -34,23 +34,23 @@ def application_variables(declared: Mapping[str, Any], given: Mapping[str, str])
 def expand(template: str, values: Mapping[str, str | None]) -> str:
     """Fill in `{{ name }}`, as Spin does (`crates/expressions`, `Template::new` and `resolve_template`).
 
-    Everything else is literal, closing braces too. A value is taken as it is, braces included.
+    Everything else is literal, including closing braces. A value is inserted unchanged, including braces.
 
     Raises:
-        VariableError: An expression has no end, or there is no such variable, or it has no value.
+        VariableError: An expression has no end, the variable does not exist, or it has no value.
     """
     return "".join(value if literal is None else literal for literal, value in _parts(template, values))
 
 
 def check_template(template: str, values: Mapping[str, str | None]) -> None:
-    """Refuse what Spin refuses when it loads an application. Raises VariableError."""
+    """Check a template as Spin does when it loads an application. Raises VariableError."""
     for literal, name in _split(template):
         if literal is None and name not in values:
             raise VariableError("undefined", f"no application variable {name!r}")
 
 
 def check_name(name: str) -> None:
-    """Raises VariableError for what cannot be a variable's name."""
+    """Raise VariableError if the text is not a valid variable name."""
     if not _NAME.fullmatch(name):
         raise VariableError("invalid-name", f"{name!r} is not a variable name")
 
@@ -69,7 +69,7 @@ def _parts(template: str, values: Mapping[str, str | None]) -> Iterator[tuple[st
 
 
 def _split(template: str) -> Iterator[tuple[str | None, str]]:
-    """The template's parts in order: a literal, or None and the name in an expression."""
+    """Split a template into its parts: a literal, or None and the name in an expression."""
     rest = template
     while rest:
         literal, opening, rest = rest.partition("{{")
@@ -104,5 +104,5 @@ class ComponentVariables:
         return expand(self._templates[name], self._values)
 
     def all(self) -> list[tuple[str, str]]:
-        """All of them. Raises VariableError."""
+        """All variables with their values. Raises VariableError."""
         return [(name, self.get(name)) for name in sorted(self._templates)]

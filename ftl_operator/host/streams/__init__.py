@@ -1,1 +1,1 @@
-"""Pipes, workers and logs between guests and the outside."""
+"""Pipes, threads and logs between guests and the host."""

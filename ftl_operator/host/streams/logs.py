@@ -4,14 +4,14 @@ from collections.abc import Callable
 
 MAX_LINE = 16 << 10
 MAX_OUTPUT = 4 << 20
-"""Bytes of output that one request may log; what exceeds it is dropped with one remark."""
+"""The most bytes of output that one request may log; the rest is dropped with one remark."""
 
 Log = Callable[[str, str], None]
 """log(component id, line)."""
 
 
 class LineWriter:
-    """Cuts a guest's output into lines."""
+    """Splits a guest's output into lines."""
 
     __slots__ = ("_component", "_log", "_rest", "_total")
 
@@ -22,7 +22,7 @@ class LineWriter:
         self._total = 0
 
     def write(self, data: bytes) -> None:
-        """Take output; log each line that is whole or too long to wait for its end."""
+        """Take output; log each line that is complete or too long."""
         if self._total > MAX_OUTPUT:
             return
         self._total += len(data)
@@ -40,7 +40,7 @@ class LineWriter:
             self._rest = b""
 
     def close(self) -> None:
-        """Log what has no line end."""
+        """Log the rest, which has no line end."""
         if self._rest:
             self._emit(self._rest)
             self._rest = b""

@@ -11,7 +11,7 @@ CAPACITY = 256 << 10
 
 
 class PipeError(Exception):
-    """The other end is gone.
+    """The other end is closed.
 
     Attributes:
         code: A wasi:http error-code, as a (case, payload) pair.
@@ -23,10 +23,10 @@ class PipeError(Exception):
 
 
 class Pipe:
-    """Bytes go in at one end and come out at the other; the writer is held back when the reader is slow.
+    """A bounded pipe with backpressure: the writer waits if the reader is slow.
 
-    The ends wake each other: `reader` and `writer` are set by whoever waits there. A guest that writes sets
-    `defer`, which wakes the reader when the guest has done its next step.
+    The ends wake each other: a waiting thread sets `reader` or `writer`. A guest that writes sets `defer`,
+    which wakes the reader when the guest has done its next step.
     """
 
     __slots__ = (
@@ -51,7 +51,7 @@ class Pipe:
         self.capacity = capacity
         self.draining = False
         self.finished = False
-        """The writer has ended it; what is buffered can still be read."""
+        """Whether the writer has finished; the buffered bytes can still be read."""
         self.error: PipeError | None = None
         self.reader_gone = False
         self.trailers: Any = None
@@ -61,7 +61,7 @@ class Pipe:
 
     @classmethod
     def of(cls, data: bytes) -> "Pipe":
-        """A pipe that holds all of `data` and is finished."""
+        """Make a finished pipe with all of `data`."""
         pipe = cls()
         if data:
             pipe._chunks.append(data)
@@ -75,15 +75,15 @@ class Pipe:
         return max(0, self.capacity - self._size)
 
     def writable(self) -> bool:
-        """Whether a write would go through, or fail, without waiting."""
+        """Whether a write would succeed or fail without waiting."""
         return self._size < self.capacity or self.reader_gone or self.error is not None
 
     def readable(self) -> bool:
-        """Whether a read would give something, the end included, without waiting."""
+        """Whether a read would return bytes or the end without waiting."""
         return self._size > 0 or self.finished or self.error is not None
 
     def write(self, data: bytes) -> None:
-        """Add bytes, whatever the room. Raises PipeError when the reader is gone."""
+        """Add bytes, even beyond the capacity. Raises PipeError if the reader has closed its end."""
         if self.error is not None:
             raise self.error
         if self.reader_gone:
@@ -95,7 +95,7 @@ class Pipe:
             self._tell(full=self._size > self.capacity // 2)
 
     def read(self, limit: int) -> bytes | None:
-        """Take up to `limit` bytes; empty if there are none now, None at the end. Raises PipeError."""
+        """Take up to `limit` bytes; empty if none are there yet, None at the end. Raises PipeError."""
         with self._lock:
             if self._chunks:
                 first = self._chunks.popleft()
@@ -113,20 +113,20 @@ class Pipe:
         return first
 
     def wait_writable(self, until: float) -> None:
-        """Wait for room, as the writing thread. Raises PipeError at that time on the monotonic clock."""
+        """Wait for room, in the writing thread. Raises PipeError at `until` on the monotonic clock."""
         if not self.writable():
             waker = self.writer = Waker()
             if not waker.wait(self.writable, until):
                 raise PipeError("the reader is too slow", ("connection-write-timeout", None))
 
     def finish(self, trailers: Any = None) -> None:
-        """The writer's orderly end."""
+        """End the pipe normally, as the writer."""
         self.trailers = trailers
         self.finished = True
         self._tell(full=False)
 
     def fail(self, error: PipeError) -> None:
-        """The writer's end without all bytes; ignored after `finish`."""
+        """End the pipe with an error, as the writer; ignored after `finish`."""
         if not self.finished and self.error is None:
             self.error = error
         _wake(self.reader)
@@ -142,7 +142,7 @@ class Pipe:
             self.defer(reader.wake)
 
     def drain(self) -> None:
-        """The reader wants no more, yet lets the writer end in peace: what it writes is dropped."""
+        """Drop the remaining bytes, as the reader; the writer can go on without an error."""
         self.draining = True
         with self._lock:
             self._chunks.clear()
@@ -150,7 +150,7 @@ class Pipe:
         _wake(self.writer)
 
     def leave(self) -> None:
-        """The reader's end; writes fail from now on."""
+        """Close the pipe, as the reader; writes fail from now on."""
         self.reader_gone = True
         with self._lock:
             self._chunks.clear()
@@ -159,14 +159,14 @@ class Pipe:
 
 
 class Reader(Iterator[bytes]):
-    """Reads a pipe to its end, from outside of any guest. Closing it early tells the writer.
+    """Reads a pipe to its end, outside of any guest. If it is closed early, the writer's next write fails.
 
     Args:
-        pipe: What to read.
-        until: Time on the monotonic clock at which reading fails.
+        pipe: The pipe.
+        until: The deadline on the monotonic clock.
 
     Raises:
-        PipeError: From `next`, when the writer failed or the time is over.
+        PipeError: From `next`, if the writer failed or the deadline has passed.
     """
 
     def __init__(self, pipe: Pipe, until: float) -> None:

@@ -1,4 +1,4 @@
-"""Where one thread waits for what another does."""
+"""Lets one thread wait for another."""
 
 import threading
 import time
@@ -11,13 +11,13 @@ class Waker:
     __slots__ = ("_lock",)
 
     def __init__(self) -> None:
-        # A lock that the waiter takes and anybody gives back costs a tenth of a condition variable. One wake
-        # before the wait is remembered, and more than one is as good, since the waiter looks for itself.
+        # A lock that the waiter takes and any thread releases costs a tenth of a condition variable. It
+        # remembers one wake before the wait, which is enough, because the waiter checks the state itself.
         self._lock = threading.Lock()
         self._lock.acquire()
 
     def wake(self) -> None:
-        """Have the waiter look again; what it looks for has been written before."""
+        """Make the waiter check again. Write the state that it checks before."""
         try:
             self._lock.release()
         except RuntimeError:

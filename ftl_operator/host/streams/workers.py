@@ -1,4 +1,4 @@
-"""Threads for guests. Guests wait for guests, so there is always one more thread, and idle ones are kept."""
+"""Threads for guests. Guests wait for guests, so the number is not limited; idle threads are reused."""
 
 import threading
 from collections.abc import Callable
@@ -8,7 +8,7 @@ Job = Callable[[], None]
 
 
 class Workers:
-    """Runs each job at once in a thread of its own."""
+    """Runs each job at once in its own thread."""
 
     def __init__(self) -> None:
         self._idle: list[SimpleQueue[Job | None]] = []

@@ -1,4 +1,4 @@
-"""wasi:cli, wasi:clocks, wasi:random (0.2): what every language's standard library asks for."""
+"""wasi:cli, wasi:clocks, wasi:random (0.2), which every language's standard library uses."""
 
 import os
 import time
@@ -25,13 +25,13 @@ class Exit(Trap):
 
 
 class TerminalInput(Resource):
-    """Never given out: no guest has a terminal."""
+    """Never created: no guest has a terminal."""
 
     wit = "terminal-input"
 
 
 class TerminalOutput(Resource):
-    """Never given out."""
+    """Never created."""
 
     wit = "terminal-output"
 

@@ -1,4 +1,4 @@
-"""The files of a component: a read-only tree of what the locked application lists."""
+"""The files of a component: a read-only tree of the files in the locked application."""
 
 import base64
 import binascii
@@ -13,7 +13,7 @@ from ftl_operator.oci.reference import Digest, parse_digest
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file, whose bytes are read when a guest opens it."""
+    """A file. Its bytes are read when a guest opens it."""
 
     size: int
     read: Callable[[], bytes]
@@ -21,7 +21,7 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """A directory by name of its entries."""
+    """A directory; its entries by name."""
 
     entries: "dict[str, File | Directory]" = field(default_factory=dict)
 
@@ -29,7 +29,7 @@ class Directory:
 def tree(
     entries: Iterable[Mapping[str, Any]], blob: Callable[[Digest], Path], component: str
 ) -> Directory | None:
-    """Build a component's tree from `files` of its locked form; None if it has none.
+    """Build a component's tree from `files` in the locked application; None if it has none.
 
     Raises:
         SpecError: A path leaves the tree, is used twice, or an entry has no content.
@@ -65,7 +65,7 @@ def _file(entry: Mapping[str, Any], blob: Callable[[Digest], Path], component: s
 
 
 def find(root: Directory, parts: list[str]) -> tuple[File | Directory, list[str]] | None:
-    """Walk a path from the root; returns what is there with its plain path, None if nothing is.
+    """Walk a path from the root. Returns the node with its normalized path; None if there is none.
 
     Raises:
         PermissionError: The path leaves the tree.

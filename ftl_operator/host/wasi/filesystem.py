@@ -1,4 +1,4 @@
-"""wasi:filesystem (0.2) over a component's read-only files; no directory for a component that has none."""
+"""wasi:filesystem (0.2) over a component's read-only files; a component without files has no directory."""
 
 import hashlib
 from typing import Any
@@ -35,7 +35,7 @@ class Descriptor(Resource):
         return self._data
 
     def at(self, path: str) -> "Descriptor":
-        """What lies at a path below this directory. Raises Err with an error-code."""
+        """The node at a path below this directory. Raises Err with an error-code."""
         if isinstance(self.node, File):
             raise Err("not-directory")
         if path.startswith("/"):
@@ -60,7 +60,7 @@ class DirectoryEntries(Resource):
         self._rest = iter(sorted(directory.entries.items()))
 
     def next(self) -> dict[str, str] | None:
-        """One entry more, None at the end."""
+        """The next entry; None at the end."""
         name, node = next(self._rest, (None, None))
         if name is None:
             return None

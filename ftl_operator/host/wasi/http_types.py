@@ -16,7 +16,7 @@ _VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
 FORBIDDEN = frozenset(
     ("connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "http2-settings", "te")
 )
-"""Headers of the connection itself; the host writes them, a guest may not (RFC 9110 §7.6.1)."""
+"""Headers of the connection. Only the host sets them, not a guest (RFC 9110 §7.6.1)."""
 METHODS = ("get", "head", "post", "put", "delete", "connect", "options", "trace", "patch")
 
 
@@ -30,7 +30,7 @@ class Fields(Resource):
         self.immutable = immutable
 
     def check(self, name: str, values: list[bytes]) -> None:
-        """Raises Err with a header-error for a change that is not allowed."""
+        """Raise Err with a header-error if the change is not allowed."""
         if self.immutable:
             raise Err(("immutable", None))
         if not TOKEN.fullmatch(name) or not all(_VALUE.fullmatch(value) for value in values):
@@ -39,7 +39,7 @@ class Fields(Resource):
             raise Err(("forbidden", None))
 
     def content_length(self) -> int | None:
-        """The length that is announced, if one is. Raises ValueError unless it is one number."""
+        """The value of content-length, if present. Raises ValueError unless it is one number."""
         values = self.get("content-length")
         if not values:
             return None
@@ -68,7 +68,7 @@ class IncomingBody(Resource):
         self.taken = False
 
     def drop(self) -> None:
-        """Nobody reads on."""
+        """Stop reading."""
         self.pipe.leave()
 
 
@@ -79,7 +79,7 @@ class IncomingRequest(Resource):
 
     def __init__(self, head: dict[str, Any], headers: Fields, pipe: Pipe) -> None:
         self.head = head
-        """method, path-with-query, scheme, authority: as WIT types them."""
+        """method, path-with-query, scheme, authority, with WIT's types."""
         self.headers = headers
         self.pipe = pipe
         self.consumed = False
@@ -97,7 +97,7 @@ class IncomingResponse(Resource):
         self.consumed = False
 
     def drop(self) -> None:
-        """A body that was never asked for is not read."""
+        """Stop reading a body that the guest never consumed."""
         if not self.consumed:
             self.pipe.leave()
 
@@ -115,7 +115,7 @@ class OutgoingBody(Resource):
         self.done = False
 
     def drop(self) -> None:
-        """Dropped without `finish`: the body is not whole, and its reader must know."""
+        """Fail the body: it was dropped without `finish`, so it is incomplete, and its reader must know."""
         if not self.done:
             self.pipe.fail(PipeError("the body was dropped before its end", ("HTTP-protocol-error", None)))
 
@@ -128,7 +128,7 @@ class BodyStream(OutputStream):
         self.body = body
 
     def write(self, data: bytes) -> None:
-        """Write. Raises Err with a stream-error when the body becomes longer than content-length says."""
+        """Write. Raises Err with a stream-error if the body becomes longer than content-length."""
         body = self.body
         body.written += len(data)
         if body.length is not None and body.written > body.length:
@@ -140,7 +140,7 @@ class BodyStream(OutputStream):
 
 
 class OutgoingMessage(Resource):
-    """What outgoing requests and responses have in common."""
+    """The common part of outgoing requests and responses."""
 
     def __init__(self, headers: Fields) -> None:
         headers.immutable = True
@@ -154,7 +154,7 @@ class OutgoingMessage(Resource):
         try:
             length = self.headers.content_length()
         except ValueError:
-            # Two readers of the message would see two bodies.
+            # An invalid content-length: two readers of the message could see two different bodies.
             raise Err from None
         self.pipe = Pipe()
         self.pipe.writer, self.pipe.defer = guest.waker, guest.defer
@@ -172,7 +172,7 @@ class OutgoingResponse(OutgoingMessage):
 
 
 class OutgoingRequest(OutgoingMessage):
-    """A request of the guest's own."""
+    """A request that the guest sends."""
 
     wit = "outgoing-request"
 
@@ -194,7 +194,7 @@ class RequestOptions(Resource):
 
 
 class ResponseOutparam(Resource):
-    """Where the guest puts its response."""
+    """The place for the guest's response."""
 
     wit = "response-outparam"
 
@@ -210,7 +210,7 @@ class FutureResponse(Resource):
         self._taken = False
 
     def set(self, value: Ok | Err, callee: GuestInstance | None = None) -> None:
-        """Called once by whoever carries the request: Ok(IncomingResponse) or Err(error-code)."""
+        """Set the result, once: Ok(IncomingResponse) or Err(error-code)."""
         self._value = value
         if callee is None:
             self._guest.waker.wake()
@@ -222,7 +222,7 @@ class FutureResponse(Resource):
         return self._value is not None
 
     def get(self) -> Ok | Err | None:
-        """None, or Ok of what was set; an error the second time."""
+        """None until it is set; then Ok of the result, and an error the second time."""
         if self._value is None:
             return None
         if self._taken:
@@ -246,15 +246,15 @@ class FutureTrailers(Resource):
 
 
 Send = Callable[[GuestInstance, OutgoingRequest, RequestOptions | None], FutureResponse]
-"""Carries an outgoing request."""
+"""Sends an outgoing request."""
 
 
 def method_of(name: str) -> tuple[str, Any]:
-    """A method's name as WIT types it."""
+    """Convert a method's name to its WIT value."""
     lower = name.lower()
     return (lower, None) if lower in METHODS and name.isupper() else ("other", name)
 
 
 def method_name(method: tuple[str, Any]) -> str:
-    """A WIT method's name on the wire."""
+    """Convert a WIT method to its name in HTTP."""
     return str(method[1]) if method[0] == "other" else method[0].upper()

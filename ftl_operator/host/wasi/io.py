@@ -8,13 +8,13 @@ from ftl_operator.host.guest import GuestInstance
 from ftl_operator.host.streams.pipe import Pipe, PipeError
 
 MAX_CHUNK = 64 << 10
-"""Guests may ask for any length; this bounds what the host allocates for one call."""
+"""The most bytes that the host allocates for one call; guests may ask for any length."""
 
 CLOSED = ("closed", None)
 
 
 class IoError(Resource):
-    """wasi:io/error.error: what a failed stream operation leaves."""
+    """wasi:io/error.error: the error of a failed stream operation."""
 
     wit = "error"
 
@@ -23,14 +23,14 @@ class IoError(Resource):
 
 
 class Pollable(Resource):
-    """wasi:io/poll.pollable: something that becomes ready, by another thread's doing or at a time."""
+    """wasi:io/poll.pollable: something that becomes ready through another thread or at a time."""
 
     wit = "pollable"
 
     def __init__(self, ready: Callable[[], bool], at: float | None = None) -> None:
         self.ready = ready
         self.at = at
-        """Time on the monotonic clock at which it becomes ready, if it is a timer."""
+        """For a timer, the time on the monotonic clock at which it becomes ready."""
 
 
 class InputStream(Resource):
@@ -42,7 +42,7 @@ class InputStream(Resource):
         self.pipe = pipe
 
     def read(self, length: int) -> bytes:
-        """Take what is there. Raises Err with a stream-error."""
+        """Take the available bytes. Raises Err with a stream-error."""
         try:
             data = self.pipe.read(min(length, MAX_CHUNK)) if length else b""
         except PipeError as error:
@@ -52,7 +52,7 @@ class InputStream(Resource):
         return data
 
     def ready(self) -> bool:
-        """Whether a read gives something."""
+        """Whether a read returns bytes or the end."""
         return self.pipe.readable()
 
 
@@ -80,12 +80,12 @@ class OutputStream(Resource):
             raise Err(("last-operation-failed", IoError(error))) from None
 
     def ready(self) -> bool:
-        """Whether a write goes through or fails at once."""
+        """Whether a write succeeds or fails at once."""
         return self.pipe.writable() or self.pipe.finished
 
 
 class Sink(OutputStream):
-    """Bytes from the guest into a function that takes them at once."""
+    """Bytes from the guest into a function that takes them immediately."""
 
     def __init__(self, take: Callable[[bytes], None]) -> None:
         self.take = take
@@ -95,7 +95,7 @@ class Sink(OutputStream):
         return MAX_CHUNK
 
     def write(self, data: bytes) -> None:
-        """Hand over."""
+        """Pass the bytes to the function."""
         self.take(data)
 
     def ready(self) -> bool:
@@ -129,7 +129,7 @@ def _poll_all(guest: GuestInstance, pollables: list[Pollable]) -> list[int]:
         raise Trap("poll was called with an empty list")
     timers = [pollable.at for pollable in pollables if pollable.at is not None]
     guest.wait(lambda: any(one.ready() for one in pollables), min(timers, default=None))
-    # A timer that has ended the wait may miss the clock by a hair.
+    # A timer that ended the wait may still be slightly in the future, so it counts as ready.
     ready = [index for index, one in enumerate(pollables) if one.ready()]
     return ready or [
         index for index, one in enumerate(pollables) if one.at is not None and one.at == min(timers)
