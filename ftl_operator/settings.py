@@ -155,11 +155,11 @@ class Settings(BaseModel):
     executors_image: str = ""
     """The image with Spin of executors that run it in a container."""
     gateway_secrets: bool = False
-    """Whether to make a Secret with the gateway's own key and word for every app that names none. It takes
-    the right to create Secrets."""
+    """Whether to create a Secret with a sealing key and a probe word for every app that names none. This
+    needs the right to create Secrets."""
     read_pod_logs: bool = True
-    """Whether to read the last lines that a crashed container of an app wrote, to tell in the app's status
-    with which error Spin ended. What tools print is not told. It takes the right to read logs of pods."""
+    """Whether to read the last lines of a crashed container's log, to show Spin's error in the app's status.
+    The output of tools is never shown. This needs the right to read logs of pods."""
     namespaces: Names = ()
     """Namespaces to serve; empty means the whole cluster."""
     operator_namespace: str = "default"

@@ -265,11 +265,11 @@ def _spec_error(error: ValidationError) -> SpecError:
     problems = [item for item in problems if item["type"] != "too_short" or not _has_inner(item, problems)]
     causes = [item.get("ctx", {}).get("error") for item in problems]
     reason = Reason.NO_USABLE_RULE if isinstance(causes[0], _NoUsableRuleError) else Reason.INVALID_SPEC
-    said = [(_path(item["loc"]), _words(item)) for item in problems[:5]]
-    (field, message), *others = said
+    shown = [(_path(item["loc"]), _words(item)) for item in problems[:5]]
+    (field, message), *others = shown
     message += "".join(f"; {path}: {words}" for path, words in others)
-    if len(problems) > len(said):
-        message += f"; and {len(problems) - len(said)} more"
+    if len(problems) > len(shown):
+        message += f"; and {len(problems) - len(shown)} more"
     return SpecError(message, reason=reason, field=field)
 
 

@@ -200,13 +200,13 @@ def _json_object(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class GatewayAuth:
-    """What the gateway needs to judge tokens, checked before: keys fit, the policy compiles, its tests hold.
+    """What the gateway needs to verify tokens. It was checked: keys fit, the policy compiles, its tests pass.
 
     Args:
         access: Who may call; never public.
-        issuer: What `iss` must be; None if it is not looked at.
+        issuer: The value of `iss`; None if it is ignored.
         audiences: Accepted audiences.
-        jwks_uri: Where keys are fetched; or
+        jwks_uri: The URL of the keys; or
         public_key: one key in PEM; or
         jwks: a fixed key set. Exactly one of the three, or none if only API keys are accepted.
         algorithms: Accepted signature algorithms.
@@ -216,12 +216,12 @@ class GatewayAuth:
         policy: The Rego text, or empty.
         policy_data: The policy's data as JSON text, or empty.
         leeway_seconds: By how much clocks may differ.
-        authorization_servers: What clients are told about where to get a token.
+        authorization_servers: The authorization servers for clients.
         server_metadata: URL of the issuer's RFC 8414 metadata, for clients of 2025-03-26.
-        api_keys: Whether API keys are accepted; the gateway is given them when it runs.
-        advertised_scopes: What clients are told to ask for; empty for the scopes that are checked.
+        api_keys: Whether API keys are accepted; the gateway gets them at run time.
+        advertised_scopes: The scopes that clients should request; empty for the checked scopes.
         token_types: Accepted header types of tokens; empty for the usual ones.
-        warnings: What works now and may stop working; for the status, not for the gateway.
+        warnings: Problems that may arise later; for the status, not for the gateway.
     """
 
     access: Access

@@ -1,4 +1,4 @@
-"""Why pods do not become ready: by their status, their events, and the last words of Spin in the log. Pure.
+"""Finds out why pods do not become ready: from their status, their events, and Spin's error in the log. Pure.
 
 A kubelet writes much of it into events only: a node without Spin's runtime handler, a missing Secret that is
 a volume, the answer that a probe got. A component that Spin cannot link is in the container's log only, for a
@@ -16,18 +16,18 @@ Event = Mapping[str, Any]
 """An event of `events.k8s.io/v1`; those that a kubelet writes as `v1` have `note` for `message` there."""
 
 PATIENCE_SECONDS = 5.0
-"""How old a pod that is not ready must be before its events are worth reading."""
+"""How old a pod that is not ready must be before its events are read."""
 START_SECONDS = 30.0
-"""How long a container may run and not be ready before that is called a failure."""
+"""How long a container may run without being ready before that counts as a failure."""
 
 _QUIET = (None, "ContainerCreating", "PodInitializing")
-"""Why a container waits in a pod where nothing is known to be wrong."""
+"""The reasons for which a container waits in a pod without a known problem."""
 _PROGRESS = ("Pulling", "Pulled", "Created", "Started")
-"""Events of a pod whose sandbox and volumes are there: what was wrong before is over."""
+"""Events of a pod whose sandbox and volumes exist: earlier problems are over."""
 _ASIDE = ("BackOff", "DNSConfigForming", "FailedScheduling", "FailedToRetrieveImagePullSecret", "Unhealthy")
-"""Warnings that do not keep a container from being created, or that the pod's status tells better."""
+"""Warnings that do not prevent a container's creation, or that the pod's status explains better."""
 _SIGNALLED = 128
-"""Exit codes from here on mean that the program did not end by itself, so it had no last words."""
+"""From this exit code on a signal ended the program, so it printed no error."""
 
 _STATUS_CHARACTERS = 500
 _NOTE_CHARACTERS = 300
@@ -44,7 +44,7 @@ class Crash:
 
     Args:
         container: Its name.
-        is_previous: Whether another one runs, or waits to run, in its place.
+        is_previous: Whether a newer container runs, or waits to run, in its place.
     """
 
     container: str
@@ -52,11 +52,11 @@ class Crash:
 
 
 def failing_pods(pods: Iterable[Pod], now: datetime) -> list[Pod]:
-    """The pods that are not ready and should be, the newest first, for it runs the newest template.
+    """The pods that should be ready and are not. The newest is first, because it runs the newest template.
 
     Args:
-        pods: Pods of one app. Those that are being deleted say nothing about the app.
-        now: The time, to tell a pod that is starting from one that fails.
+        pods: Pods of one app. Those that are being deleted are ignored.
+        now: The time, to distinguish a pod that starts from one that fails.
     """
     failing = [
         pod
@@ -69,12 +69,12 @@ def failing_pods(pods: Iterable[Pod], now: datetime) -> list[Pod]:
 
 
 def has_events(pod: Pod) -> bool:
-    """Whether the events of a pod may tell more than its status: a kubelet has it and tries on."""
+    """Whether the events of a pod may tell more than its status: a kubelet has the pod and keeps trying."""
     return bool((pod.get("spec") or {}).get("nodeName")) and _status(pod).get("phase") != "Failed"
 
 
 def crash(pod: Pod) -> Crash | None:
-    """The container of a pod whose log has the reason why it ended; None if there is no such one."""
+    """The container whose log has the reason of its end; None if there is none."""
     for container, _ in _containers(pod):
         state = container.get("state") or {}
         ended = _ended(container)
@@ -84,14 +84,14 @@ def crash(pod: Pod) -> Crash | None:
 
 
 def pod_cause(pod: Pod, now: datetime, events: Sequence[Event] = (), log: str = "") -> str:
-    """Why a pod does not become ready, in the words of the cluster; empty if nothing tells.
+    """Why a pod does not become ready, as the cluster words it; empty if the cause is unknown.
 
     Args:
         pod: The pod.
-        now: The time, to tell a container that is starting from one that fails.
+        now: The time, to distinguish a container that starts from one that fails.
         events: The pod's events, if they were read.
-        log: The end of the log of the container that `crash` names, if it was read. Only what Spin itself
-            says there is told, for the rest is what tools print.
+        log: The end of the log of the container that `crash` names, if it was read. Only Spin's own error is
+            used, because the rest is the output of tools.
     """
     known = sorted(events, key=_seen_at, reverse=True)
     cause = (
@@ -110,7 +110,7 @@ def pod_cause(pod: Pod, now: datetime, events: Sequence[Event] = (), log: str = 
 
 
 def last_words(log: str) -> str:
-    """What Spin says before it ends itself; empty if the log ends otherwise.
+    """Spin's error message at the end of a log; empty if the log ends differently.
 
     Spin prints `Error: …`, then perhaps an empty line, `Caused by:` and the chain of causes
     (`print_error_chain` in its `src/bin/spin.rs`); its parent process adds `Error: exit status: 1`. A
@@ -122,7 +122,7 @@ def last_words(log: str) -> str:
     if start is None:
         return said[-1] if said and _NOT_EXECUTED.fullmatch(said[-1]) else ""
     block = said[start:]
-    # What follows an error of Spin is its chain of causes. Anything else shows that a tool printed it.
+    # Only a chain of causes follows an error of Spin; any other text means that a tool printed it.
     return " ".join(block) if len(block) == 1 or block[1] == "Caused by:" else ""
 
 
@@ -158,7 +158,7 @@ def _container_cause(pod: Pod, events: Sequence[Event], log: str) -> str:
 
 
 def _pull_note(waiting: Mapping[str, Any], events: Sequence[Event]) -> str:
-    """What events tell about an image that is not pulled, besides the container's status."""
+    """What events add to the container's status about an image that is not pulled."""
     if "Image" not in str(waiting.get("reason", "")):
         return ""
     notes = [_note(event) for event in events if event.get("reason") == "FailedToRetrieveImagePullSecret"]
@@ -170,7 +170,7 @@ def _pull_note(waiting: Mapping[str, Any], events: Sequence[Event]) -> str:
 
 
 def _killed_by(events: Sequence[Event]) -> str:
-    """Which probe had the kubelet kill a container, and what that probe got."""
+    """The probe because of which the kubelet killed a container, and the probe's answer."""
     killed = next(
         (_KILLED.search(_note(event)) for event in events if event.get("reason") == "Killing"), None
     )
@@ -206,17 +206,17 @@ def _probe_cause(pod: Pod, now: datetime, events: Sequence[Event]) -> str:
 
 
 def _readiness_cause(pod: Pod, events: Sequence[Event]) -> str:
-    """Why a pod is not ready although its containers are, as far as their kubelet told."""
+    """Why a pod is not ready although the kubelet reported its containers as ready."""
     ready = _condition(pod, "Ready")
     running = [container.get("ready") for container, _ in _containers(pod)]
     if ready.get("status") != "False" or not running or not all(running):
         return ""
-    # A node that is gone tells nothing; the node controller sets this to False and says why in an event.
+    # A lost node reports nothing; the node controller sets this to False and posts an event with the cause.
     return _join(ready.get("reason", ""), ready.get("message", "")) or _warning(events)
 
 
 def _warning(events: Sequence[Event]) -> str:
-    """The newest warning since the pod got on."""
+    """The newest warning since the pod last made progress."""
     for event in events:
         if event.get("reason") in _PROGRESS:
             return ""
@@ -226,7 +226,7 @@ def _warning(events: Sequence[Event]) -> str:
 
 
 def _probe_answer(probe: str, events: Sequence[Event]) -> str:
-    """What a probe got the last time it failed."""
+    """The answer to a probe when it last failed."""
     start = f"{probe.capitalize()} probe "
     notes = (_note(event) for event in events if event.get("reason") == "Unhealthy")
     found = next((note for note in notes if note.startswith(start)), "")
@@ -239,7 +239,7 @@ def _note(event: Event) -> str:
 
 
 def _seen_at(event: Event) -> tuple[str, bool]:
-    """When an event was seen last. Kubelets write whole seconds: of two in one, progress is the later one."""
+    """When an event was last seen. Kubelets write whole seconds; within one, progress counts as later."""
     times = (
         (event.get("series") or {}).get("lastObservedTime"),
         event.get("deprecatedLastTimestamp"),
@@ -259,14 +259,14 @@ def _condition(pod: Pod, kind: str) -> Mapping[str, Any]:
 
 
 def _containers(pod: Pod) -> Iterator[tuple[Mapping[str, Any], bool]]:
-    """The status of each container, and whether it is one that runs before the others."""
+    """The status of each container, and whether it is an init container."""
     for name in ("initContainerStatuses", "containerStatuses"):
         for container in _status(pod).get(name) or ():
             yield container, name == "initContainerStatuses"
 
 
 def _ended(container: Mapping[str, Any]) -> Mapping[str, Any]:
-    """How a container ended, or the one before it; empty if none has."""
+    """How a container, or the one before it, ended; empty if none has."""
     states = (container.get("state") or {}, container.get("lastState") or {})
     return next((state["terminated"] for state in states if state.get("terminated")), {})
 
@@ -288,7 +288,7 @@ def _join(first: str, second: str) -> str:
 
 
 def _shown(text: str, characters: int) -> str:
-    """A text of the cluster as a condition may have it: one line, printable, no passwords of URLs, cut."""
+    """Make a text of the cluster fit for a condition: one line, printable, short, no passwords of URLs."""
     line = _USER_INFO.sub("", " ".join(_ESCAPE.sub("", text).split()))
     cut = line if len(line) <= characters else line[: characters - 1] + "\N{HORIZONTAL ELLIPSIS}"
     return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in cut)

@@ -27,9 +27,9 @@ from ftl_operator.settings import Settings
 _log = logging.getLogger(__name__)
 
 SETTLE_SECONDS = 5.0
-"""For how long after a rollout an app that does not answer is asked again before that is told."""
+"""How long after a rollout an app that does not answer is probed again before the status reports it."""
 MOST_ASKED = 3
-"""Of how many pods the events are read in one reconcile, until one tells why it is not ready."""
+"""For how many pods the events are read in one reconcile, until a cause is found."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ class Observer:
         was_told = before is not None and before.reason is Reason.NOT_VERIFIED
         is_silent = probe is not None and probe.reason is Reason.NOT_VERIFIED
         if is_silent and not was_told and _has_just_completed(seen.rollout, snapshot.now):
-            # For some seconds after a rollout, the Service may still lead to pods that are gone.
+            # For some seconds after a rollout, the Service may still route to deleted pods.
             return replace(
                 seen, waiting=WaitingError("the Service does not lead to the new pods yet", COME_BACK)
             )
@@ -157,7 +157,7 @@ class Observer:
                 return cause
         return ""
 
-    # Whoever writes the operator's roles may leave these rights out: then the status of the pods must do.
+    # The operator's roles may lack the following rights; then only the status of the pods is used.
 
     def _events_of(self, namespace: str, pod: Pod) -> Sequence[Event]:
         if not has_events(pod):
@@ -224,10 +224,10 @@ def _has_just_completed(rollout: Rollout | None, now: datetime) -> bool:
 
 
 def _as_asked(rollout: Rollout, spin_app: Mapping[str, Any]) -> Rollout:
-    """A Deployment as it will be once spin-operator has brought it back from zero.
+    """The Deployment as it will be after spin-operator has scaled it up from zero.
 
-    Without an autoscaler, spin-operator sets the replicas that the SpinApp asks for. Between the end of a
-    suspension and that moment the Deployment still asks for none.
+    Without an autoscaler, spin-operator sets the replicas of the SpinApp. Between the end of a suspension and
+    that moment, the Deployment still has zero.
     """
     spec = spin_app.get("spec") or {}
     if rollout.desired or spec.get("enableAutoscaling") or not spec.get("replicas"):

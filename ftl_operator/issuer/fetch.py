@@ -164,7 +164,7 @@ def _check_status(url: HttpUrl, status: int, field: str) -> None:
 def _failure(url: HttpUrl, error: ExchangeError, field: str) -> IssuerError:
     match error.failure:
         case Failure.PRIVATE:
-            # Not which address: names of the operator's network are no matter of whoever writes an FtlApp.
+            # Without the address: an FtlApp's author must not learn about the operator's network.
             text = f"{url.host}: {error.failure.value}; the operator's settings must name the host"
             return IssuerError(text, reason=Reason.ISSUER_NOT_ALLOWED, field=field)
         case Failure.TOO_LARGE | Failure.ENCODED | Failure.MALFORMED:

@@ -194,7 +194,7 @@ def _answer(app: HostApp, request: Request, printed: "deque[str]", limits: Sandb
         app.prepare()
     except wasmtime.WasmtimeError as error:
         raise SandboxError(f"the component cannot be loaded: {error}") from None
-    except Exception as error:  # noqa: BLE001 - told to the parent, which knows the component
+    except Exception as error:  # noqa: BLE001 - reported to the parent, which knows the component
         raise SandboxError(str(error)) from None
     call = _Call(limits.call_time)
     response = app.handle(request)
@@ -206,17 +206,17 @@ def _answer(app: HostApp, request: Request, printed: "deque[str]", limits: Sandb
                 raise SandboxError(f"the component's answer is longer than {limits.output} bytes")
     except PipeError as error:
         text = f"the component's answer is not whole: {error}"
-        raise SandboxError(_told(text, printed, limits, call), slow=call.was_slow()) from None
+        raise SandboxError(_with_output(text, printed, limits, call), slow=call.was_slow()) from None
     if response.status != 200:
         if response.failure:
-            raise SandboxError(_told(response.failure, printed, limits, call), slow=call.was_slow())
+            raise SandboxError(_with_output(response.failure, printed, limits, call), slow=call.was_slow())
         text = bytes(answer[:300]).decode(errors="replace")
         cause = f"the component answered with status {response.status}: {text}"
-        raise SandboxError(_told(cause, printed, limits, call))
+        raise SandboxError(_with_output(cause, printed, limits, call))
     return bytes(answer)
 
 
-def _told(cause: str, printed: "deque[str]", limits: SandboxLimits, call: _Call) -> str:
+def _with_output(cause: str, printed: "deque[str]", limits: SandboxLimits, call: _Call) -> str:
     text = "\n".join(line for line in printed if line != cause)[-_TOLD:]
     signs = ("memory allocation of", "MemoryError", "Cannot allocate memory", "resource limit exceeded")
     if call.took_memory(limits.memory) or any(sign in text + cause for sign in signs):
@@ -273,12 +273,12 @@ def _command(wasm: Path, stdin: bytes, limits: SandboxLimits, cache: Path) -> by
         except wasmtime.WasmtimeError as error:
             late = time.monotonic() >= deadline
             cause = "passed its time limit" if late else f"trapped: {cause_of(str(error))}"
-            told = _told(f"the component {cause}", deque([errors.text]), limits, call)
+            told = _with_output(f"the component {cause}", deque([errors.text]), limits, call)
             raise SandboxError(told, slow=call.was_slow()) from None
     if output.full:
         raise SandboxError(f"the component's output is longer than {limits.output} bytes")
     if not succeeded:
-        raise SandboxError(_told("the component failed", deque([errors.text]), limits, call))
+        raise SandboxError(_with_output("the component failed", deque([errors.text]), limits, call))
     return bytes(output.data)
 
 

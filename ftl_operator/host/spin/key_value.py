@@ -76,7 +76,7 @@ def _config_get_all(guest: GuestInstance) -> list[tuple[str, str]]:
 
 
 @contextlib.contextmanager
-def _told() -> Iterator[None]:
+def _store_errors() -> Iterator[None]:
     """Convert a StoreError to the case `other` of both interfaces."""
     try:
         yield
@@ -110,7 +110,7 @@ def _get(_guest: GuestInstance, handle: StoreHandle | Bucket, key: str) -> bytes
 @_key_value.function("[method]store.set")
 @_bucket.function("[method]bucket.set")
 def _set(_guest: GuestInstance, handle: StoreHandle | Bucket, key: str, value: bytes) -> None:
-    with _told():
+    with _store_errors():
         handle.store.set([(key, value)])
 
 
@@ -145,7 +145,7 @@ def _get_many(_guest: GuestInstance, bucket: Bucket, keys: list[str]) -> list[tu
 
 @_batch.function("set-many")
 def _set_many(_guest: GuestInstance, bucket: Bucket, pairs: list[tuple[str, bytes]]) -> None:
-    with _told():
+    with _store_errors():
         bucket.store.set(pairs)
 
 
@@ -157,7 +157,7 @@ def _delete_many(_guest: GuestInstance, bucket: Bucket, keys: list[str]) -> None
 @_atomics.function("increment")
 def _increment(_guest: GuestInstance, bucket: Bucket, key: str, delta: int) -> int:
     try:
-        with _told():
+        with _store_errors():
             return bucket.store.increment(key, delta)
     except ValueError as error:
         raise Err(("other", str(error))) from None
@@ -175,7 +175,7 @@ def _cas_current(_guest: GuestInstance, cas: Cas) -> bytes | None:
 
 @_atomics.function("swap")
 def _swap(_guest: GuestInstance, cas: Cas, value: bytes) -> None:
-    with _told():
+    with _store_errors():
         swapped = cas.store.swap(cas.key, cas.seen, value)
     if not swapped:
         raise Err(("cas-failed", Cas(cas.store, cas.key)))
