@@ -59,7 +59,7 @@ class Failure(Enum):
     TOO_LATE = "it does not answer in time"
     BROKEN = "its answer breaks off"
     MALFORMED = "its answer is not HTTP"
-    ENCODED = "it encodes its answer, which nobody asked for"
+    ENCODED = "it encodes its answer although the request did not allow it"
     TOO_LARGE = "its answer is too large"
 
 

@@ -63,7 +63,7 @@ class Keyed:
         for item in items:
             key = getattr(item, self.attribute or self.key)
             if key in seen:
-                raise ValueError(f"{key!r} is there twice")
+                raise ValueError(f"{key!r} appears twice")
             seen.add(key)
         return items
 

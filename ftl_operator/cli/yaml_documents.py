@@ -85,7 +85,7 @@ class _Loader(yaml.SafeLoader):
             for key, _ in node.value:
                 if isinstance(key, yaml.ScalarNode) and key.value in seen:
                     raise yaml.constructor.ConstructorError(
-                        None, None, f"the key {key.value[:100]!r} is there twice", key.start_mark
+                        None, None, f"the key {key.value[:100]!r} appears twice", key.start_mark
                     )
                 seen.add(key.value if isinstance(key, yaml.ScalarNode) else id(key))
         super().flatten_mapping(node)

@@ -95,7 +95,7 @@ class CircuitBreakers:
             if left > 0:
                 # Not the error that opened it: that one names another app's references.
                 raise RegistryError(
-                    f"the registry {registry} does not answer; it is asked again soon", retry_after=left
+                    f"the registry {registry} does not answer; it is tried again soon", retry_after=left
                 )
             breaker.pins += 1
             taken = 0.0 if breaker.answers else self._clock() - self._newest(breaker)

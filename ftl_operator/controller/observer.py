@@ -139,7 +139,7 @@ class Observer:
         rollout = self._cache.rollout(key)
         if rollout is None:
             return Observation()
-        is_current = not spin_app or _is_of(rollout, spin_app)
+        is_current = not spin_app or _belongs_to(rollout, spin_app)
         rollout = _as_asked(rollout, spin_app)
         if (is_current and rollout.is_complete) or rollout.is_scaled_to_zero:
             return Observation(rollout, is_current)
@@ -235,7 +235,7 @@ def _as_asked(rollout: Rollout, spin_app: Mapping[str, Any]) -> Rollout:
     return replace(rollout, desired=int(spec["replicas"]))
 
 
-def _is_of(rollout: Rollout, spin_app: Mapping[str, Any]) -> bool:
+def _belongs_to(rollout: Rollout, spin_app: Mapping[str, Any]) -> bool:
     """Whether a Deployment is the one that spin-operator makes of this SpinApp as it is now."""
     spec = spin_app["spec"]
     return (

@@ -90,7 +90,7 @@ class Probe:
             named = "; ".join(f"{component}: {error}" for component, error in pairs[:_MAX_NAMED])
             return false(f"these components do not answer: {named}", Reason.TOOLS_SILENT)
         why = next((said[name] for name in ("error", "status") if said.get(name)), f"HTTP {answer.status}")
-        return unknown(f"the app does not call itself ready: {_shown(why)}", Reason.NOT_VERIFIED)
+        return unknown(f"the app reports that it is not ready: {_shown(why)}", Reason.NOT_VERIFIED)
 
     def _listed(self, service: HttpUrl, expected: Sequence[str], deadline: Deadline) -> ConditionState | None:
         headers = {

@@ -266,7 +266,7 @@ class Singleflight:
                 # The longer the request takes, the less often others try.
                 taken = self._clock() - asked.began if asked is not None else 0.0
                 seconds = max(COME_BACK, taken) * random.uniform(0.5, 1.5)  # noqa: S311 - spreads load
-                raise WaitingError("the issuer is asked as soon as others have answered", seconds)
+                raise WaitingError("the issuer is asked after other requests have ended", seconds)
             turn = self._turns[question] = self._share.take(tenant)
         try:
             yield

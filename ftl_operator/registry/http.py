@@ -294,7 +294,7 @@ class Transport:
 
     def _no_answer(self, where: str, error: ExchangeError) -> RegistryError:
         if self._settings.developing:
-            text = _CAUSES.get(error.failure, "the registry's answer is of no use") + (
+            text = _CAUSES.get(error.failure, "the registry's answer is not usable") + (
                 f" ({error.detail})" if error.detail else ""
             )
             passing = error.failure not in (Failure.UNTRUSTED, Failure.NO_TLS)
@@ -317,7 +317,7 @@ def follow(url: HttpUrl, location: str, where: str) -> HttpUrl:
     try:
         return url.join(location)
     except HostError as error:
-        raise RegistryError(f"{where}: the registry leads to what cannot be asked: {error}") from None
+        raise RegistryError(f"{where}: the registry refers to an unusable URL: {error}") from None
 
 
 def chunks(response: Response, limit: int, where: str) -> Iterator[bytes]:
@@ -333,7 +333,9 @@ def chunks(response: Response, limit: int, where: str) -> Iterator[bytes]:
         if error.failure is Failure.TOO_LARGE:
             raise ComponentError(f"{where}: larger than {limit} bytes", reason=Reason.TOO_LARGE) from None
         if error.failure is Failure.ENCODED:
-            raise RegistryError(f"{where}: the registry encodes its answer, unasked") from None
+            raise RegistryError(
+                f"{where}: the registry encodes its answer although the request did not allow it"
+            ) from None
         late = error.failure is Failure.TOO_LATE
         text = "the transfer takes too long" if late else "the answer broke off"
         raise TransientError(f"{where}: {text}") from None
@@ -366,7 +368,7 @@ def refusal(status: int, headers: Mapping[str, str], body: bytes, where: str) ->
     if status in (401, 403):
         return RegistryError(f"{text}: access is denied", reason=Reason.REGISTRY_UNAUTHORIZED)
     if status == 404:
-        return RegistryError(f"{text}: there is no such thing", reason=Reason.REFERENCE_NOT_FOUND)
+        return RegistryError(f"{text}: it does not exist", reason=Reason.REFERENCE_NOT_FOUND)
     return RegistryError(text, retry_after=wait)
 
 

@@ -397,10 +397,10 @@ ROWS = [
             (Lead("https://[::ffff:10.0.0.1]/x"), f"{NO_ADDRESS}|{NOT_ALLOWED}"),
             (Lead("https://evil.test/x", LISTED), NOT_ALLOWED),
             (Lead("http://evil.test/x"), "not HTTPS"),
-            (Lead("https://straße.test/x"), "cannot be asked|names no token server"),
-            (Lead("https://evil.test\\@127.0.0.1/x"), "cannot be asked|names no token server"),
-            (Lead("https://user:s3cret@evil.test/x"), "cannot be asked|names no token server"),
-            (Lead("file:///etc/passwd"), "cannot be asked|names no token server"),
+            (Lead("https://straße.test/x"), "an unusable URL|names no token server"),
+            (Lead("https://evil.test\\@127.0.0.1/x"), "an unusable URL|names no token server"),
+            (Lead("https://user:s3cret@evil.test/x"), "an unusable URL|names no token server"),
+            (Lead("file:///etc/passwd"), "an unusable URL|names no token server"),
         )
     ),
     Attack(

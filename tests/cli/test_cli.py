@@ -142,7 +142,7 @@ def test_json_is_asked_for_in_any_way(shell: Shell, form: list[str]) -> None:
         ("\0", "InvalidSpec", "", "app.yaml is not YAML"),
         ("just words", "InvalidSpec", "", "app.yaml holds str 'just words' beside its objects"),
         (PUBLIC.replace("access: public", "access: open"), "InvalidSpec", "spec.access", "public"),
-        (PUBLIC + "  tools: []", "InvalidSpec", "", "the key 'tools' is there twice"),
+        (PUBLIC + "  tools: []", "InvalidSpec", "", "the key 'tools' appears twice"),
         (PUBLIC + "  replicas: 2", "InvalidSpec", "spec.replicas", "there is no such field"),
         (PUBLIC.replace("public", "private"), "NoUsableRule", "spec", "needs auth"),
         (

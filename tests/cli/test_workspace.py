@@ -93,7 +93,7 @@ spec:
 
 @pytest.mark.parametrize("at", ["metadata: {name: x, name: y}", "metadata: {name: x}\nkind: FtlApp"])
 def test_a_key_that_is_there_twice_is_refused(tmp_path: Path, at: str) -> None:
-    with pytest.raises(SpecError, match="is there twice"):
+    with pytest.raises(SpecError, match="appears twice"):
         read_app_file(written(tmp_path, APP.replace("metadata: {name: tools}", at)))
 
 

@@ -193,7 +193,7 @@ def test_a_refusal_is_not_tried_again(faulty: FaultyRegistry, client, status: in
 )  # fmt: skip
 def test_an_error_page_of_any_kind_is_not_repeated(faulty: FaultyRegistry, client, body: bytes) -> None:
     faulty.answers = [answer(404, body)]
-    with pytest.raises(RegistryError, match="404: there is no such thing") as caught:
+    with pytest.raises(RegistryError, match="404: it does not exist") as caught:
         client().blob(at(faulty).repository, BLOB)
     assert "s3cret" not in str(caught.value)
 
@@ -244,7 +244,7 @@ def test_a_manifest_without_end_is_too_large(faulty: FaultyRegistry, client) -> 
 def test_a_compressed_answer_is_refused(faulty: FaultyRegistry, client) -> None:
     # A bomb of a few bytes must not become gigabytes on the way.
     faulty.answers = [answer(200, WASM, Content_Encoding="gzip")]
-    with pytest.raises(RegistryError, match="encodes its answer, unasked"):
+    with pytest.raises(RegistryError, match="encodes its answer although the request did not allow it"):
         client().blob(at(faulty).repository, BLOB)
     assert faulty.seen[0][2]["Accept-Encoding"] == "identity"
 
@@ -385,7 +385,7 @@ def test_a_signed_url_is_not_shown_when_it_fails(faulty, other, client) -> None:
 )  # fmt: skip
 def test_redirects_lead_only_to_https(faulty: FaultyRegistry, client, location: str) -> None:
     faulty.answers = [answer(307, Location=location.format(host=faulty.host))]
-    with pytest.raises(RegistryError, match=r"not HTTPS|what cannot be asked") as caught:
+    with pytest.raises(RegistryError, match=r"not HTTPS|an unusable URL") as caught:
         client().blob(at(faulty).repository, BLOB)
     assert "s3cret" not in str(caught.value)
     assert len(faulty.seen) == 1

@@ -193,7 +193,7 @@ class _Judge:
         if not schemas:
             return []
         if time.monotonic() > self._end:
-            return [SchemaVerdict("the gateway did not get to it in time")] * len(schemas)
+            return [SchemaVerdict("the gateway did not check it in time")] * len(schemas)
         try:
             return self._ask(schemas)
         except (SandboxError, ValueError, LookupError, TypeError) as error:

@@ -46,7 +46,7 @@ def tree(
                 raise SpecError(f"component {component!r}: {entry['path']!r} lies below a file")
             directory = inner
         if path.name in directory.entries:
-            raise SpecError(f"component {component!r}: {entry['path']!r} is there twice")
+            raise SpecError(f"component {component!r}: {entry['path']!r} appears twice")
         directory.entries[path.name] = _file(entry, blob, component)
     return root if root.entries else None
 

@@ -37,7 +37,7 @@ def parameter_headers(component: str, tool: Tool, field: str) -> dict[str, str]:
                 field, where, f"{HEADER_MARK} is for strings, numbers and booleans only", tool.name
             )
         if mark.lower() in seen:
-            raise bad_tool(field, where, f"{HEADER_MARK} {mark!r} is there twice", tool.name)
+            raise bad_tool(field, where, f"{HEADER_MARK} {mark!r} appears twice", tool.name)
         seen.add(mark.lower())
         headers[f"Mcp-Param-{mark}"] = pointer
     return headers
