@@ -27,10 +27,6 @@ def app(cluster: Cluster, operator: Operator, namespace: str, push: Push) -> Ite
     app.delete()
 
 
-def pods_of(app: App) -> set[str]:
-    return {pod["metadata"]["uid"] for pod in app.pods()}
-
-
 def test_helm_test_passes_and_every_request_is_allowed(
     cluster: Cluster, operator: Operator, app: App
 ) -> None:
@@ -48,13 +44,13 @@ def test_an_upgrade_from_the_chart_before_brings_the_crd_along_and_rolls_no_app(
     cluster.helm("upgrade", NAME, str(before), *where)
     operator.scale(1)
     assert "Message" not in _columns(cluster)
-    pods, image, mark = pods_of(app), app.status()["image"], operator.mark()
+    pods, image, mark = app.lasting_pods(), app.status()["image"], operator.mark()
 
     operator.install()
     assert "Message" in _columns(cluster)
     app.nudge()
     app.wait()
-    assert (pods_of(app), app.status()["image"]) == (pods, image)
+    assert (app.lasting_pods(), app.status()["image"]) == (pods, image)
     assert operator.changes(mark, app.namespace) == []
     told = yaml.safe_load(cluster.helm("history", NAME, "--namespace", SYSTEM_NAMESPACE, "--output", "yaml"))
     assert [entry["chart"] for entry in told[-2:]] == ["ftl-operator-0.0.9", "ftl-operator-0.1.0"]
@@ -63,7 +59,7 @@ def test_an_upgrade_from_the_chart_before_brings_the_crd_along_and_rolls_no_app(
 def test_an_uninstalled_operator_leaves_the_apps_serving_and_is_taken_up_again(
     cluster: Cluster, operator: Operator, app: App
 ) -> None:
-    pods = pods_of(app)
+    pods = app.lasting_pods()
     cluster.helm("uninstall", NAME, "--namespace", SYSTEM_NAMESPACE, "--wait")
     try:
         assert cluster.api.get(*CRD)
@@ -74,7 +70,7 @@ def test_an_uninstalled_operator_leaves_the_apps_serving_and_is_taken_up_again(
         operator.install()
     app.nudge()
     app.wait()
-    assert pods_of(app) == pods
+    assert app.lasting_pods() == pods
     assert operator.changes(mark, app.namespace) == []
 
 

@@ -164,11 +164,11 @@ def test_nothing_is_rolled_or_pushed_when_the_operator_restarts(
     app = App(cluster, namespace, tool("weather", push("weather", "1", "forecast"))).apply()
     wait_until("the operator's part is there", lambda: "startupProbe" in app.container(), 30)
     app.roll_out()
-    pods = {pod["metadata"]["uid"] for pod in app.pods()}
+    pods = app.lasting_pods()
     since, seen = operator.mark(), len(cluster.registry.seen)
     operator.kill()
     app.nudge()
-    assert {pod["metadata"]["uid"] for pod in app.pods()} == pods
+    assert app.lasting_pods() == pods
     assert not operator.changes(since, namespace)
     asked = [s for s in cluster.registry.seen[seen:] if namespace in s.path]
     assert all(s.method == "HEAD" for s in asked), asked

@@ -147,6 +147,10 @@ class App:
     def deployment(self) -> Object:
         return self.cluster.api.get("apps/v1", "Deployment", self.name, self.namespace)
 
+    def lasting_pods(self) -> set[str]:
+        """The uids of its pods that nobody has told to end: those of an earlier template sleep first."""
+        return {pod["metadata"]["uid"] for pod in self.pods() if "deletionTimestamp" not in pod["metadata"]}
+
     def container(self) -> Object:
         """The container of the Deployment's template."""
         (container,) = self.deployment()["spec"]["template"]["spec"]["containers"]

@@ -239,3 +239,10 @@ def test_attack_is_refused(row: Attack) -> None:
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
 def test_legitimate_twin_passes(row: Attack) -> None:
     check_twin(row)
+
+
+def test_the_operators_own_memory_does_not_hide_the_components() -> None:
+    ballast = b"x" * (600 << 20)
+    with pytest.raises(ComponentError, match=MEMORY):
+        inspected(HOSTILE["allocate"])
+    assert ballast
