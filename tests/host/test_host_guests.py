@@ -124,7 +124,7 @@ def test_files_of_the_locked_application_are_read_only(start: Start, tmp_path: P
     [
         ([{"path": "/etc/passwd", "inline": ""}], "not a relative path"),
         ([{"path": "a/../../b", "inline": ""}], "not a relative path"),
-        ([{"path": "a", "inline": ""}, {"path": "a", "inline": ""}], "there twice"),
+        ([{"path": "a", "inline": ""}, {"path": "a", "inline": ""}], "appears twice"),
         ([{"path": "a", "inline": ""}, {"path": "a/b", "inline": ""}], "below a file"),
         ([{"path": "a", "inline": "%"}], "not base64"),
         ([{"path": "a"}], "neither inline content nor a digest"),
