@@ -71,7 +71,8 @@ class CircuitBreakers:
 
         Raises:
             WaitingError: No slot is free.
-            RegistryError: The breaker is open; `retry_after` says until when.
+            RegistryError: The registry failed last time, and the breaker is open or its trial request takes a
+                slot that is not free; `retry_after` says until when.
         """
         breaker, turns = self._begin(tenant, registry)
         failure: TransientError | None = None
@@ -93,16 +94,16 @@ class CircuitBreakers:
             breaker = self._breaker(tenant, registry)
             left = breaker.open_until - self._clock()
             if left > 0:
-                # Not the error that opened it: that one names another app's references.
-                raise RegistryError(
-                    f"the registry {registry} does not answer; it is tried again soon", retry_after=left
-                )
+                raise _does_not_answer(registry, left)
             breaker.pins += 1
             taken = 0.0 if breaker.answers else self._clock() - self._newest(breaker)
             if not self._lock.wait_for(lambda: self._has_room(breaker), max(0.0, PATIENCE - taken)):
                 breaker.pins -= 1
                 # The longer the trial request takes, the less often others ask.
                 seconds = max(COME_BACK, taken) * random.uniform(0.5, 1.5)  # noqa: S311 - spreads load
+                if breaker.failures:
+                    # What waits for a trial request is not a busy registry, but one that failed last time.
+                    raise _does_not_answer(registry, seconds)
                 raise WaitingError(f"{registry} is busy", seconds)
             breaker.inside += 1
             breaker.since = self._clock()
@@ -162,3 +163,10 @@ class CircuitBreakers:
         # A tenant's registries that failed before get a quarter of the slots; the untried ones get the rest.
         failing = sum(1 for other in self._half_open() if other.tenant == tenant and other.failures)
         return not breaker.failures or failing < max(1, self._width // 4)
+
+
+def _does_not_answer(registry: str, seconds: float) -> RegistryError:
+    # Not the error that opened the breaker: that one names another app's references.
+    return RegistryError(
+        f"the registry {registry} does not answer; it is tried again soon", retry_after=seconds
+    )

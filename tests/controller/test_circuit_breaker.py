@@ -61,8 +61,14 @@ def test_after_a_pause_one_goes_first_and_the_pauses_grow(clock):
     breakers = CircuitBreakers(4, clock)
     fail(breakers)
     clock.now += FIRST_PAUSE
-    with breakers.enter("ns", "dead.dev"), pytest.raises(WaitingError), breakers.enter("ns", "dead.dev"):
-        pass
+    with breakers.enter("ns", "dead.dev"):
+        # Others are told that it failed, and not that it is busy.
+        with (
+            pytest.raises(RegistryError, match="does not answer") as caught,
+            breakers.enter("ns", "dead.dev"),
+        ):
+            pytest.fail("a second trial request")
+        assert caught.value.retry_after
     with breakers.enter("ns", "dead.dev"), breakers.enter("ns", "dead.dev"):
         pass
     fail(breakers)
@@ -137,7 +143,7 @@ def test_those_that_failed_leave_room_for_those_that_nobody_has_tried(clock):
         fail(breakers, f"dead-{number}.dev")
     clock.now += FIRST_PAUSE
     with breakers.enter("ns", "dead-0.dev"):
-        with pytest.raises(WaitingError), breakers.enter("ns", "dead-1.dev"):
+        with pytest.raises(RegistryError, match="does not answer"), breakers.enter("ns", "dead-1.dev"):
             pytest.fail("the rest is for others")
         with breakers.enter("ns", "new.dev"):
             pass
