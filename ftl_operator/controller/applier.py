@@ -46,6 +46,11 @@ class Applied:
         return self.error or next((item.error() for item in self.missing if item.is_vital), None)
 
     @property
+    def rolls(self) -> bool:
+        """Whether the app's SpinApp was changed, so that the app has to be probed again."""
+        return any(item.startswith(f"{kinds.SPIN_APP.kind}/") for item in self.written)
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """Missing objects that the app can do without, for the status."""
         return tuple(str(item) for item in self.missing if not item.is_vital)

@@ -1,5 +1,6 @@
 """Chooses the release that an app runs now: the planned one, the last good one, or none. Pure."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -41,13 +42,14 @@ class Choice:
         return self.wanted.image if self.wanted is not None and self.image != self.wanted.image else ""
 
 
-def choose(snapshot: Snapshot, planned: Planned, *, rollouts: int, max_rollouts: int) -> Choice:
+def choose(snapshot: Snapshot, planned: Planned, *, rollouts: Callable[[], int], max_rollouts: int) -> Choice:
     """Choose between the planned release and the last good one, and limit rollouts of unchanged specs.
 
     Args:
         snapshot: The app.
         planned: Its planned release.
-        rollouts: How many apps are being rolled out now.
+        rollouts: Counts the apps that are being rolled out now; asked only for a new version of an unchanged
+            spec, for it looks at every app.
         max_rollouts: From how many on an app whose spec did not change has to wait.
     """
     if planned.app is None or planned.result is None:
@@ -58,7 +60,7 @@ def choose(snapshot: Snapshot, planned: Planned, *, rollouts: int, max_rollouts:
     image = wanted.image if suspended else history.chosen(snapshot.status.history, wanted)
     is_asked_for = snapshot.status.observed_generation != snapshot.app.generation or snapshot.spin_app is None
     is_running = bool(snapshot.app.rolling_since) or image == snapshot.status.image
-    if not is_asked_for and not is_running and rollouts >= max_rollouts:
+    if not is_asked_for and not is_running and rollouts() >= max_rollouts:
         return Choice(waiting=WaitingError("a new version waits until other apps are rolled out", LONG_WAIT))
     return Choice(replace(release, image=parse_reference(image)), wanted)
 

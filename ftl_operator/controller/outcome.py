@@ -88,11 +88,6 @@ class Outcome:
         size = component_bytes(facts.get("components") or self.snapshot.status.components)
         return (*self.applied.notes, *memory_notes(self.planned.app, size))
 
-    @property
-    def rolls(self) -> bool:
-        """Whether the SpinApp was changed, so that the app has to be probed again."""
-        return f"SpinApp/{self.snapshot.key.name}" in self.applied.written
-
 
 def progress_of(outcome: Outcome) -> Progress:
     """Update the history: mark the version that serves, and the one that missed its deadline."""
@@ -128,7 +123,7 @@ def status_input(outcome: Outcome, progress: Progress) -> StatusInput:
         facts=_facts(outcome, progress),
         waiting=outcome.waiting.message if outcome.waiting is not None else "",
         suspended=outcome.is_suspended,
-        rolls=outcome.rolls,
+        rolls=outcome.applied.rolls,
         notes=outcome.notes,
         rollout=observed.rollout,
         is_current=observed.is_current,

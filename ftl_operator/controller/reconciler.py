@@ -163,8 +163,12 @@ class Reconciler:
 
     def _choose(self, snapshot: Snapshot, planned: Planned) -> Choice:
         begun = rollouts_since(snapshot, self._deadline_seconds(planned.app))
-        rollouts = self._cache.rollouts(begun)
-        return choose(snapshot, planned, rollouts=rollouts, max_rollouts=self._settings.max_rollouts)
+        return choose(
+            snapshot,
+            planned,
+            rollouts=lambda: self._cache.rollouts(begun),
+            max_rollouts=self._settings.max_rollouts,
+        )
 
     def _apply(self, snapshot: Snapshot, planned: Planned, choice: Choice) -> Applied:
         if planned.app is None or choice.release is None:
@@ -185,9 +189,8 @@ class Reconciler:
     def _observe(self, snapshot: Snapshot, planned: Planned, choice: Choice, applied: Applied) -> Observation:
         tools = planned.result.facts.get("tools") if planned.result is not None else None
         expected = [tool.name for tool in tools or snapshot.status.tools]
-        is_new = f"SpinApp/{snapshot.key.name}" in applied.written
         with _measured(snapshot, "observe"):
-            return self._observer.observe(snapshot, planned.app, choice, is_new=is_new, tools=expected)
+            return self._observer.observe(snapshot, planned.app, choice, is_new=applied.rolls, tools=expected)
 
     def _outcome(
         self, snapshot: Snapshot, planned: Planned, choice: Choice, applied: Applied, observed: Observation

@@ -46,7 +46,7 @@ def planned(image=NEW, inputs="i2", **spec):
 
 
 def choice(seen, plan, rollouts=0):
-    return choose(seen, plan, rollouts=rollouts, max_rollouts=1)
+    return choose(seen, plan, rollouts=lambda: rollouts, max_rollouts=1)
 
 
 SERVING = entry(OLD, "Serving")
@@ -91,3 +91,11 @@ def test_only_so_many_rollouts_at_once_that_nobody_asked_for(seen, plan, waits):
     assert (found.waiting is not None) is waits
     assert (found.release is None) is waits
     assert choice(seen, plan, rollouts=0).waiting is None
+
+
+def test_apps_are_not_counted_where_the_count_decides_nothing():
+    def count():
+        raise AssertionError("every app is looked at for one that did not change")
+
+    for seen, plan in ((snapshot(SERVING), planned(OLD)), (snapshot(SERVING, generation=2), planned())):
+        assert choose(seen, plan, rollouts=count, max_rollouts=1).waiting is None
