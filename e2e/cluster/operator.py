@@ -23,14 +23,15 @@ class Operator:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
 
-    def install(self, replicas: int = 1, **settings: Any) -> "Operator":
+    def install(self, replicas: int = 1, chart: Object | None = None, **settings: Any) -> "Operator":
         """Install or upgrade by helm, and wait until every replica runs and one leads.
 
         Args:
             replicas: How many.
+            chart: Further values of the chart.
             settings: Further variables `FTL_*`.
         """
-        values = self.values()
+        values = self.values() | (chart or {})
         values["replicaCount"] = replicas
         values["env"] = [{"name": name, "value": str(value)} for name, value in settings.items()]
         path = self.cluster.folder / "operator-values.yaml"

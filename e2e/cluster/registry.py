@@ -24,12 +24,15 @@ from e2e.support.process import Process, free_port, wait_until
 USER, PASSWORD = "e2e", "not-a-secret"
 # bcrypt of PASSWORD, because Python's standard library cannot make one.
 _HTPASSWD = f"{USER}:$2y$05$mPVuBr4peQIP3LKQAEyU0e1Sn4RopYcqtkGdJF.m0tY3vpZDPSsFW\n"
+LOGIN = urllib3.make_headers(basic_auth=f"{USER}:{PASSWORD}")
 
 WASM_LAYER = "application/vnd.wasm.content.layer.v1+wasm"
 SPIN_LAYER = "application/vnd.fermyon.spin.application.v1+config"
 
 APPS = "apps"
 """The folder of repositories that the operator publishes to; tools lie elsewhere."""
+OPEN = "open"
+"""The folder of repositories that anybody may read, without a login."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,12 +232,11 @@ class Registry:
         self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None
     ) -> urllib3.BaseHTTPResponse:
         # Not through the front: what a test pushes is not what the operator pushed.
-        authorization = urllib3.make_headers(basic_auth=f"{USER}:{PASSWORD}")
         return self._pool.request(
             method,
             f"http://127.0.0.1:{self._backend_port}{path}",
             body=body,
-            headers={**authorization, **(headers or {})},
+            headers={**LOGIN, **(headers or {})},
             timeout=60,
         )
 
@@ -301,6 +303,9 @@ class _Front(http.server.BaseHTTPRequestHandler):
             backend.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
             for name, value in self.headers.items():
                 backend.putheader(name, value)
+            is_open = self.path.startswith(f"/v2/{OPEN}/") and self.command in ("GET", "HEAD")
+            if is_open and "authorization" not in self.headers:
+                backend.putheader("authorization", LOGIN["authorization"])
             backend.endheaders()
             if "chunked" in self.headers.get("transfer-encoding", ""):
                 for chunk in _chunks(self.rfile):

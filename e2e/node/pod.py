@@ -15,7 +15,7 @@ import urllib3
 
 from e2e.cluster.api import ApiError, Object, kubeconfig
 from e2e.node.environment import ConfigError, environment
-from e2e.node.image import PullError
+from e2e.node.image import PullError, SpinImage
 from e2e.node.probe import Probe
 from e2e.support.process import Process
 
@@ -115,8 +115,11 @@ class Pod:
         for path in self._state_folder.iterdir():
             if path.name != "volumes":
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
+        artifact = self._artifact()
         if spec.get("runtimeClassName") == self._kubelet.settings.runtime_class:
-            command, env = self._spin_command(values), {"PYTHONPATH": sys.path[0]}
+            command, env = self._shim_command(values), {"PYTHONPATH": sys.path[0]}
+        elif artifact:
+            command, env = self._spin_up_command(values, artifact), {"PYTHONPATH": sys.path[0]}
         else:
             command, env = self._program_command(), self._program_environment(values)
         process = Process(self.name, command, log_path(self._kubelet.settings.logs, self._file), env=env)
@@ -124,13 +127,36 @@ class Pod:
         pid_path(self._kubelet.settings.folder, self._file).write_text(str(process.pid))
         return process
 
-    def _spin_command(self, values: dict[str, str]) -> list[str]:
+    def _artifact(self) -> str:
+        """What a container with Spin's own image runs: the `-f` of its `spin up`. Empty for other images."""
+        arguments = self._container.get("args", [])
+        is_spin = self._image_name() == "spin" and arguments[:1] == ["up"]
+        return arguments[arguments.index("-f") + 1] if is_spin and "-f" in arguments else ""
+
+    def _image_name(self) -> str:
+        name: str = self._container["image"].partition("@")[0].rpartition("/")[2].partition(":")[0]
+        return name
+
+    def _spin_up_command(self, values: dict[str, str], artifact: str) -> list[str]:
+        """Spin in an ordinary container: it pulls its app itself, without a pull secret of the pod."""
+        try:
+            image = self._kubelet.puller.pull(artifact, [])
+        except PullError as error:
+            return [sys.executable, "-c", f"import sys; sys.exit({f'Error: {error}'!r})"]
+        arguments = self._container["args"]
+        listen = arguments[arguments.index("--listen") + 1]
+        return self._spin_command(values | {"SPIN_HTTP_LISTEN_ADDR": listen}, image)
+
+    def _shim_command(self, values: dict[str, str]) -> list[str]:
         try:
             image = self._kubelet.puller.pull(self._container["image"], self._pull_credentials())
         except PullError as error:
             reason = "ErrImagePull" if self._reported.get("reason") != "ErrImagePull" else "ImagePullBackOff"
             raise NotStartedError(reason, str(error)) from error
         self._image_id = f"{self._container['image'].partition('@')[0]}@{image.digest}"
+        return self._spin_command(values, image)
+
+    def _spin_command(self, values: dict[str, str], image: SpinImage) -> list[str]:
         prefix = "SPIN_VARIABLE_"
         variables = {
             name.removeprefix(prefix).lower(): value
@@ -150,10 +176,11 @@ class Pod:
         return [sys.executable, "-m", "e2e.node.container", str(path)]
 
     def _program_command(self) -> list[str]:
-        name = self._container["image"].partition("@")[0].rpartition("/")[2].partition(":")[0]
-        program = self._kubelet.settings.programs.get(name)
+        program = self._kubelet.settings.programs.get(self._image_name())
         if program is None:
-            raise NotStartedError("ErrImagePull", f"this node has no container runtime for {name}")
+            raise NotStartedError(
+                "ErrImagePull", f"this node has no container runtime for {self._image_name()}"
+            )
         command = self._container.get("command") or program
         command = [self._mounted(part) for part in [*command, *self._container.get("args", [])]]
         if command[0] in ("python", "python3"):
