@@ -40,7 +40,7 @@ pub use error::{AuthError, Reason};
 pub use policy::policy_check;
 pub use response::{Response, unavailable};
 pub use store::{Purpose, StoreSeal};
-pub use token::check;
+pub use token::{check, verified_claims};
 
 /// What the crate needs of its host; the component and tests implement it.
 pub trait Env {

@@ -1,12 +1,13 @@
 //! WASI and Spin behind the interfaces that the pure crates use.
 
 use crate::client::Client;
-use crate::spin::{key_value::Store, variables};
-use crate::{io, outbound};
+use crate::outbound;
 use authorizer::Env;
 use mcp::{Failure, Host, Response, ToolRequest, ToolResponse};
+use wasi::io;
+use wasi::spin::{key_value::Store, variables};
 use wasip2::cli::stderr::get_stderr;
-use wasip2::clocks::{monotonic_clock, wall_clock};
+use wasip2::clocks::monotonic_clock;
 use wasip2::http::types::{IncomingRequest, ResponseOutparam};
 
 /// What the authorizer's fetches may take together with connecting.
@@ -49,8 +50,7 @@ impl WasiHost {
 
 impl Env for WasiHost {
     fn now_ns(&self) -> u64 {
-        let now = wall_clock::now();
-        now.seconds.saturating_mul(1_000_000_000).saturating_add(u64::from(now.nanoseconds))
+        wasi::now_ns()
     }
 
     fn fetch(&mut self, url: &str, max_bytes: usize) -> Option<Vec<u8>> {

@@ -1,7 +1,7 @@
 //! Spin's interfaces, of the version that every Spin from 2 to 4 has.
 
 wit_bindgen::generate!({
-    world: "gateway",
+    world: "spin",
     path: "wit",
     generate_all,
 });
