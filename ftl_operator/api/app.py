@@ -16,6 +16,7 @@ from pydantic_core import ErrorDetails
 
 from ftl_operator.api.auth import Access, AuthSpec
 from ftl_operator.api.fields import HOST_PORT, IN_WORDS, ORIGIN, Keyed, LongText, ObjectReference, Part, Text
+from ftl_operator.api.login import LOGIN, LOGIN_NAME_MESSAGE
 from ftl_operator.api.network import NetworkSpec, RouteSpec, TelemetrySpec
 from ftl_operator.api.runtime import RuntimeSpec
 from ftl_operator.api.tools import (
@@ -193,6 +194,21 @@ class FtlAppSpec(Part):
             raise _NoUsableRuleError("access: org needs auth.organization: nobody could call")
         elif self.access is Access.CUSTOM and self.auth.policy is None:
             raise _NoUsableRuleError("access: custom needs auth.policy: nobody could call")
+        return self
+
+    @property
+    def public_url(self) -> str | None:
+        """The app's public URL without a slash at its end; None if the spec does not say it."""
+        login = self.auth.login if self.auth is not None else None
+        if login is not None and login.url is not None:
+            return login.url
+        return self.route.url.rstrip("/") if self.route is not None else None
+
+    @model_validator(mode="after")
+    def _no_tool_is_the_login(self) -> Self:
+        has_login = self.auth is not None and self.auth.login is not None
+        if has_login and any(tool.name == LOGIN for tool in self.tools):
+            raise ValueError(LOGIN_NAME_MESSAGE)
         return self
 
     @model_validator(mode="after")

@@ -1,7 +1,7 @@
 """`spec.auth`: who may call an app. Specs that would allow nobody or everybody by accident are refused."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Annotated, Any, Self
@@ -9,6 +9,15 @@ from typing import Annotated, Any, Self
 from pydantic import Field, field_validator, model_validator
 
 from ftl_operator.api.fields import IssuerUrl, Keyed, KeyReference, Label, LongText, Part, Scope, exactly_one
+from ftl_operator.api.login import LOGIN, CheckedLogin, Login
+from ftl_operator.api.names import (
+    API_KEYS,
+    LOGIN_KEYS,
+    LOGIN_KEYS_KEY,
+    LOGIN_UPSTREAM_SECRET,
+    LOGIN_USERS,
+)
+from ftl_operator.api.tools import GATEWAY
 
 Subject = Annotated[str, Field(min_length=1, max_length=256)]
 Audience = Annotated[str, Field(min_length=1, max_length=512)]
@@ -104,6 +113,12 @@ class PolicyTest(Part):
         return _json_object(value)
 
 
+LOGIN_ALONE_MESSAGE = (
+    "login issues the tokens itself: remove issuer, jwksUri, publicKey, algorithms, advertisedScopes and "
+    "tokenTypes"
+)
+
+
 class ApiKeys(Part):
     """API keys that are accepted, as bearer token or in the header `X-API-Key`."""
 
@@ -112,16 +127,37 @@ class ApiKeys(Part):
     `ftl-operator key create` makes them. A caller's subject is the name."""
 
 
+@dataclass(frozen=True, slots=True)
+class SecretVariable:
+    """A variable of the gateway or the login whose value is in a Secret.
+
+    Args:
+        name: The application variable.
+        component: The component that reads it.
+        variable: The component's own name of it.
+        key: The key of the Secret.
+        field: The field of the spec that names the Secret.
+    """
+
+    name: str
+    component: str
+    variable: str
+    key: KeyReference
+    field: str
+
+
 class AuthSpec(Part):
     """How callers authenticate and which of them may call."""
 
     issuer: IssuerUrl | None = None
     """The token issuer's URL, exactly as in the `iss` claim. It may be omitted only if `jwksUri` or
     `publicKey` gives the keys, and then `iss` is ignored; or with `apiKeys`, and then no token is
-    accepted."""
+    accepted; or with `login`, which is the issuer."""
     audiences: Annotated[tuple[Audience, ...], Field(max_length=16)] = ()
     """Accepted values of the `aud` claim; a token must have one. Usually the URL of the MCP endpoint.
-    Required wherever tokens are accepted."""
+    Required wherever tokens are accepted, except with `login`, which always accepts that URL."""
+    login: Login | None = None
+    """The app's own login, in place of an issuer elsewhere."""
     api_keys: ApiKeys | None = None
     """API keys, alone or beside an issuer. If `allowedSubjects` is empty, `access: private` accepts every API
     key."""
@@ -134,7 +170,8 @@ class AuthSpec(Part):
     required_scopes: Annotated[tuple[Scope, ...], Field(max_length=32)] = ()
     """Scopes that every token must have, whatever it calls."""
     allowed_subjects: Annotated[tuple[Subject, ...], Field(max_length=256)] = ()
-    """Subjects (`sub` claims) that may call; for `access: private`."""
+    """Subjects (`sub` claims) that may call; for `access: private`. Empty with `login.users` means every
+    user."""
     organization: Organization | None = None
     """Whose members may call; for `access: org`."""
     policy: Policy | None = None
@@ -164,22 +201,46 @@ class AuthSpec(Part):
 
     @property
     def accepts_tokens(self) -> bool:
-        """Whether tokens of an issuer are accepted."""
+        """Whether tokens of an issuer elsewhere are accepted."""
         return self.issuer is not None or self.jwks_uri is not None or self.public_key is not None
 
     @property
     def names_callers(self) -> bool:
-        """Whether `access: private` has callers: subjects, whom the policy allows, or API keys alone."""
-        keys_alone = self.api_keys is not None and not self.accepts_tokens
-        return bool(self.allowed_subjects) or self.policy is not None or keys_alone
+        """Whether `access: private` has callers: subjects, those of a policy, users, or API keys alone."""
+        has_users = self.login is not None and self.login.users is not None
+        keys_alone = self.api_keys is not None and not self.accepts_tokens and self.login is None
+        return bool(self.allowed_subjects) or self.policy is not None or has_users or keys_alone
+
+    def secret_variables(self, app: str) -> Iterator[SecretVariable]:
+        """The variables with values in Secrets, of the app with this name."""
+        if self.api_keys is not None:
+            field = "spec.auth.apiKeys.secretRef"
+            yield SecretVariable(API_KEYS, GATEWAY, "api_keys", self.api_keys.secret_ref, field)
+        if self.login is None:
+            return
+        keys = KeyReference(name=self.login.secret_of(app), key=LOGIN_KEYS_KEY)
+        yield SecretVariable(LOGIN_KEYS, LOGIN, "login_keys", keys, "spec.auth.login.secretRef")
+        if self.login.users is not None:
+            field = "spec.auth.login.users.secretRef"
+            yield SecretVariable(LOGIN_USERS, LOGIN, "login_users", self.login.users.secret_ref, field)
+        if self.login.upstream is not None and self.login.upstream.secret_ref is not None:
+            field = "spec.auth.login.upstream.secretRef"
+            secret = self.login.upstream.secret_ref
+            yield SecretVariable(LOGIN_UPSTREAM_SECRET, LOGIN, "login_upstream_secret", secret, field)
 
     @model_validator(mode="after")
     def _keys_have_one_source(self) -> Self:
         if self.jwks_uri is not None and self.public_key is not None:
             raise ValueError("set at most one of jwksUri, publicKey")
-        if not self.accepts_tokens and self.api_keys is None:
+        if self.login is not None and (
+            self.accepts_tokens
+            or self.advertised_scopes
+            or not self.model_fields_set.isdisjoint({"algorithms", "token_types"})
+        ):
+            raise ValueError(LOGIN_ALONE_MESSAGE)
+        if not self.accepts_tokens and self.api_keys is None and self.login is None:
             raise ValueError(
-                "set issuer, or say by jwksUri or publicKey how signatures are checked, or apiKeys"
+                "set issuer, or say by jwksUri or publicKey how signatures are checked, or apiKeys, or login"
             )
         if self.accepts_tokens and not self.audiences:
             raise ValueError("set audiences: a token must be meant for this app")
@@ -221,6 +282,7 @@ class GatewayAuth:
         api_keys: Whether API keys are accepted; the gateway gets them at run time.
         advertised_scopes: The scopes that clients should request; empty for the checked scopes.
         token_types: Accepted header types of tokens; empty for the usual ones.
+        login: The app's own login, which is then the issuer; None if it has none.
         warnings: Problems that may arise later; for the status, not for the gateway.
     """
 
@@ -242,7 +304,19 @@ class GatewayAuth:
     api_keys: bool = False
     advertised_scopes: tuple[str, ...] = ()
     token_types: tuple[str, ...] = ()
+    login: CheckedLogin | None = None
     warnings: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def outbound_urls(self) -> tuple[str, ...]:
+        """URLs that the gateway and the login connect to."""
+        keys = (self.jwks_uri,) if self.jwks_uri else ()
+        return (*keys, *(self.login.outbound_urls if self.login is not None else ()))
+
+    @property
+    def _accepts_every_subject(self) -> bool:
+        is_private = self.access is Access.PRIVATE
+        return is_private and self.login is not None and not self.allowed_subjects and not self.policy
 
     def document(self, scopes: Sequence[str]) -> dict[str, Any]:
         """The object `auth` of `gateway_config`.
@@ -250,8 +324,14 @@ class GatewayAuth:
         Args:
             scopes: Scopes that some tool needs.
         """
+        access, organization = self.access, self.organization
+        if self._accepts_every_subject:
+            # The gateway has no rule for every subject of an issuer. An organization that the issuer's own
+            # name identifies is that rule.
+            access = Access.ORG
+            organization = {"claim": "iss", "value": self.issuer, "members": []}
         return {
-            "access": self.access.value,
+            "access": access.value,
             "issuer": self.issuer,
             "audiences": list(self.audiences),
             "jwksUri": self.jwks_uri,
@@ -260,7 +340,7 @@ class GatewayAuth:
             "algorithms": list(self.algorithms),
             "requiredScopes": list(self.required_scopes),
             "allowedSubjects": list(self.allowed_subjects),
-            "organization": None if self.organization is None else dict(self.organization),
+            "organization": None if organization is None else dict(organization),
             "hasPolicy": bool(self.policy),
             "leewaySeconds": self.leeway_seconds,
             "authorizationServers": list(self.authorization_servers),

@@ -6,7 +6,9 @@ model and a real API server refuse. CEL cannot read JSON, PEM or Rego, so the mo
 
 from collections.abc import Mapping
 
+from ftl_operator.api.auth import LOGIN_ALONE_MESSAGE
 from ftl_operator.api.fields import RESERVED_DOMAINS, RESERVED_KEYS, RESERVED_MESSAGE
+from ftl_operator.api.login import LOGIN, LOGIN_NAME_MESSAGE, OPENID_MESSAGE, PLAIN_URL_MESSAGE
 from ftl_operator.api.network import (
     CLUSTER_DOMAINS,
     CLUSTER_HOST_MESSAGE,
@@ -52,7 +54,8 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
                 "self.access != 'private' || !has(self.auth) || has(self.auth.policy)"
                 " || (has(self.auth.allowedSubjects) && self.auth.allowedSubjects.size() > 0)"
                 " || (has(self.auth.apiKeys) && !has(self.auth.issuer) && !has(self.auth.jwksUri)"
-                " && !has(self.auth.publicKey))"
+                " && !has(self.auth.publicKey) && !has(self.auth.login))"
+                " || (has(self.auth.login) && has(self.auth.login.users))"
             ),
             "access: private needs auth.allowedSubjects: nobody could call",
         ),
@@ -63,6 +66,10 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
         (
             "self.access != 'custom' || !has(self.auth) || has(self.auth.policy)",
             "access: custom needs auth.policy: nobody could call",
+        ),
+        (
+            f"!has(self.auth) || !has(self.auth.login) || !self.tools.exists(t, t.name == '{LOGIN}')",
+            LOGIN_NAME_MESSAGE,
         ),
         (
             "self.access != 'public' || !self.tools.exists(t, has(t.scopes) && t.scopes.size() > 0)",
@@ -125,8 +132,19 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
     "AuthSpec": (
         ("!has(self.jwksUri) || !has(self.publicKey)", "set at most one of jwksUri, publicKey"),
         (
-            "has(self.issuer) || has(self.jwksUri) || has(self.publicKey) || has(self.apiKeys)",
-            "set issuer, or say by jwksUri or publicKey how signatures are checked, or apiKeys",
+            (
+                "has(self.issuer) || has(self.jwksUri) || has(self.publicKey) || has(self.apiKeys)"
+                " || has(self.login)"
+            ),
+            "set issuer, or say by jwksUri or publicKey how signatures are checked, or apiKeys, or login",
+        ),
+        (
+            (
+                "!has(self.login) || (!has(self.issuer) && !has(self.jwksUri) && !has(self.publicKey)"
+                " && !has(self.algorithms) && !has(self.tokenTypes)"
+                " && (!has(self.advertisedScopes) || self.advertisedScopes.size() == 0))"
+            ),
+            LOGIN_ALONE_MESSAGE,
         ),
         (
             (
@@ -147,6 +165,17 @@ RULES: Mapping[str, tuple[Rule, ...]] = {
             "this is a private key; write the public one, and replace the private one",
         ),
     ),
+    "Login": (
+        ("has(self.users) != has(self.upstream)", "set exactly one of users, upstream"),
+        (
+            (
+                "!has(self.url) || self.url.startsWith('https://')"
+                " || self.url.matches('^http://(127[.]0[.]0[.]1|localhost|[[]::1[]])(:|/|$)')"
+            ),
+            PLAIN_URL_MESSAGE,
+        ),
+    ),
+    "LoginUpstream": (("!has(self.scopes) || self.scopes.exists(s, s == 'openid')", OPENID_MESSAGE),),
     "Policy": (("has(self.rego) != has(self.configMapKeyRef)", "set exactly one of rego, configMapKeyRef"),),
     "PolicyData": (
         ("has(self.json) != has(self.configMapKeyRef)", "set exactly one of json, configMapKeyRef"),

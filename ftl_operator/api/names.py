@@ -37,6 +37,12 @@ PROBE_WORD = "gateway_probe_word"
 tool."""
 API_KEYS = "gateway_api_keys"
 """The application variable with the app's API keys, one a line."""
+LOGIN_KEYS = "gateway_login_keys"
+"""The application variable with the login's private keys, as JSON."""
+LOGIN_USERS = "gateway_login_users"
+"""The application variable with the login's users, one a line."""
+LOGIN_UPSTREAM_SECRET = "gateway_login_upstream_secret"  # noqa: S105 - a name
+"""The application variable with the secret of the login's client at its provider."""
 
 
 GATEWAY_SECRET_SUFFIX = "-gateway"  # noqa: S105 - a name
@@ -45,6 +51,12 @@ SEALING_KEY_KEY = "sealing-key"
 """The sealing key's name in that Secret."""
 PROBE_WORD_KEY = "probe-word"
 """The probe word's name in that Secret."""
+
+
+LOGIN_KEYS_KEY = "keys"
+"""The name of the private keys in the Secret of a login."""
+LOGIN_JWKS_KEY = "jwks"
+"""The name of the public keys in that Secret."""
 
 
 SUSPENDED_ANNOTATION = "ftl.tools/suspended"
