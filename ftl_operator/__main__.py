@@ -1,6 +1,7 @@
 """`python -m ftl_operator`: put the parts together and run the operator."""
 
 import argparse
+import base64
 import logging
 import os
 import socket
@@ -21,6 +22,7 @@ from ftl_operator.controller.circuit_breaker import CircuitBreakers
 from ftl_operator.controller.executors import Executors
 from ftl_operator.controller.gateway_secrets import GatewaySecrets
 from ftl_operator.controller.inspection_pool import InspectionPool, Job
+from ftl_operator.controller.login_secrets import LoginSecrets
 from ftl_operator.controller.observer import Observer
 from ftl_operator.controller.operator import Operator
 from ftl_operator.controller.probe import Probe
@@ -44,6 +46,7 @@ from ftl_operator.registry.http import RegistrySettings
 from ftl_operator.settings import Settings
 
 GATEWAY = Path(__file__).parent / "gateway.wasm"
+LOGIN = Path(__file__).parent / "login.wasm"
 
 _log = logging.getLogger("ftl_operator")
 
@@ -133,7 +136,7 @@ def dependencies(settings: Settings, kube: Kube, cache: Cache, inspections: Insp
             observe=metrics.registry_observer((*settings.own_registries, *settings.allowed_registries)),
         )
     )
-    layer = gateway_layer(settings.gateway_file or GATEWAY, settings.cache_folder)
+    layer = own_layer(settings.gateway_file or GATEWAY, settings.cache_folder)
 
     def check(_: NamespacedName, request: bytes) -> bytes:
         limits = sandbox_limits(settings)
@@ -155,11 +158,25 @@ def dependencies(settings: Settings, kube: Kube, cache: Cache, inspections: Insp
         operator=OperatorCredentials(settings.docker_config),
         inspector=inspector_of(settings, layer.path or GATEWAY),
         write_gate=kube.write_gate,
-        authorize=lambda app: preflight.authorize(app, config_reader(kube, app)),
+        authorize=lambda app: preflight.authorize(
+            app, key_reader(kube, app, kinds.CONFIG_MAP), key_reader(kube, app, kinds.SECRET)
+        ),
         gateway=layer,
+        login=own_layer(LOGIN, settings.cache_folder),
         ensure_executor=Executors(settings, kube, cache).ensure,
-        make_secret=GatewaySecrets(settings, kube, cache).ensure,
+        make_secrets=secret_maker(settings, kube, cache),
     )
+
+
+def secret_maker(settings: Settings, kube: Kube, cache: Cache) -> Callable[[FtlApp], None]:
+    """Make the function that creates missing Secrets of an app's gateway and login."""
+    gateway, login = GatewaySecrets(settings, kube, cache), LoginSecrets(settings, kube, cache)
+
+    def make(app: FtlApp) -> None:
+        gateway.ensure(app)
+        login.ensure(app)
+
+    return make
 
 
 def sandbox_limits(settings: Settings) -> SandboxLimits:
@@ -189,25 +206,31 @@ def policy_checks(check: CheckPolicy, inspections: InspectionPool) -> CheckPolic
     return run
 
 
-def config_reader(kube: Kube, app: FtlApp) -> Callable[[str, str], str]:
-    """Make a reader of ConfigMaps in an app's namespace, for the auth stage."""
+def key_reader(kube: Kube, app: FtlApp, api: kinds.Api) -> Callable[[str, str], str]:
+    """Make a reader of ConfigMaps or Secrets in an app's namespace, for the auth stage."""
 
     def read(name: str, key: str) -> str:
-        found = kube.get(kinds.CONFIG_MAP, app.metadata.namespace, name) or {}
+        found = kube.get(api, app.metadata.namespace, name) or {}
         value = (found.get("data") or {}).get(key)
         if value is None:
             raise ClusterError(
-                f"there is no ConfigMap {name!r} with the key {key!r} in the namespace",
+                f"there is no {api.kind} {name!r} with the key {key!r} in the namespace",
                 reason=Reason.SOURCE_NOT_FOUND,
-                field="spec.auth",
+                field="" if api == kinds.SECRET else "spec.auth",
             )
-        return str(value)
+        if api != kinds.SECRET:
+            return str(value)
+        try:
+            return base64.b64decode(str(value), validate=True).decode()
+        except ValueError:
+            # Not a text; what reads it says what it should be.
+            return ""
 
     return read
 
 
-def gateway_layer(path: Path, cache: Path) -> Layer:
-    """Make a layer of the gateway component. It is copied, because the file may be replaced meanwhile.
+def own_layer(path: Path, cache: Path) -> Layer:
+    """Make a layer of a prebuilt component. It is copied, because the file may be replaced meanwhile.
 
     Raises:
         ClusterError: The file cannot be read, or the cache not written.
@@ -222,7 +245,7 @@ def gateway_layer(path: Path, cache: Path) -> Layer:
             new.write_bytes(content)
             new.replace(kept)
     except OSError as error:
-        raise ClusterError(f"the gateway component {path} cannot be read or kept: {error}") from error
+        raise ClusterError(f"the component {path} cannot be read or kept: {error}") from error
     return Layer(Descriptor(WASM_LAYER, digest, len(content)), path=kept)
 
 

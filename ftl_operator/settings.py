@@ -157,6 +157,9 @@ class Settings(BaseModel):
     gateway_secrets: bool = False
     """Whether to create a Secret with a sealing key and a probe word for every app that names none. This
     needs the right to create Secrets."""
+    login_secrets: bool = False
+    """Whether to create a Secret with the keys of the login for every app with a login that names none. This
+    needs the right to create Secrets."""
     read_pod_logs: bool = True
     """Whether to read the last lines of a crashed container's log, to show Spin's error in the app's status.
     The output of tools is never shown. This needs the right to read logs of pods."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ftl_operator.registry.client import Registry
 
 GATEWAY_WASM = Path(__file__).parents[1] / "gateway.wasm"
+LOGIN_WASM = Path(__file__).parents[1] / "login.wasm"
 
 
 def cache_directory() -> Path:

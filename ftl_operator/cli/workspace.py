@@ -17,7 +17,7 @@ from typing import Any
 from ftl_operator.api.app import FtlApp
 from ftl_operator.api.auth import GatewayAuth
 from ftl_operator.api.fields import ValueSource
-from ftl_operator.cli.environment import GATEWAY_WASM, open_inspector
+from ftl_operator.cli.environment import GATEWAY_WASM, LOGIN_WASM, open_inspector
 from ftl_operator.cli.yaml_documents import read_documents, shown
 from ftl_operator.component.tool import Component
 from ftl_operator.errors import Reason, SpecError
@@ -32,8 +32,9 @@ from ftl_operator.registry.client import Registry
 MAX_FILE_BYTES = 4 << 20
 
 Texts = Mapping[str, str]
-Authorize = Callable[[FtlApp, Callable[[str, str], str]], GatewayAuth | None]
-"""Checks `spec.auth`; the second argument reads a key of a ConfigMap."""
+ReadKey = Callable[[str, str], str]
+Authorize = Callable[[FtlApp, ReadKey, ReadKey], GatewayAuth | None]
+"""Checks `spec.auth`; the others read a key of a ConfigMap and of a Secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +59,18 @@ class AppFile:
 
     def config(self, name: str, key: str) -> str:
         """The value of a key of a ConfigMap in the file. Raises SpecError if it is missing."""
+        return self._value("ConfigMap", name, key)
+
+    def secret(self, name: str, key: str) -> str:
+        """The value of a key of a Secret in the file. Raises SpecError if it is missing."""
+        return self._value("Secret", name, key)
+
+    def _value(self, kind: str, name: str, key: str) -> str:
         try:
-            return self.objects["ConfigMap", name][key]
+            return self.objects[kind, name][key]
         except KeyError:
             raise SpecError(
-                f"the file has no ConfigMap {name!r} with the key {key!r}; add it as another document",
+                f"the file has no {kind} {name!r} with the key {key!r}; add it as another document",
                 reason=Reason.SOURCE_NOT_FOUND,
             ) from None
 
@@ -131,15 +139,13 @@ def _mapping(document: Mapping[str, Any], name: str, where: str) -> Mapping[str,
     return value or {}
 
 
-def own_gateway() -> Layer:
-    """Make a layer of the prebuilt gateway."""
+def own_component(path: Path) -> Layer:
+    """Make a layer of a prebuilt component."""
     try:
-        content = GATEWAY_WASM.read_bytes()
+        content = path.read_bytes()
     except OSError as error:
-        raise SpecError(
-            f"the gateway component is not installed: {error.strerror}: {GATEWAY_WASM}"
-        ) from error
-    return Layer(Descriptor(WASM_LAYER, sha256(content), len(content)), path=GATEWAY_WASM)
+        raise SpecError(f"the component {path.stem} is not installed: {error.strerror}: {path}") from error
+    return Layer(Descriptor(WASM_LAYER, sha256(content), len(content)), path=path)
 
 
 def local_inputs(
@@ -159,7 +165,14 @@ def local_inputs(
         say(f"inspecting {where}")
         return inspector.inspect(source, where, registry.blob)
 
-    return Inputs(registry.artifact, inspect, lambda app: authorize(app, app_file.config), own_gateway())
+    auth = app_file.app.spec.auth
+    return Inputs(
+        registry.artifact,
+        inspect,
+        lambda app: authorize(app, app_file.config, app_file.secret),
+        own_component(GATEWAY_WASM),
+        own_component(LOGIN_WASM) if auth is not None and auth.login is not None else None,
+    )
 
 
 def layer_files(layers: Sequence[Layer], registry: Registry) -> dict[Digest, Path]:

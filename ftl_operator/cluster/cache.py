@@ -22,7 +22,13 @@ from ftl_operator.api.names import DIGEST_ANNOTATION, TRIGGER_ANNOTATION, Namesp
 from ftl_operator.api.status import FtlAppStatus
 from ftl_operator.cluster.deployment import Rollout, rollout_of
 from ftl_operator.cluster.executor import Executor, SpinAppStatus, executor_of, report_of
-from ftl_operator.cluster.secrets import SecretVersion, Source, secret_version, sources_of
+from ftl_operator.cluster.secrets import (
+    SecretVersion,
+    Source,
+    implied_sources,
+    secret_version,
+    sources_of,
+)
 
 Json = dict[str, Any]
 Body = Mapping[str, Any]
@@ -202,7 +208,7 @@ class Cache:
             trigger=(metadata.get("annotations") or {}).get(TRIGGER_ANNOTATION, ""),
             resource_version=metadata.get("resourceVersion", ""),
             deleting="deletionTimestamp" in metadata,
-            sources=frozenset(sources_of(body.get("spec") or {})),
+            sources=frozenset((*sources_of(body.get("spec") or {}), *implied_sources(body))),
             conditions=_conditions(status),
             tool_count=int(status.get("toolCount", 0)),
             rolling_since=_rolling_since(status),

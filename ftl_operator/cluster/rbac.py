@@ -18,9 +18,9 @@ class Permission:
         resource: The plural, with `/subresource` where it is one.
         verbs: Sorted.
         where: `apps` for every namespace that is served, `secrets` likewise if the operator makes the Secrets
-            of gateways, `logs` if it reads the last lines of crashed containers, `executors` if it makes
-            SpinAppExecutors, `own` for the operator's own namespace, `cluster` for what has no namespace and
-            is only granted together with the whole cluster.
+            of gateways or logins, `logs` if it reads the last lines of crashed containers, `executors` if it
+            makes SpinAppExecutors, `own` for the operator's own namespace, `cluster` for what has no
+            namespace and is only granted together with the whole cluster.
     """
 
     group: str

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ftl_operator.api.login import LOGIN_SECRET_SUFFIX
+
 Source = tuple[str, str]
 """Kind (`Secret` or `ConfigMap`) and name of something an app reads from its namespace."""
 
@@ -41,6 +43,14 @@ def sources_of(spec: object) -> Iterator[Source]:
     elif isinstance(spec, list):
         for value in spec:
             yield from sources_of(value)
+
+
+def implied_sources(app: Mapping[str, Any]) -> Iterator[Source]:
+    """The Secret with the keys of an FtlApp's login, if its spec does not name one."""
+    auth = (app.get("spec") or {}).get("auth") or {}
+    login = auth.get("login")
+    if isinstance(login, Mapping) and "secretRef" not in login:
+        yield "Secret", f"{app['metadata']['name']}{LOGIN_SECRET_SUFFIX}"
 
 
 def secret_version(body: Mapping[str, Any]) -> SecretVersion:

@@ -30,6 +30,7 @@ from ftl_operator.errors import ClusterError, FtlError, Reason, SpecError, Waiti
 from ftl_operator.manifests.spinapp import Release, pod_sources
 from ftl_operator.oci.descriptor import Artifact, Layer
 from ftl_operator.oci.reference import Digest, Reference, Repository, parse_reference
+from ftl_operator.pipeline.compose import ComposeSettings
 from ftl_operator.pipeline.findings import auth_finding, facts_of, resolved_finding
 from ftl_operator.pipeline.plan import (
     Inputs,
@@ -123,9 +124,10 @@ class Dependencies:
         inspector: Inspects components.
         authorize: Checks `spec.auth`.
         gateway: The operator's own gateway component.
+        login: The operator's own login component.
         write_gate: Is held while an app is published.
         ensure_executor: Checks the app's executor; creates a missing one if the settings allow it.
-        make_secret: Creates a missing Secret of the app's gateway if the settings allow it.
+        make_secrets: Creates missing Secrets of the app's gateway and login if the settings allow it.
     """
 
     read: ReadObject
@@ -134,9 +136,15 @@ class Dependencies:
     inspector: Inspector
     authorize: Authorize
     gateway: Layer
+    login: Layer | None = None
     write_gate: WriteGate = field(default_factory=WriteGate)
     ensure_executor: Callable[[FtlApp], None] = lambda _: None
-    make_secret: Callable[[FtlApp], None] = lambda _: None
+    make_secrets: Callable[[FtlApp], None] = lambda _: None
+
+    @property
+    def own(self) -> ComposeSettings:
+        """The operator's own components."""
+        return ComposeSettings(self.gateway, self.login)
 
 
 class ReleasePlanner:
@@ -190,8 +198,8 @@ class ReleasePlanner:
                 return Planned(app, _suspended(snapshot.spin_app, self._settings))
             try:
                 known = self._known(snapshot)
-                self._dependencies.make_secret(app)
-                pods = self.pods_digest(app)
+                self._dependencies.make_secrets(app)
+                pods = self._pods_digest(app, stages)
                 spin_version = self._spin_version(app)
                 if known is not None and known.is_of(pods, spin_version, self._clock()):
                     return Planned(app, known.result)
@@ -237,9 +245,9 @@ class ReleasePlanner:
         with stages.run("auth", ConditionType.AUTH_READY) as found:
             auth = self._dependencies.authorize(app)
             found.append(auth_finding(auth))
-        gateway = self._dependencies.gateway.descriptor.digest
-        inputs_digest = inputs_of(app, digests, auth, gateway, self._spin_version(app))
-        issuer_urls = (auth.jwks_uri,) if auth is not None and auth.jwks_uri else ()
+        own = self._dependencies.own
+        inputs_digest = inputs_of(app, digests, auth, own, self._spin_version(app))
+        issuer_urls = auth.outbound_urls if auth is not None else ()
         image = _image_built_from(status, inputs_digest)
         if image is not None:
             stages.keep(_build_conditions(status))
@@ -250,7 +258,7 @@ class ReleasePlanner:
             resolved = resolve_all(app, inputs)
             found.append(resolved_finding(len(resolved.tools)))
         components = inspect_all(resolved, inputs, stages)
-        planned = build(resolved, components, auth, inputs.gateway, stages)
+        planned = build(resolved, components, auth, own, stages)
         self._publish(app, planned, target, stages)
         release = Release(Reference(target, digest=planned.image.digest), inputs_digest, pods, issuer_urls)
         return ReleaseResult(release, facts_of(planned.resolved, planned.components, planned.locked))
@@ -268,6 +276,15 @@ class ReleasePlanner:
         known = self._known(snapshot)
         return known.result if known is not None else None
 
+    def _pods_digest(self, app: FtlApp, stages: Stages) -> str:
+        try:
+            return self.pods_digest(app)
+        except ClusterError as error:
+            if error.field.startswith("spec.auth."):
+                with stages.run("auth", ConditionType.AUTH_READY):
+                    raise
+            raise
+
     def pods_digest(self, app: FtlApp) -> str:
         """Digest the Secrets and ConfigMaps that the app's pods read; empty if they read none.
 
@@ -280,7 +297,8 @@ class ReleasePlanner:
             if seen is None or (source.key and source.key not in seen.keys):
                 key = f" with the key {source.key!r}" if seen is not None else ""
                 raise ClusterError(
-                    f"there is no {source.kind} {source.name!r}{key} in the namespace",
+                    f"there is no {source.kind} {source.name!r}{key} in the namespace"
+                    f"{_ADVICE.get(source.field, '')}",
                     reason=Reason.SOURCE_NOT_FOUND,
                     field=source.field,
                 )
@@ -360,7 +378,12 @@ class ReleasePlanner:
             )
 
         return Inputs(
-            find, inspect, self._dependencies.authorize, self._dependencies.gateway, self._spin_version(app)
+            find,
+            inspect,
+            self._dependencies.authorize,
+            self._dependencies.gateway,
+            self._dependencies.login,
+            self._spin_version(app),
         )
 
     def _publish(self, app: FtlApp, planned: Plan, target: Repository, stages: Stages) -> None:
@@ -372,6 +395,11 @@ class ReleasePlanner:
             publish(planned, registry, target, stages)
 
 
+_ADVICE = {
+    "spec.auth.login.secretRef": "; 'ftl-operator login secret' makes it",
+    "spec.auth.login.users.secretRef": "; 'ftl-operator user add' makes its lines",
+}
+"""What helps if a Secret is missing, by the field that names it."""
 _BUILD_STAGES = (ConditionType.INSPECTED, ConditionType.COMPOSED, ConditionType.PUBLISHED)
 """The stages that are skipped when no input changed."""
 

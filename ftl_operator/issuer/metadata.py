@@ -56,7 +56,9 @@ def find_issuer(
         field = "spec.auth.issuer"
         if issuer is None or named is None:
             raise IssuerError("there is no issuer to ask", reason=Reason.ISSUER_INVALID, field=field)
-        metadata, keys = _find_metadata(issuer, named, client, deadline)
+        advice = "; write spec.auth.jwksUri if it has none"
+        found = find_metadata(issuer, named, client, deadline, field, advice)
+        metadata, keys = str(found.url), found.urls["jwks_uri"]
     document = client.get_object(keys, deadline, field)
     # The gateway gets the parsed URL that was fetched here, not the original text.
     return Issuer(str(keys), None, metadata, check_keys(document, algorithms, str(keys)))
@@ -91,11 +93,37 @@ def metadata_urls(issuer: HttpUrl) -> tuple[HttpUrl, ...]:
     return tuple(issuer.with_target(target) for target in dict.fromkeys(targets))
 
 
-def _find_metadata(
-    issuer: str, named: HttpUrl, client: IssuerClient, deadline: Deadline
-) -> tuple[str, HttpUrl]:
-    """The URLs of the first metadata that name this issuer, and of the keys in them."""
-    field = "spec.auth.issuer"
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """An issuer's metadata.
+
+    Args:
+        url: Where they were found.
+        document: The metadata.
+        urls: The URLs in it, by the members of `ENDPOINTS`; `jwks_uri` is always there.
+    """
+
+    url: HttpUrl
+    document: Mapping[str, Any]
+    urls: Mapping[str, HttpUrl]
+
+
+def find_metadata(
+    issuer: str, named: HttpUrl, client: IssuerClient, deadline: Deadline, field: str, advice: str = ""
+) -> Metadata:
+    """Fetch the first metadata that name this issuer.
+
+    Args:
+        issuer: The issuer, as they must name it.
+        named: The same, parsed and allowed.
+        client: Fetches.
+        deadline: The deadline.
+        field: The field of the spec that names the issuer.
+        advice: What else helps if there are none, for the message.
+
+    Raises:
+        IssuerError: There are none, or a URL in them is not usable.
+    """
     answers: list[str] = []
     may_pass = False
     for url in metadata_urls(named):
@@ -108,14 +136,14 @@ def _find_metadata(
             continue
         if document.get("issuer") != issuer:
             claimed = repr(document.get("issuer"))[:200]
-            answers.append(f"{url} is of the issuer {claimed}, and spec.auth.issuer must be exactly that")
+            answers.append(f"{url} is of the issuer {claimed}, and {field} must be exactly that")
         elif not isinstance(document.get("jwks_uri"), str):
             answers.append(f"{url} names no jwks_uri")
         else:
             urls = {name: client.url(str(document[name]), field) for name in ENDPOINTS if name in document}
-            return str(url), urls["jwks_uri"]
+            return Metadata(url, document, urls)
     raise IssuerError(
-        f"{issuer} has no usable metadata; write spec.auth.jwksUri if it has none: {'; '.join(answers)}",
+        f"{issuer} has no usable metadata{advice}: {'; '.join(answers)}",
         reason=Reason.ISSUER_UNAVAILABLE if may_pass else Reason.ISSUER_INVALID,
         field=field,
     )

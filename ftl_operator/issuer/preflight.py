@@ -11,17 +11,27 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
 from ftl_operator.api.app import FtlApp
 from ftl_operator.api.auth import Access, AuthSpec, GatewayAuth
 from ftl_operator.api.fields import KeyReference
-from ftl_operator.api.names import NamespacedName
+from ftl_operator.api.login import CheckedLogin, LoginUpstream, Upstream
+from ftl_operator.api.names import LOGIN_JWKS_KEY, NamespacedName
 from ftl_operator.errors import COME_BACK, ComponentError, FtlError, Reason, SpecError, WaitingError
 from ftl_operator.fair_share import FairShare, Turn
 from ftl_operator.issuer.fetch import IssuerClient, IssuerSettings
 from ftl_operator.issuer.keys import check_public_key
+from ftl_operator.issuer.login import (
+    ALGORITHM,
+    TOKEN_TYPE,
+    find_upstream,
+    login_url,
+    login_warnings,
+    public_keys,
+)
 from ftl_operator.issuer.metadata import (
     ClusterDocument,
     Issuer,
@@ -31,10 +41,13 @@ from ftl_operator.issuer.metadata import (
 from ftl_operator.ttl_cache import TtlCache
 
 ReadKey = Callable[[str, str], str]
-"""Reads a key of a ConfigMap in the app's namespace, given both names. Raises SpecError if there is none."""
+"""Reads a key of an object in the app's namespace, given both names. Raises an FtlError if there is none."""
 CheckPolicy = Callable[[NamespacedName, bytes], bytes]
 """Evaluates an app's policy with the gateway's own engine: `host.sandbox.check_policy` with the gateway
 bound. May raise WaitingError."""
+
+EVERYBODY = "package mcp.authorization\n\nallow := true\n"
+"""The policy of a private app that has users and API keys and names no subjects: it lets all of them in."""
 
 CHECKED_SECONDS = 300.0
 """How long the result of a check is cached; for failures the longest time. It is shorter than the resync
@@ -73,14 +86,19 @@ class Preflight:
         self._check_policy = check_policy
         self._cluster = cluster
         self._issuers: TtlCache[Issuer] = TtlCache(clock)
+        self._upstreams: TtlCache[Upstream] = TtlCache(clock)
         self._decisions: TtlCache[tuple[bool, ...]] = TtlCache(clock)
 
-    def authorize(self, app: FtlApp, read: ReadKey) -> GatewayAuth | None:
+    def authorize(
+        self, app: FtlApp, read: ReadKey, read_secret: ReadKey = lambda name, _: _no_secret(name)
+    ) -> GatewayAuth | None:
         """Check an app's `access` and `auth`.
 
         Args:
             app: The app.
             read: Reads the ConfigMaps that may have its policy.
+            read_secret: Reads the public keys of its login from their Secret; nothing else of a Secret is
+                read.
 
         Returns:
             The authorization for its gateway; None exactly for a public app.
@@ -103,16 +121,13 @@ class Preflight:
             )
         key = NamespacedName(app.metadata.namespace, app.metadata.name)
         policy, data = self._policy(key, auth, read)
-        issuer = self._issuer(key.namespace, auth)
         organization = auth.organization
-        return GatewayAuth(
+        checked = GatewayAuth(
             access=access,
             issuer=auth.issuer,
             audiences=auth.audiences,
             algorithms=tuple(name.value for name in auth.algorithms),
-            jwks_uri=issuer.jwks_uri if issuer else None,
             public_key=auth.public_key,
-            jwks=issuer.jwks if issuer else None,
             required_scopes=auth.required_scopes,
             allowed_subjects=auth.allowed_subjects,
             organization=None
@@ -126,12 +141,64 @@ class Preflight:
             policy_data=data,
             leeway_seconds=auth.leeway_seconds,
             authorization_servers=(auth.issuer,) if auth.issuer else (),
-            server_metadata=issuer.metadata if issuer else None,
             api_keys=auth.api_keys is not None,
             advertised_scopes=auth.advertised_scopes,
             token_types=auth.token_types,
-            warnings=issuer.warnings if issuer else (),
         )
+        if auth.login is not None:
+            return self._with_login(app, checked, read_secret)
+        issuer = self._issuer(key.namespace, auth)
+        if issuer is None:
+            return checked
+        return replace(
+            checked,
+            jwks_uri=issuer.jwks_uri,
+            jwks=issuer.jwks,
+            server_metadata=issuer.metadata,
+            warnings=issuer.warnings,
+        )
+
+    def _with_login(self, app: FtlApp, checked: GatewayAuth, read_secret: ReadKey) -> GatewayAuth:
+        """Complete what was checked of an app with a login of its own, which is its issuer."""
+        auth, url = app.spec.auth, login_url(app)
+        if auth is None or auth.login is None:
+            raise ValueError("the app has no login")
+        try:
+            keys = public_keys(read_secret(auth.login.secret_of(app.metadata.name), LOGIN_JWKS_KEY))
+        except FtlError as error:
+            error.field = error.field or "spec.auth.login.secretRef"
+            raise
+        upstream = None
+        if auth.login.upstream is not None:
+            upstream = self._upstream(app.metadata.namespace, auth.login.upstream)
+        lets_all_in = checked.access is Access.PRIVATE and not checked.allowed_subjects
+        if lets_all_in and checked.api_keys and auth.login.users is not None and not checked.policy:
+            checked = replace(checked, policy=EVERYBODY)
+        return replace(
+            checked,
+            issuer=url,
+            audiences=tuple(dict.fromkeys((f"{url}/mcp", *checked.audiences))),
+            algorithms=(ALGORITHM,),
+            token_types=(TOKEN_TYPE,),
+            jwks=keys,
+            authorization_servers=(url,),
+            login=CheckedLogin(url, auth.login.client_hosts, upstream),
+            warnings=login_warnings(app),
+        )
+
+    def _upstream(self, tenant: str, spec: LoginUpstream) -> Upstream:
+        question = spec
+        known = self._upstreams.get(question)
+        if known is not None:
+            return known.result()
+        with self._flights.enter(tenant, question):
+            try:
+                found = find_upstream(spec, self._client)
+            except FtlError as error:
+                self._upstreams.fail(tenant, question, error, FAILED_SECONDS, CHECKED_SECONDS)
+                raise
+        self._upstreams.put(tenant, question, found, CHECKED_SECONDS)
+        return found
 
     def _issuer(self, tenant: str, auth: AuthSpec) -> Issuer | None:
         if not auth.accepts_tokens:
@@ -209,6 +276,10 @@ def _text(read: ReadKey, text: str | None, reference: KeyReference | None, where
         return read(reference.name, reference.key)
     except SpecError as error:
         raise SpecError(error.message, reason=error.reason, field=f"{where}.configMapKeyRef") from None
+
+
+def _no_secret(name: str) -> str:
+    raise SpecError(f"the Secret {name!r} cannot be read here", reason=Reason.SOURCE_NOT_FOUND)
 
 
 def _in_cluster(issuer: str) -> bool:

@@ -35,6 +35,8 @@ MEMORY_BYTES = 128 * 1024 * 1024
 """The memory of Spin without components."""
 MEMORY_PER_BYTE = 11
 """Bytes of memory to compile one byte of a component."""
+LOGIN_BYTES = 48 * 1024 * 1024
+"""The memory of a login: 28 MB to compile it, and 19 MiB to check a password (argon2id)."""
 
 
 def component_bytes(components: Sequence[ComponentStatus]) -> int | None:
@@ -104,12 +106,14 @@ def memory_notes(app: FtlApp, size: int | None) -> list[str]:
         size: The total size of its components, in bytes, if it is known.
     """
     limit = app.spec.runtime.resources.limits.get("memory")
-    needed = MEMORY_BYTES + MEMORY_PER_BYTE * (size or 0)
+    has_login = app.spec.auth is not None and app.spec.auth.login is not None
+    needed = MEMORY_BYTES + MEMORY_PER_BYTE * (size or 0) + (LOGIN_BYTES if has_login else 0)
     if limit is None or size is None or quantity_value(limit) >= needed:
         return []
+    login = " and the login" if has_login else ""
     note = (
         f"spec.runtime.resources.limits.memory: {limit} is less than the {ceil(needed / 1024 / 1024)}Mi or "
-        f"so that Spin takes to compile {size / MB:.1f} MB of components"
+        f"so that Spin takes to compile {size / MB:.1f} MB of components{login}"
     )
     return [note]
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from ftl_operator.api import kinds
 from ftl_operator.api.app import FtlApp
+from ftl_operator.api.auth import SecretVariable
 from ftl_operator.api.fields import Part, ValueSource
 from ftl_operator.api.names import (
-    API_KEYS,
     APP_UID,
     GATEWAY_SECRET_SUFFIX,
     INPUTS_ANNOTATION,
@@ -44,7 +44,7 @@ class Release:
         image: The image, by digest.
         inputs: The digest of everything that the image was made from.
         sources: The digest of the Secrets and ConfigMaps that its pods read; empty if they read none.
-        issuer_urls: URLs that the gateway itself connects to.
+        issuer_urls: URLs that the gateway and the login connect to.
     """
 
     image: Reference
@@ -119,10 +119,8 @@ def pod_sources(app: FtlApp, settings: Settings) -> Iterator[PodSource]:
     if secret is not None:
         for key in (SEALING_KEY_KEY, PROBE_WORD_KEY):
             yield PodSource("Secret", secret, key, "spec.gateway.secretRef")
-    auth = app.spec.auth
-    if auth is not None and auth.api_keys is not None:
-        reference = auth.api_keys.secret_ref
-        yield PodSource("Secret", reference.name, reference.key, "spec.auth.apiKeys.secretRef")
+    for item in _secret_variables(app):
+        yield PodSource("Secret", item.key.name, item.key.key, item.field)
     for index, tool in enumerate(app.spec.tools):
         for position, variable in enumerate(tool.variables):
             field = f"spec.tools[{index}].variables[{position}].valueFrom"
@@ -182,11 +180,13 @@ def _variables(app: FtlApp, settings: Settings) -> list[dict[str, Any]]:
     if secret is not None:
         variables += [_from_secret(SEALING_KEY, secret, SEALING_KEY_KEY)]
         variables += [_from_secret(PROBE_WORD, secret, PROBE_WORD_KEY)]
-    auth = app.spec.auth
-    if auth is not None and auth.api_keys is not None:
-        reference = auth.api_keys.secret_ref
-        variables.append(_from_secret(API_KEYS, reference.name, reference.key))
+    variables += [_from_secret(item.name, item.key.name, item.key.key) for item in _secret_variables(app)]
     return variables
+
+
+def _secret_variables(app: FtlApp) -> Iterator[SecretVariable]:
+    if app.spec.auth is not None:
+        yield from app.spec.auth.secret_variables(app.metadata.name)
 
 
 def _from_secret(variable: str, name: str, key: str) -> dict[str, Any]:

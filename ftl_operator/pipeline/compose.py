@@ -1,8 +1,9 @@
 """Composes the gateway and the tools into one Spin application. Pure: the same inputs give the same bytes.
 
 Sources: Spin's locked application (spinframework/spin, `crates/locked-app`, version 1), in the form that Spin
-3.6 (SpinKube's shim) and Spin 4 both load. One public route leads to the gateway. Every tool has a private
-route; local service chaining does not find a component without a route.
+3.6 (SpinKube's shim) and Spin 4 both load. One public route leads to the gateway, and a few to the login of
+an app that has one. Every tool has a private route; local service chaining does not find a component without
+a route.
 
 The gateway's configuration is in literal variables of the gateway component. Application variables exist only
 for values that the cluster provides, because every instance that makes a request resolves all of them
@@ -15,17 +16,27 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ftl_operator.api.app import FtlApp
-from ftl_operator.api.auth import Access, AuthSpec, GatewayAuth
+from ftl_operator.api.auth import Access, GatewayAuth
 from ftl_operator.api.fields import ValueSource
-from ftl_operator.api.names import API_KEYS, APP_UID, PROBE_WORD, SEALING_KEY
+from ftl_operator.api.login import LOGIN
+from ftl_operator.api.names import (
+    API_KEYS,
+    APP_UID,
+    LOGIN_KEYS,
+    LOGIN_UPSTREAM_SECRET,
+    LOGIN_USERS,
+    PROBE_WORD,
+    SEALING_KEY,
+)
 from ftl_operator.api.tools import GATEWAY, ToolSpec
 from ftl_operator.component.tool import Component
 from ftl_operator.errors import Reason, SpecError
 from ftl_operator.oci.descriptor import Layer
 from ftl_operator.oci.digest import canonical
 from ftl_operator.oci.reference import Digest
-from ftl_operator.pipeline.gateway.catalog import ExposedTool, select_tools, variables
+from ftl_operator.pipeline.gateway.catalog import ComponentTools, ExposedTool, select_tools, variables
 from ftl_operator.pipeline.gateway.config import DEFAULT_STORE, gateway_config
+from ftl_operator.pipeline.gateway.login import LOGIN_ROUTES, login_config
 from ftl_operator.pipeline.resolve import ResolvedApp, ResolvedTool, layer_of
 
 __all__ = ["Binding", "ComposeSettings", "GatewayAuth", "LockedApp", "compose", "literal"]
@@ -38,9 +49,15 @@ MAX_TOOLS = 1024
 
 @dataclass(frozen=True, slots=True)
 class ComposeSettings:
-    """What the operator adds to the spec: its own gateway component."""
+    """What the operator adds to the spec: its own components.
+
+    Args:
+        gateway: The gateway.
+        login: The login, for the apps that have one; None where none of them is composed.
+    """
 
     gateway: Layer
+    login: Layer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +76,7 @@ class LockedApp:
 
     Args:
         document: The locked application.
-        layers: Every component's layer, the gateway's first.
+        layers: Every component's layer: the gateway's first, then the login's if the app has one.
         bindings: The variables without a value.
         tools: The tools that clients see, as far as they are known now.
         dynamic: The components that list their tools only at run time.
@@ -125,9 +142,11 @@ def compose(
     if auth and auth.policy:
         # Rego is wrapped in JSON, because only in JSON can braces be escaped (see `literal`).
         baked |= {"policy": canonical(auth.policy), "policy_data": auth.policy_data}
-    digests = [gateway.descriptor.digest, *(tool.digest for tool in resolved.tools)]
+    login = _login_layer(auth, settings)
+    own = (gateway,) if login is None else (gateway, login)
+    digests = [*(layer.descriptor.digest for layer in own), *(tool.digest for tool in resolved.tools)]
     baked["gateway_config"] = gateway_config(resolved.app, listings, auth, (baked, digests))
-    values, bindings = _variables(spec.tools, spec.auth)
+    values, bindings = _variables(resolved.app)
     document = {
         "spin_lock_version": LOCK_VERSION,
         "must_understand": ["component_host_requirements"],
@@ -135,16 +154,18 @@ def compose(
         "variables": values,
         "triggers": [
             _trigger(GATEWAY, "/..."),
+            *([] if login is None else _login_triggers()),
             *(_trigger(tool.name, {"private": True}) for tool in spec.tools),
         ],
         "components": [
             _gateway(gateway, spec.tools, auth, baked),
+            *([] if login is None else [_login(login, resolved.app, auth, listings)]),
             *(_tool(tool, index, spec.tools) for index, tool in enumerate(resolved.tools)),
         ],
     }
     return LockedApp(
         document,
-        (gateway, *(layer_of(tool.source) for tool in resolved.tools)),
+        (*own, *(layer_of(tool.source) for tool in resolved.tools)),
         bindings,
         tools,
         tuple(listing.spec.name for listing in listings if listing.tools is None),
@@ -195,6 +216,45 @@ def _gateway(
     }
 
 
+def _login_layer(auth: GatewayAuth | None, settings: ComposeSettings) -> Layer | None:
+    if auth is None or auth.login is None:
+        return None
+    if settings.login is None:
+        raise SpecError("there is no login component here", field="spec.auth.login")
+    return settings.login
+
+
+def _login_triggers() -> list[dict[str, Any]]:
+    """The login's public routes. Spin prefers them to the gateway's, because they are longer."""
+    triggers = [_trigger(LOGIN, route) for route in LOGIN_ROUTES]
+    return [{**trigger, "id": f"trigger-{LOGIN}-{index}"} for index, trigger in enumerate(triggers)]
+
+
+def _login(
+    layer: Layer,
+    app: FtlApp,
+    auth: GatewayAuth | None,
+    listings: Sequence[ComponentTools],
+) -> dict[str, Any]:
+    spec = app.spec.auth.login if app.spec.auth is not None else None
+    if auth is None or auth.login is None or spec is None:
+        raise ValueError("the app has no login")
+    urls = map(urlsplit, auth.login.outbound_urls)
+    hosts = dict.fromkeys(f"{parts.scheme}://{parts.netloc}" for parts in urls)
+    secret = spec.upstream.secret_ref if spec.upstream is not None else None
+    return {
+        "id": LOGIN,
+        "metadata": {"allowed_outbound_hosts": list(hosts), "key_value_stores": [DEFAULT_STORE]},
+        "source": _source(layer.descriptor.digest),
+        "config": {
+            "login_config": literal(login_config(app, listings, auth)),
+            "login_keys": _template(LOGIN_KEYS),
+            "login_users": _template(LOGIN_USERS) if spec.users is not None else "",
+            "login_upstream_secret": _template(LOGIN_UPSTREAM_SECRET) if secret is not None else "",
+        },
+    }
+
+
 def _tool(tool: ResolvedTool, index: int, tools: Sequence[ToolSpec]) -> dict[str, Any]:
     spec = tool.spec
     metadata: dict[str, Any] = {"allowed_outbound_hosts": list(spec.allowed_outbound_hosts)}
@@ -231,16 +291,16 @@ def _chained(spec: ToolSpec, index: int, tools: Sequence[ToolSpec]) -> Iterator[
         yield host
 
 
-def _variables(
-    tools: Sequence[ToolSpec], auth: AuthSpec | None
-) -> tuple[dict[str, dict[str, Any]], tuple[Binding, ...]]:
+def _variables(app: FtlApp) -> tuple[dict[str, dict[str, Any]], tuple[Binding, ...]]:
     """The application's variables, and the bindings for those without a value."""
+    tools = app.spec.tools
     values: dict[str, dict[str, Any]] = {name: {"default": ""} for name in (APP_UID, SEALING_KEY, PROBE_WORD)}
-    bindings = []
-    if auth is not None and auth.api_keys is not None:
-        values[API_KEYS] = {"secret": True}
-        source = ValueSource(secret_key_ref=auth.api_keys.secret_ref)
-        bindings.append(Binding(API_KEYS, GATEWAY, "api_keys", source))
+    given = app.spec.auth.secret_variables(app.metadata.name) if app.spec.auth is not None else ()
+    bindings = [
+        Binding(item.name, item.component, item.variable, ValueSource(secret_key_ref=item.key))
+        for item in given
+    ]
+    values |= {binding.name: {"secret": True} for binding in bindings}
     owners = dict.fromkeys(values, "the gateway")
     for index, tool in enumerate(tools):
         for position, variable in enumerate(tool.variables):

@@ -49,6 +49,7 @@ class Inputs:
         inspect: Inspects a component and lists its tools; the text names it in messages.
         authorize: Checks `spec.auth` and returns what the gateway needs to verify tokens; None if public.
         gateway: The operator's own gateway component.
+        login: The operator's own login component, for the apps that have one.
         spin_version: The version of Spin that the app's executor declares, such as `4.1.0`; empty if it
             declares none; None without a cluster.
     """
@@ -57,7 +58,13 @@ class Inputs:
     inspect: Callable[[Source, str], Component]
     authorize: Callable[[FtlApp], GatewayAuth | None]
     gateway: Layer
+    login: Layer | None = None
     spin_version: str | None = None
+
+    @property
+    def own(self) -> ComposeSettings:
+        """The operator's own components."""
+        return ComposeSettings(self.gateway, self.login)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +79,8 @@ class Plan:
 
     @property
     def issuer_urls(self) -> tuple[str, ...]:
-        """URLs that the gateway itself connects to."""
-        return (self.auth.jwks_uri,) if self.auth is not None and self.auth.jwks_uri else ()
+        """URLs that the gateway and the login connect to."""
+        return self.auth.outbound_urls if self.auth is not None else ()
 
 
 Observe = Callable[[str, float, FtlError | None], None]
@@ -156,7 +163,7 @@ def plan(app: FtlApp, inputs: Inputs, stages: Stages, directory: Path | None = N
     with stages.run("auth", ConditionType.AUTH_READY) as found:
         auth = inputs.authorize(app)
         found.append(auth_finding(auth))
-    return build(resolved, components, auth, inputs.gateway, stages)
+    return build(resolved, components, auth, inputs.own, stages)
 
 
 def resolve_all(app: FtlApp, inputs: Inputs, directory: Path | None = None) -> ResolvedApp:
@@ -197,7 +204,7 @@ def build(
     resolved: ResolvedApp,
     components: Mapping[Digest, Component],
     auth: GatewayAuth | None,
-    gateway: Layer,
+    own: ComposeSettings,
     stages: Stages,
 ) -> Plan:
     """Run the stage that composes the application and its image.
@@ -206,7 +213,7 @@ def build(
         FtlError: The tools do not go together.
     """
     with stages.run("compose", ConditionType.COMPOSED) as found:
-        locked = compose(resolved, components, auth, ComposeSettings(gateway))
+        locked = compose(resolved, components, auth, own)
         image = build_image(locked)
         found.append(true(f"the Spin application is {image.digest}"))
     return Plan(resolved, components, auth, locked, image)
@@ -244,7 +251,7 @@ def inputs_of(
     app: FtlApp,
     digests: Mapping[Reference, Digest],
     auth: GatewayAuth | None,
-    gateway: Digest,
+    own: ComposeSettings,
     spin_version: str = "",
 ) -> Digest:
     """The digest of everything that determines the image. It needs no component's bytes.
@@ -257,13 +264,18 @@ def inputs_of(
     policy = "" if auth is None else f"{auth.policy}\0{auth.policy_data}"
     known = {
         "operator": __version__,
-        "gateway": gateway,
+        "gateway": own.gateway.descriptor.digest,
         "name": app.metadata.name,
         "spec": spec,
         "digests": {str(reference): digest for reference, digest in digests.items()},
         "auth": None if auth is None else auth.document(()),
         "policy": policy,
     }
+    if auth is not None and auth.login is not None:
+        known["login"] = {
+            **auth.login.document(),
+            "component": own.login.descriptor.digest if own.login is not None else None,
+        }
     if spin_version:
         known["spin"] = spin_version
     return sha256(canonical(known).encode())

@@ -40,7 +40,7 @@ class Versions(ReleasePlanner):
     def __init__(self, settings, cluster, cache):
         ensure_executor = Executors(settings, cluster, cache).ensure
         dependencies = SimpleNamespace(
-            read=None, operator=None, ensure_executor=ensure_executor, make_secret=lambda _: None
+            read=None, operator=None, ensure_executor=ensure_executor, make_secrets=lambda _: None
         )
         super().__init__(settings, cache, dependencies, None, None)
         self.number = 1

@@ -3,13 +3,17 @@
 import base64
 import json
 from dataclasses import replace
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
 
 from ftl_operator.api import kinds
 from ftl_operator.api.app import FtlApp
+from ftl_operator.api.auth import Access, GatewayAuth
 from ftl_operator.api.conditions import PIPELINE, ConditionType
+from ftl_operator.api.login import CheckedLogin
+from ftl_operator.api.names import NamespacedName
 from ftl_operator.api.status import Condition, FtlAppStatus, HistoryEntry
 from ftl_operator.cluster.cache import Cache
 from ftl_operator.component.binary import Binary, Kind
@@ -22,13 +26,15 @@ from ftl_operator.controller.releaser import Dependencies, ReleasePlanner
 from ftl_operator.errors import ClusterError, Reason, SpecError
 from ftl_operator.oci.descriptor import WASM_LAYER, Artifact, Descriptor, Layer
 from ftl_operator.oci.reference import parse_reference, parse_repository
-from ftl_operator.pipeline.plan import Stages
+from ftl_operator.pipeline.compose import ComposeSettings
+from ftl_operator.pipeline.plan import Stages, inputs_of
 from ftl_operator.registry.client import PublishedApp
 from ftl_operator.settings import Settings
 
 REFERENCE = parse_reference("r.dev/tools/weather:1")
 BYTES = Descriptor(WASM_LAYER, "sha256:" + "b" * 64, 1000)
 GATEWAY = Layer(Descriptor(WASM_LAYER, "sha256:" + "c" * 64, 1000))
+LOGIN = Layer(Descriptor(WASM_LAYER, "sha256:" + "e" * 64, 1000))
 TOOL = Tool("forecast", None, "The weather.", {"type": "object"})
 SETTINGS = Settings(publish_repository="registry.acme.dev/ftl")
 
@@ -69,6 +75,7 @@ class World:
     def __init__(self, folder, secrets=()):
         self.cache, self.registry = Cache(), Registry()
         self.objects = {}
+        self.auth = None
         for name, data in secrets:
             self.secret(name, data)
         self.component = Component(BYTES.digest, BYTES.size, Binary(Kind.WASI_0_2, (), ()), (TOOL,))
@@ -82,8 +89,9 @@ class World:
             self.registry,
             operator,
             inspector,
-            lambda app: None,
+            lambda app: self.auth,
             GATEWAY,
+            LOGIN,
         )
         self.releaser = ReleasePlanner(
             SETTINGS, self.cache, dependencies, self.inspections, CircuitBreakers(4)
@@ -343,3 +351,85 @@ def test_another_spin_of_the_executor_is_told_and_makes_no_new_image(tmp_path):
     assert "has Spin 4.1.0" in steps.findings[ConditionType.INSPECTED].message
     assert after.release.image == before.release.image
     assert after.release.inputs != before.release.inputs
+
+
+PEOPLE = {
+    "access": "private",
+    "auth": {"login": {"url": "https://t.dev", "users": {"secretRef": {"name": "people", "key": "users"}}}},
+}
+
+
+def checked(kid):
+    """What the auth stage finds of an app with a login whose current key is this one."""
+    return GatewayAuth(
+        access=Access.PRIVATE,
+        issuer="https://t.dev",
+        audiences=("https://t.dev/mcp",),
+        algorithms=("ES256",),
+        jwks={"keys": [{"kid": kid}]},
+        login=CheckedLogin("https://t.dev", ("claude.ai",)),
+    )
+
+
+def test_new_public_keys_of_a_login_make_a_new_image_and_other_changes_roll_pods_alone(world):
+    world.secret("people", {"users": "ann x"})
+    world.secret("tools-login", {"keys": "k", "jwks": "j"})
+    world.auth = checked("one")
+    found, steps, _ = world.release(app(**PEOPLE))
+    assert found.release.issuer_urls == ("https://claude.ai",)
+    status = status_of(found, steps)
+    world.secret("people", {"users": "ann y"}, version="2")
+    again, _, asked = world.release(app(**PEOPLE), status)
+    assert not any(entry.startswith("push") for entry in asked)
+    assert again.release.image == found.release.image
+    assert again.release.sources != found.release.sources
+    world.auth = checked("two")
+    newer, _, asked = world.release(app(**PEOPLE), status)
+    assert any(entry.startswith("push") for entry in asked)
+    assert newer.release.image != found.release.image
+
+
+def test_another_login_component_is_another_input_for_apps_with_a_login_alone():
+    own = [ComposeSettings(GATEWAY, layer) for layer in (LOGIN, GATEWAY)]
+    plain, people = app(), app(**PEOPLE)
+    assert len({inputs_of(plain, {}, None, item) for item in own}) == 1
+    assert len({inputs_of(people, {}, checked("one"), item) for item in own}) == 2
+
+
+@pytest.mark.parametrize(
+    ("there", "field", "words"),
+    [
+        (
+            {},
+            "spec.auth.login.secretRef",
+            "no Secret 'tools-login' in the namespace; 'ftl-operator login secret'",
+        ),
+        (
+            {"tools-login": {"jwks": "j"}},
+            "spec.auth.login.secretRef",
+            "no Secret 'tools-login' with the key 'keys' in the namespace",
+        ),
+        (
+            {"tools-login": {"keys": "k", "jwks": "j"}},
+            "spec.auth.login.users.secretRef",
+            "no Secret 'people' in the namespace; 'ftl-operator user add'",
+        ),
+    ],
+)
+def test_a_missing_secret_of_a_login_is_told_in_auth_ready(world, there, field, words):
+    for name, data in there.items():
+        world.secret(name, data)
+    document = {
+        "apiVersion": "ftl.tools/v1alpha1",
+        "kind": "FtlApp",
+        "metadata": {"name": "tools", "namespace": "ns", "uid": "u", "generation": 1},
+        "spec": {"tools": [{"name": "weather", "image": str(REFERENCE)}], **PEOPLE},
+    }
+    world.cache.observe_event(kinds.FTL_APP, document)
+    snapshot = world.cache.snapshot(NamespacedName("ns", "tools"), datetime.now(UTC))
+    planned = world.releaser.plan(snapshot)
+    assert planned.error.field == field
+    assert planned.error.reason is Reason.SOURCE_NOT_FOUND
+    found = planned.stages[ConditionType.AUTH_READY]
+    assert (found.status, found.reason) == ("False", Reason.SOURCE_NOT_FOUND)
+    assert words in found.message

@@ -7,7 +7,8 @@ from typing import Any
 
 from builds import built
 from ftl_operator.api.app import FtlApp
-from ftl_operator.cli.workspace import own_gateway
+from ftl_operator.cli.environment import GATEWAY_WASM
+from ftl_operator.cli.workspace import own_component
 from ftl_operator.component.binary import read_binary
 from ftl_operator.component.tool import Component, parse_tools
 from ftl_operator.host import HostApp, Limits, Request, Response
@@ -70,7 +71,7 @@ def application(
     )
     components = {component.digest: component}
     change(components)
-    locked = compose(resolved, components, None, ComposeSettings(own_gateway()))
+    locked = compose(resolved, components, None, ComposeSettings(own_component(GATEWAY_WASM)))
     files = {layer.descriptor.digest: layer.path for layer in locked.layers}
     return HostApp(locked.document, lambda digest: files[digest] or wasm, limits=Limits(time=120), **options)
 

@@ -176,6 +176,76 @@ def test_api_keys_reach_pods_by_reference_and_a_changed_secret_rolls_them():
     assert (source.kind, source.name, source.key) == ("Secret", "keys", "list")
 
 
+LOGIN = {
+    "users": {"login": {"users": {"secretRef": {"name": "people", "key": "list"}}}},
+    "upstream": {
+        "login": {
+            "upstream": {
+                "issuer": "https://id.acme.dev",
+                "clientId": "ftl",
+                "secretRef": {"name": "id", "key": "secret"},
+            },
+            "secretRef": {"name": "own"},
+        },
+        "allowedSubjects": ["ann"],
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("users", {"gateway_login_keys": ("hello-login", "keys"), "gateway_login_users": ("people", "list")}),
+        (
+            "upstream",
+            {"gateway_login_keys": ("own", "keys"), "gateway_login_upstream_secret": ("id", "secret")},
+        ),
+    ],
+)
+def test_a_logins_secrets_reach_pods_by_reference_and_changed_ones_roll_them(kind, expected):
+    app = read("smallest", access="private", auth=LOGIN[kind])
+    given = {name: item for name, item in variables_of(app).items() if "login" in name}
+    assert given == {
+        name: {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
+        for name, (secret, key) in expected.items()
+    }
+    sources = {(source.name, source.key): source.field for source in pod_sources(app, SETTINGS)}
+    assert set(sources) == set(expected.values())
+    assert all(field.startswith("spec.auth.login.") for field in sources.values())
+
+
+def test_the_paths_of_a_logins_metadata_reach_an_app_under_a_path():
+    app = read(
+        "smallest",
+        access="private",
+        auth=LOGIN["users"],
+        route={"host": "t.acme.dev", "path": "/a", "gatewayRef": {"name": "g"}},
+    )
+    found = manifests(app, Release(IMAGE), SETTINGS)
+    (route,) = [item for item in found.objects if item["kind"] == "HTTPRoute"]
+    first, second = route["spec"]["rules"]
+    assert [match["path"]["value"] for match in first["matches"]] == ["/a"]
+    assert [match["path"]["value"] for match in second["matches"]] == [
+        "/.well-known/oauth-protected-resource/a",
+        "/.well-known/oauth-authorization-server/a",
+        "/.well-known/openid-configuration/a",
+    ]
+    assert "filters" not in second, "the login compares these paths with its issuer"
+
+
+def test_pods_reach_the_hosts_of_clients_and_of_the_provider():
+    app = read("smallest", access="private", auth=LOGIN["upstream"])
+    urls = ("https://claude.ai", "https://id.acme.dev:8443/token")
+    found = manifests(app, Release(IMAGE, issuer_urls=urls), SETTINGS)
+    (cilium,) = [item for item in found.objects if item["kind"] == "CiliumNetworkPolicy"]
+    names = {
+        rule["toFQDNs"][0]["matchName"]: rule["toPorts"][0]["ports"][0]["port"]
+        for rule in cilium["spec"]["egress"]
+        if "toFQDNs" in rule
+    }
+    assert names == {"claude.ai": "443", "id.acme.dev": "8443"}
+
+
 def test_an_app_that_names_no_secret_has_the_operators_where_it_makes_some():
     app = read("smallest")
     assert not {"gateway_sealing_key", "gateway_probe_word"} & set(variables_of(app))

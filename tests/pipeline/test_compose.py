@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from ftl_operator.api.app import FtlApp
 from ftl_operator.api.auth import Access, GatewayAuth
+from ftl_operator.api.login import CheckedLogin, Upstream
 from ftl_operator.api.status import FtlAppStatus
 from ftl_operator.api.tools import ToolSpec
 from ftl_operator.component.tool import Component
@@ -36,7 +37,10 @@ if TYPE_CHECKING:
 
 GOLDEN = DATA / "golden"
 CASES = sorted(path.name for path in GOLDEN.iterdir() if path.is_dir())
-SETTINGS = ComposeSettings(Layer(Descriptor(WASM_LAYER, digest_of("gateway"), 1234567)))
+SETTINGS = ComposeSettings(
+    Layer(Descriptor(WASM_LAYER, digest_of("gateway"), 1234567)),
+    Layer(Descriptor(WASM_LAYER, digest_of("login"), 2345678)),
+)
 
 
 def compose_with(
@@ -62,8 +66,21 @@ def golden(case: str, *, shuffled: bool = False) -> LockedApp:
     auth = None
     if fields:
         lists = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
-        auth = GatewayAuth(**{**fields, **lists, "access": Access(fields["access"])})
+        login = checked_login(fields.get("login"))
+        auth = GatewayAuth(**{**fields, **lists, "access": Access(fields["access"]), "login": login})
     return compose_with(FtlApp.parse(document), tools, auth)
+
+
+def checked_login(fields: Mapping[str, Any] | None) -> CheckedLogin | None:
+    """What was checked of a login."""
+    if fields is None:
+        return None
+    given = fields.get("upstream")
+    upstream = None
+    if given is not None:
+        lists = {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
+        upstream = Upstream(**{**given, **lists})
+    return CheckedLogin(fields["issuer"], tuple(fields["client_hosts"]), upstream)
 
 
 def backwards(value: Any) -> Any:
@@ -439,3 +456,82 @@ def test_patterns_match_as_the_gateway_matches_them(pattern: str, name: str) -> 
     except SpecError:
         served = ()
     assert bool(served) == (fits(pattern, name) or fits(pattern, "#1"))
+
+
+def login_of(locked: LockedApp) -> dict[str, Any]:
+    (found,) = (entry for entry in locked.document["components"] if entry["id"] == "login")
+    return dict(found)
+
+
+def test_an_app_without_a_login_carries_nothing_of_it() -> None:
+    text = canonical(golden("everything").document)
+    assert "login" not in text.replace("login.acme.dev", "")
+    assert digest_of("login") not in [layer.descriptor.digest for layer in golden("everything").layers]
+
+
+def test_a_login_has_routes_of_its_own_and_reaches_only_what_it_needs() -> None:
+    locked = golden("login-upstream")
+    routes = {
+        entry["trigger_config"]["route"]: entry["trigger_config"]["component"]
+        for entry in locked.document["triggers"]
+        if isinstance(entry["trigger_config"]["route"], str)
+    }
+    assert routes == {
+        "/...": "gateway",
+        "/login/...": "login",
+        "/.well-known/oauth-authorization-server/...": "login",
+        "/.well-known/openid-configuration/...": "login",
+    }
+    assert len({entry["id"] for entry in locked.document["triggers"]}) == len(locked.document["triggers"])
+    assert login_of(locked)["metadata"]["allowed_outbound_hosts"] == [
+        "https://claude.ai",
+        "https://id.acme.dev",
+        "https://keys.acme.dev:8443",
+    ]
+    assert [layer.descriptor.digest for layer in locked.layers][:2] == [
+        SETTINGS.gateway.descriptor.digest,
+        digest_of("login"),
+    ]
+
+
+def test_a_logins_secrets_are_in_no_artifact() -> None:
+    for case, expected in (
+        ("login", {"gateway_login_keys", "gateway_login_users", "gateway_api_keys"}),
+        ("login-upstream", {"gateway_login_keys", "gateway_login_upstream_secret"}),
+    ):
+        locked = golden(case)
+        assert {binding.name for binding in locked.bindings} == expected
+        for name in expected:
+            assert locked.document["variables"][name] == {"secret": True}
+        given = {**dict.fromkeys(locked.document["variables"], ""), "gateway_login_keys": "k"}
+        shown = {name: expand(text, given) for name, text in login_of(locked)["config"].items()}
+        assert shown["login_keys"] == "k"
+
+
+def test_the_consent_page_is_told_which_tools_a_scope_is_for() -> None:
+    found = json.loads(expand(login_of(golden("login"))["config"]["login_config"], {}))
+    assert found["scopes"] == [
+        {"name": "mcp:tools", "description": None},
+        {"name": "mail:admin", "description": "Call mail__a, mail__b, mail__c and 1 more"},
+        {"name": "mail:send", "description": "Call mail__send"},
+    ]
+    assert found["basePath"] == "/assistant"
+    assert found["audiences"][0] == "https://tools.acme.dev/assistant/mcp"
+
+
+def test_without_a_login_component_no_app_with_a_login_is_composed() -> None:
+    app = FtlApp.parse(yaml.safe_load((GOLDEN / "login" / "ftlapp.yaml").read_text(encoding="utf-8")))
+    (spec,) = app.spec.tools
+    found = artifact(spec.image, spec.component)
+    known = specs.component(found.layer, [tool(name) for name in ("send", "a", "b", "c", "d")])
+    auth = GatewayAuth(
+        access=Access.PRIVATE,
+        issuer="https://a.dev",
+        audiences=("https://a.dev/mcp",),
+        algorithms=("ES256",),
+        login=CheckedLogin("https://a.dev", ()),
+    )
+    resolved, components = resolve(app, {spec.source: found}), {known.digest: known}
+    assert compose(resolved, components, auth, SETTINGS).layers
+    with pytest.raises(SpecError, match="no login component"):
+        compose(resolved, components, auth, ComposeSettings(SETTINGS.gateway))

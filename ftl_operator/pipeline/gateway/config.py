@@ -54,7 +54,7 @@ def gateway_config(
             for listing in listings
             if listing.tools is None
         ],
-        "resource": endpoint(spec.route) or _own_audience(auth),
+        "resource": _resource(spec.route, auth),
         "storeShared": _others_may_write(app),
         "auth": None if auth is None else auth.document(sorted(scopes)),
     }
@@ -90,6 +90,13 @@ def _own_hosts(app: FtlApp) -> Iterator[str]:
         yield owner.interceptor_host
     if app.spec.route is not None:
         yield app.spec.route.host
+
+
+def _resource(route: RouteSpec | None, auth: GatewayAuth | None) -> str | None:
+    """The URL of the MCP endpoint for clients. A login may be reached by another one than the route's."""
+    if auth is not None and auth.login is not None:
+        return f"{auth.login.issuer}/mcp"
+    return endpoint(route) or _own_audience(auth)
 
 
 def _own_audience(auth: GatewayAuth | None) -> str | None:
