@@ -5,9 +5,7 @@
 """
 
 import json
-import os
 import secrets
-import stat
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -27,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
 
 from ftl_operator.api.app import FtlApp
 from ftl_operator.api.auth import Access, Algorithm
+from ftl_operator.cli.private_file import write_private
 from ftl_operator.errors import SpecError
 
 LOOPBACK = "127.0.0.1"
@@ -96,7 +95,7 @@ class DevIssuer:
         except OSError:
             server = ThreadingHTTPServer((LOOPBACK, 0), _handler(self))
         url = f"http://{LOOPBACK}:{server.server_address[1]}"
-        _write(self._directory / ISSUER_FILE, json.dumps({"issuer": url}).encode())
+        write_private(self._directory / ISSUER_FILE, json.dumps({"issuer": url}).encode())
         self._server = server
         threading.Thread(target=server.serve_forever, args=(0.1,), name="dev-issuer", daemon=True).start()
         return self
@@ -153,8 +152,17 @@ class DevIssuer:
         return self.mint(grant.subject, grant.audience, grant.scopes, claims=grant.claims)
 
     def adjust(self, app: FtlApp) -> FtlApp:
-        """Replace the app's issuer by this one; its rules and audiences stay."""
+        """Replace the app's issuer by this one; its rules and audiences stay.
+
+        Raises:
+            SpecError: The app is its own issuer.
+        """
         auth = app.spec.auth
+        if auth is not None and auth.login is not None:
+            raise SpecError(
+                "the app has a login of its own, which works on this machine: leave --dev-issuer out",
+                field="spec.auth.login",
+            )
         if auth is None or not auth.accepts_tokens:
             return app
         replaced = {
@@ -200,7 +208,7 @@ class DevIssuer:
             return key
         fresh = rsa.generate_private_key(65537, 2048) if curve is None else ec.generate_private_key(curve())
         self._directory.mkdir(parents=True, exist_ok=True)
-        _write(path, fresh.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        write_private(path, fresh.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         return fresh
 
 
@@ -209,6 +217,8 @@ def grant_for(app: FtlApp) -> Grant:
     auth = app.spec.auth
     if auth is None:
         raise SpecError("everyone may call this app; no token is needed", field="spec.access")
+    if auth.login is not None:
+        raise SpecError("this app has a login of its own: log in there", field="spec.auth.login")
     if not auth.accepts_tokens:
         raise SpecError("this app takes API keys and no token", field="spec.auth")
     subject, claims = SUBJECT, {}
@@ -223,15 +233,6 @@ def grant_for(app: FtlApp) -> Grant:
     for tool in app.spec.tools:
         scopes += [scope for entry in tool.scopes for scope in entry.require]
     return Grant(subject, auth.audiences[0], tuple(dict.fromkeys(scopes)), claims)
-
-
-def _write(path: Path, content: bytes) -> None:
-    # Written to another file and renamed, so that another process never reads a partial key.
-    beside = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, stat.S_IRUSR | stat.S_IWUSR)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-    beside.replace(path)
 
 
 def _handler(issuer: DevIssuer) -> type[BaseHTTPRequestHandler]:

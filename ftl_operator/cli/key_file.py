@@ -1,6 +1,6 @@
-"""Reads and writes a file with API keys: lines only, or a manifest with the Secret that an app reads.
+"""Reads and writes a file with API keys, users or a login's keys: lines, or a manifest with their Secret.
 
-In a manifest only the text with the keys is edited; everything else stays, comments included.
+In a manifest only the text of one key of the Secret is edited; everything else stays, comments included.
 """
 
 import base64
@@ -17,8 +17,33 @@ import yaml
 
 from ftl_operator.errors import SpecError
 
-DEFAULT_KEY = "keys"
-"""The key in the Secret, unless an FtlApp in the file names another."""
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The key of a Secret in a manifest.
+
+    Args:
+        path: The fields of an FtlApp that name the Secret and the key, if the file has one.
+        key: The key, unless an FtlApp names it.
+        secret: The Secret's name, which then decides alone.
+    """
+
+    path: tuple[str, ...]
+    key: str
+    secret: str = ""
+
+    def __str__(self) -> str:
+        return (
+            f"Secret {self.secret!r} with the key {self.key!r}"
+            if self.secret
+            else f"Secret with the key {self.key!r}"
+        )
+
+
+API_KEYS = Place(("spec", "auth", "apiKeys", "secretRef"), "keys")
+"""The keys of callers."""
+USERS = Place(("spec", "auth", "login", "users", "secretRef"), "users")
+"""The users of a login."""
 
 
 class Form(Enum):
@@ -28,20 +53,23 @@ class Form(Enum):
     BLOCK = "a text of a block mapping"
     QUOTED = "a text within braces"
     BASE64 = "the data of a Secret"
+    MISSING = "nothing yet: the Secret is added"
 
 
 @dataclass(frozen=True, slots=True)
 class KeyFile:
-    """A file, and the position of the keys in it.
+    """A file, and the position of a text in it.
 
     Args:
         path: The file.
         content: Its whole content.
-        text: The text with the keys.
+        text: The text.
         start: The start of the value with that text in `content`.
         end: The end of that value.
         form: How the text is written there.
         indent: The indentation of a block's lines.
+        place: The Secret to add, if it is missing.
+        namespace: Its namespace; empty for none.
     """
 
     path: Path
@@ -51,9 +79,17 @@ class KeyFile:
     end: int
     form: Form
     indent: int = 0
+    place: Place | None = None
+    namespace: str = ""
 
     def replaced(self, text: str) -> str:
-        """The whole content, with another text of keys."""
+        """The whole content, with another text."""
+        if self.form is Form.MISSING and self.place is not None:
+            metadata = {"name": self.place.secret} | ({"namespace": self.namespace} if self.namespace else {})
+            head = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata}
+            block = "".join(f"    {line}\n" for line in text.splitlines())
+            data = f"stringData:\n  {self.place.key}: |\n{block}"
+            return appended(self.content, yaml.safe_dump(head, sort_keys=False) + data)
         before, after = self.content[: self.start], self.content[self.end :]
         if self.form is Form.LINES:
             return text
@@ -71,24 +107,42 @@ class KeyFile:
         mark = "|" if lines else '""'
         return f"{before}{mark}{comment}\n{lines}{after}"
 
-    def write(self, text: str) -> None:
-        """Replace the file atomically; its permissions stay."""
+    def write(self, text: str, *, private: bool = False) -> None:
+        """Replace the file atomically.
+
+        Args:
+            text: The new text.
+            private: Whether nobody but the owner may read the file afterwards. Else its permissions stay.
+        """
         descriptor, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
                 file.write(self.replaced(text))
-            Path(name).chmod(self.path.stat().st_mode & 0o777 if self.path.exists() else 0o600)
+            mode = self.path.stat().st_mode & 0o777 if self.path.exists() else 0o600
+            Path(name).chmod(mode & 0o700 if private else mode)
             Path(name).replace(self.path)
         except BaseException:
             Path(name).unlink(missing_ok=True)
             raise
 
 
-def read_key_file(path: Path) -> KeyFile:
-    """Read a file. A missing file counts as an empty list of keys.
+def appended(content: str, document: str) -> str:
+    """The text of a manifest with another document at its end."""
+    if not content.strip():
+        return document
+    end = "" if content.endswith("\n") else "\n"
+    return f"{content}{end}---\n{document}"
+
+
+def read_key_file(path: Path, place: Place = API_KEYS) -> KeyFile:
+    """Read a file. A missing file counts as an empty text.
+
+    Args:
+        path: The file.
+        place: Where the text is in a manifest.
 
     Raises:
-        SpecError: It is a manifest with no Secret that has keys, or with several.
+        SpecError: It is a manifest with no Secret that has the text, or with several.
     """
     try:
         content = path.read_text(encoding="utf-8") if path.exists() else ""
@@ -96,43 +150,52 @@ def read_key_file(path: Path) -> KeyFile:
         raise SpecError(f"{path} is no text") from None
     if path.suffix not in (".yaml", ".yml"):
         return KeyFile(path, content, content, 0, len(content), Form.LINES)
+    return find_text(path, content, place)
+
+
+def find_text(path: Path, content: str, place: Place) -> KeyFile:
+    """Find a text in the content of a manifest.
+
+    A Secret that is named and not there counts as an empty text, and is added when the text is written.
+
+    Raises:
+        SpecError: There is no Secret that has the text, or several.
+    """
     try:
         documents = list(yaml.compose_all(content, yaml.SafeLoader))
     except (yaml.YAMLError, RecursionError) as error:
         raise SpecError(f"{path} is not YAML: {error}") from error
-    wanted = _named_by_apps(documents)
+    wanted, namespace = (place, "") if place.secret else _named_by_apps(documents, place)
     found = list(_values(path, content, documents, wanted))
+    if not found and wanted.secret and not any(_is_secret(document, wanted.secret) for document in documents):
+        return KeyFile(path, content, "", 0, 0, Form.MISSING, place=wanted, namespace=namespace)
     if len(found) != 1:
-        where = (
-            f"Secret {wanted[0]!r} with the key {wanted[1]!r}"
-            if wanted
-            else f"Secret with the key {DEFAULT_KEY!r}"
-        )
-        raise SpecError(f"{path} must hold one {where}; it holds {len(found) or 'none'}")
+        raise SpecError(f"{path} must hold one {wanted}; it holds {len(found) or 'none'}")
     return found[0]
 
 
-def _named_by_apps(documents: list[yaml.Node]) -> tuple[str, str] | None:
-    """The Secret, and the key in it, that the file's FtlApp reads API keys from."""
+def _named_by_apps(documents: list[yaml.Node], place: Place) -> tuple[Place, str]:
+    """The Secret, and the key in it, that the file's FtlApp reads; and the FtlApp's namespace."""
     for document in documents:
         reference: yaml.Node | None = document
-        for name in ("spec", "auth", "apiKeys", "secretRef"):
+        for name in place.path:
             reference = _member(reference, name)
-        names = [_text(_member(reference, name)) for name in ("name", "key")]
-        if all(names):
-            return names[0], names[1]
-    return None
+        secret, key = (_text(_member(reference, name)) for name in ("name", "key"))
+        if secret and key:
+            return Place(place.path, key, secret), _text(_member(_member(document, "metadata"), "namespace"))
+    return place, ""
 
 
-def _values(
-    path: Path, content: str, documents: list[yaml.Node], wanted: tuple[str, str] | None
-) -> Iterator[KeyFile]:
+def _is_secret(document: yaml.Node | None, name: str) -> bool:
+    is_one = _text(_member(document, "kind")) == "Secret"
+    return is_one and (not name or _text(_member(_member(document, "metadata"), "name")) == name)
+
+
+def _values(path: Path, content: str, documents: list[yaml.Node], place: Place) -> Iterator[KeyFile]:
+    key = place.key
     for document in documents:
-        if _text(_member(document, "kind")) != "Secret":
+        if not _is_secret(document, place.secret):
             continue
-        if wanted and _text(_member(_member(document, "metadata"), "name")) != wanted[0]:
-            continue
-        key = wanted[1] if wanted else DEFAULT_KEY
         for name in ("stringData", "data"):
             holder = _member(document, name)
             value = _member(holder, key)

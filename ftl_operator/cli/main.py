@@ -1,11 +1,9 @@
 """The command line: `ftl-operator up | render | inspect | package | publish | …`."""
 
-import errno
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from functools import wraps
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,40 +11,10 @@ from typing import Any
 import click
 
 from ftl_operator import __version__
-from ftl_operator.cli.console import EXIT_INTERRUPTED, EXIT_USAGE, Console
-from ftl_operator.cli.interrupt import interruptible
-from ftl_operator.errors import FtlError, Reason, SpecError
-
-Command = Callable[..., None]
-
-
-def _formats(*names: str) -> Callable[[Command], Command]:
-    """Add `--output`, and print errors in that format, with the exit code of their kind."""
-
-    def decorate(command: Command) -> Command:
-        @click.option(
-            "--output", "-o", type=click.Choice(names), default=names[0], show_default=True, help="Format."
-        )
-        @wraps(command)
-        def run(output: str, **options: object) -> None:
-            console = Console(output)
-            try:
-                # At a signal, everything is cleaned up, including sandboxed children.
-                with interruptible():
-                    command(console=console, **options)
-            except FtlError as error:
-                console.fail(error)
-            except KeyboardInterrupt:
-                sys.exit(EXIT_INTERRUPTED)
-            except OSError as error:
-                if error.errno == errno.EPIPE:
-                    raise
-                where = f"{error.filename}: " if error.filename else ""
-                console.fail(FtlError(f"{where}{error.strerror or error}", reason=Reason.LOCAL_FAILURE))
-
-        return run
-
-    return decorate
+from ftl_operator.cli.console import EXIT_USAGE, Console
+from ftl_operator.cli.formats import Command, formats
+from ftl_operator.cli.login_commands import login, user
+from ftl_operator.errors import SpecError
 
 
 def _registry_options(command: Command) -> Command:
@@ -161,7 +129,7 @@ def main() -> None:
     help="What runs the components; 'spin' publishes first and needs 'spin' on PATH.",
 )
 @_registry_options
-@_formats("text", "json")
+@formats("text", "json")
 def up(console: Console, file: str, **options: Any) -> None:  # noqa: ANN401 - click's options
     """Serve the FtlApp in FILE on this machine, without a cluster.
 
@@ -198,7 +166,7 @@ def up(console: Console, file: str, **options: Any) -> None:  # noqa: ANN401 - c
 @click.argument("file")
 @click.option("--repository", help="Where the app is published, if the spec does not say it.")
 @_registry_options
-@_formats("yaml", "json")
+@formats("yaml", "json")
 def render(
     console: Console, file: str, repository: str | None, plain_http: tuple[str, ...], ca_file: Path | None
 ) -> None:
@@ -218,7 +186,7 @@ def render(
 @click.argument("reference")
 @click.option("--component", help="Which component of the artifact: an id, a layer's title or its digest.")
 @_registry_options
-@_formats("text", "json")
+@formats("text", "json")
 def inspect(
     console: Console,
     reference: str,
@@ -254,7 +222,7 @@ def inspect(
 )
 @click.option("--push", metavar="REFERENCE", help="Push it under this reference, which has a tag.")
 @_registry_options
-@_formats("text", "json")
+@formats("text", "json")
 def package(console: Console, component: Path, tools: Path, **options: Any) -> None:  # noqa: ANN401 - click's options
     """Package the COMPONENT in a file with the catalog of its tools.
 
@@ -289,7 +257,7 @@ def package(console: Console, component: Path, tools: Path, **options: Any) -> N
 @click.argument("file")
 @click.option("--repository", help="Where to push, if the spec does not say it.")
 @_registry_options
-@_formats("text", "json")
+@formats("text", "json")
 def publish(
     console: Console, file: str, repository: str | None, plain_http: tuple[str, ...], ca_file: Path | None
 ) -> None:
@@ -314,7 +282,7 @@ def publish(
 
 @main.command()
 @click.option("--schema", is_flag=True, help="Print the JSON Schema for editors instead.")
-@_formats("yaml", "json")
+@formats("yaml", "json")
 def crd(console: Console, *, schema: bool) -> None:
     """Print the custom resource definition of FtlApp."""
     from ftl_operator.api import crd as definitions
@@ -341,7 +309,7 @@ def crd(console: Console, *, schema: bool) -> None:
 @click.option(
     "--lifetime", type=click.IntRange(1), default=3600, show_default=True, help="Seconds until it expires."
 )
-@_formats("text", "json")
+@formats("text", "json")
 def token(console: Console, file: str, **options: Any) -> None:  # noqa: ANN401 - click's options
     """Mint a token of the local issuer for the app in FILE.
 
@@ -382,7 +350,7 @@ _KEY_FILE = click.argument("file", type=click.Path(dir_okay=False, path_type=Pat
     type=click.Path(dir_okay=False, path_type=Path),
     help="Add its line to this manifest's Secret, or to this file of lines.",
 )
-@_formats("text", "json")
+@formats("text", "json")
 def create_key(
     console: Console, name: str, scopes: Sequence[str], expires: datetime | None, file: Path | None
 ) -> None:
@@ -404,7 +372,7 @@ def create_key(
 
 @key.command("list")
 @_KEY_FILE
-@_formats("text", "json")
+@formats("text", "json")
 def list_keys(console: Console, file: Path) -> None:
     """List the API keys in FILE, a manifest with their Secret or a file of lines."""
     from ftl_operator.cli import api_keys, key_file
@@ -439,7 +407,7 @@ def list_keys(console: Console, file: Path) -> None:
 @key.command("revoke")
 @click.argument("name")
 @_KEY_FILE
-@_formats("text", "json")
+@formats("text", "json")
 def revoke_key(console: Console, name: str, file: Path) -> None:
     """Take all keys of NAME out of FILE. Apply the file, and the app's pods are replaced."""
     from ftl_operator.cli import api_keys, key_file
@@ -455,7 +423,7 @@ def revoke_key(console: Console, name: str, file: Path) -> None:
 @main.command("gateway-secret")
 @click.argument("name")
 @click.option("--namespace", "-n", default="default", show_default=True, help="The app's namespace.")
-@_formats("yaml", "json")
+@formats("yaml", "json")
 def print_gateway_secret(console: Console, name: str, namespace: str) -> None:
     """Print a Secret NAME with two new random texts, for `spec.gateway.secretRef`.
 
@@ -464,3 +432,7 @@ def print_gateway_secret(console: Console, name: str, namespace: str) -> None:
     from ftl_operator.manifests.gateway_secret import new_gateway_secret
 
     console.result(new_gateway_secret(namespace, name))
+
+
+main.add_command(login)
+main.add_command(user)

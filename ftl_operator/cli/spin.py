@@ -8,6 +8,7 @@ import subprocess
 
 from ftl_operator.api.names import SEALING_KEY
 from ftl_operator.cli.console import Console
+from ftl_operator.cli.local_login import LocalLogin
 from ftl_operator.cli.up import UpOptions, client_configuration, state_folder
 from ftl_operator.cli.workspace import local_inputs, read_app_file, variables_of
 from ftl_operator.errors import SpecError
@@ -34,7 +35,8 @@ def up_in_spin(options: UpOptions, registry: Registry, console: Console, *, inse
     spin = shutil.which("spin")
     if spin is None:
         raise SpecError("--host spin needs 'spin' on PATH; without it, use the embedded host")
-    app_file = read_app_file(options.file)
+    login = LocalLogin(options.file, f"http://{options.address}:{options.port}")
+    app_file = login.prepare(read_app_file(options.file))
     if app_file.app.spec.publish.repository is None:
         raise SpecError(
             "--host spin runs the app from a registry, so write where it is published",
@@ -52,8 +54,12 @@ def up_in_spin(options: UpOptions, registry: Registry, console: Console, *, inse
     url = f"http://{options.address}:{options.port}/mcp"
     configuration = client_configuration(app.metadata.name, url, options.headers(app))
     console.result(
-        {"image": str(published.reference), "client": configuration},
-        lambda: json.dumps(configuration, indent=2),
+        {
+            "image": str(published.reference),
+            "client": configuration,
+            **({"login": login.made} if login.made else {}),
+        },
+        lambda: "\n".join([json.dumps(configuration, indent=2), *login.words]),
     )
     command = [spin, "up", "--from", str(published.reference)]
     command += ["--listen", f"{options.address}:{options.port}"]

@@ -22,6 +22,7 @@ from ftl_operator.api.app import FtlApp
 from ftl_operator.api.names import SEALING_KEY
 from ftl_operator.cli.console import Console
 from ftl_operator.cli.environment import cache_directory
+from ftl_operator.cli.local_login import LocalLogin
 from ftl_operator.cli.workspace import (
     AppFile,
     Authorize,
@@ -32,7 +33,7 @@ from ftl_operator.cli.workspace import (
     variables_of,
 )
 from ftl_operator.errors import ComponentError, Reason, SpecError
-from ftl_operator.host import HostApp, Limits, Request, Response, Server, bind
+from ftl_operator.host import HostApp, Limits, Request, Response, Server, bind, url_of
 from ftl_operator.host.component import GuestError
 from ftl_operator.oci.layout import Layout
 from ftl_operator.oci.reference import Digest
@@ -160,7 +161,8 @@ def up(options: UpOptions, registry: Registry, console: Console, *, watch: bool)
         options = replace(options, variables={**sealing_key, **options.variables})
         # Stamped before the file is read, so that a change in between is noticed.
         own = Stamps.of([Path(options.file)])
-        app_file = read_app_file(options.file)
+        login = LocalLogin(options.file, url_of(bound))
+        app_file = login.prepare(read_app_file(options.file))
         seen = own | Stamps.of(local_files(app_file))
         composed = compose(app_file, options, registry, console)
         switch = Switch(load(composed, options, console), console)
@@ -168,7 +170,7 @@ def up(options: UpOptions, registry: Registry, console: Console, *, watch: bool)
         server = stack.enter_context(_serving(switch, bound, options))
 
         def announce(composed: Composed) -> None:
-            _announce(composed, server, options, console)
+            _announce(composed, server, options, console, login)
 
         try:
             # Announced inside the `with`, so that Ctrl-C works as soon as the text mentions it.
@@ -180,7 +182,7 @@ def up(options: UpOptions, registry: Registry, console: Console, *, watch: bool)
 
             def again(app_file: AppFile) -> None:
                 nonlocal composed
-                fresh = compose(app_file, options, registry, console)
+                fresh = compose(login.prepare(app_file), options, registry, console)
                 if fresh.same_as(composed):
                     console.note(f"nothing changes: still serving {fresh.planned.image.digest}")
                     return
@@ -308,7 +310,9 @@ def state_folder(state_dir: Path, app: FtlApp, file: str) -> Path:
     return folder
 
 
-def _announce(composed: Composed, server: Server, options: UpOptions, console: Console) -> None:
+def _announce(
+    composed: Composed, server: Server, options: UpOptions, console: Console, login: LocalLogin
+) -> None:
     locked, app = composed.planned.locked, composed.planned.resolved.app
     url = f"{server.url}/mcp"
     tools = [tool.full_name for tool in locked.tools]
@@ -319,6 +323,7 @@ def _announce(composed: Composed, server: Server, options: UpOptions, console: C
         "tools": tools,
         "dynamic": list(locked.dynamic),
         "client": configuration,
+        **({"login": login.made} if login.made else {}),
     }
 
     def text() -> str:
@@ -326,6 +331,7 @@ def _announce(composed: Composed, server: Server, options: UpOptions, console: C
         lines += [f"  {tool}" for tool in tools]
         lines += [f"  {name}__… (asked at run time)" for name in locked.dynamic]
         lines += ["", "Paste into your client's mcp.json:", "", json.dumps(configuration, indent=2)]
+        lines += ["", *login.words] if login.words else []
         return "\n".join([*lines, "", "Ctrl-C stops."])
 
     console.result(document, text)

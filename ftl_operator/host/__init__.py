@@ -7,7 +7,18 @@ One implementation serves three purposes: inspecting components in a sandbox (`s
 from ftl_operator.host.app import HostApp
 from ftl_operator.host.engine.engine import Code
 from ftl_operator.host.http.messages import Request, Response
-from ftl_operator.host.http.server import Server, bind, serve
+from ftl_operator.host.http.server import Server, bind, serve, url_of
 from ftl_operator.host.limits import Limits, SandboxLimits
 
-__all__ = ["Code", "HostApp", "Limits", "Request", "Response", "SandboxLimits", "Server", "bind", "serve"]
+__all__ = [
+    "Code",
+    "HostApp",
+    "Limits",
+    "Request",
+    "Response",
+    "SandboxLimits",
+    "Server",
+    "bind",
+    "serve",
+    "url_of",
+]

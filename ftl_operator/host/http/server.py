@@ -65,6 +65,12 @@ class _Phase(IntEnum):
     ANSWER = 4
 
 
+def url_of(bound: socket.socket) -> str:
+    """The URL of what is served at a bound socket, without a slash at its end."""
+    host, port = bound.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
 class Server:
     """A server that runs until `stop()`.
 
@@ -79,9 +85,8 @@ class Server:
     def __init__(self, app: Handler, bound: socket.socket) -> None:
         self._app = app
         self._socket = bound
-        host, port = bound.getsockname()[:2]
-        self.port = int(port)
-        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        self.port = int(bound.getsockname()[1])
+        self.url = url_of(bound)
         self._places = _Places()
         self._bodies = _Bodies()
         self._stopped = False
