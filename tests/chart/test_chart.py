@@ -169,6 +169,8 @@ def test_for_namespaces_there_is_a_role_in_each_and_none_for_the_cluster(home):
     ("setting", "where"),
     [
         (("gatewaySecrets.create=true",), "secrets"),
+        (("login.createSecrets=true",), "secrets"),
+        (("gatewaySecrets.create=true", "login.createSecrets=true"), "secrets"),
         (("executors.create=shim",), "executors"),
         (("executors.create=container", "executors.image=r.dev/spin:4.1"), "executors"),
     ],
