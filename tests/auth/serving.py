@@ -16,6 +16,7 @@ from typing import Any
 import yaml
 
 from builds import built, built_wasm
+from tests.support.command import DEADLINE
 
 HERE = Path(__file__).resolve().parent
 START_SECONDS = 600
@@ -88,8 +89,12 @@ def serving(
     *options: str,
     port: int = 0,
     scopes: Sequence[Mapping[str, Any]] = (),
+    secrets: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Iterator[Process]:
-    """Serve an app with the tests' tool as its components `mail` and `files`; `scopes` are of `mail`."""
+    """Serve an app with the tests' tool as its components `mail` and `files`; `scopes` are of `mail`.
+
+    `secrets` are the values of Secrets beside it, by name and key.
+    """
     tool = f"file:{built_wasm('auth_test_tool')}"
     tools: list[dict[str, Any]] = [{"name": "mail", "image": tool}, {"name": "files", "image": tool}]
     if scopes:
@@ -101,7 +106,11 @@ def serving(
         "spec": {"tools": tools, **spec},
     }
     file = directory / "ftlapp.yaml"
-    file.write_text(yaml.safe_dump(document), encoding="utf-8")
+    objects = [
+        {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": dict(values)}
+        for name, values in (secrets or {}).items()
+    ]
+    file.write_text(yaml.safe_dump_all([document, *objects]), encoding="utf-8")
     command = [str(Path(sys.executable).with_name("ftl-operator")), "up", str(file), "--port", str(port)]
     with running([*command, "--output", "json", *options]) as process:
         yield process
@@ -109,7 +118,7 @@ def serving(
 
 @contextmanager
 def authorization_server(
-    resource: str, port: int = 0, key_id: str = "key-1", **options: object
+    resource: str | None, port: int = 0, key_id: str = "key-1", **options: object
 ) -> Iterator[str]:
     """Run oidc-provider; gives the issuer's URL."""
     job = {
@@ -123,6 +132,38 @@ def authorization_server(
     script = built("auth-node") / "authorization-server.mjs"
     with running([need("node"), str(script), json.dumps(job)]) as process:
         yield str(process.document["issuer"])
+
+
+CLIENTS = HERE / "clients"
+RUNNERS = {
+    "python-1": ["mcp-1", "client_1.py"],
+    "python-2": ["mcp-2", "client_2.py"],
+    "typescript-1": ["node", "client-1.mjs"],
+    "typescript-2": ["node", "client-2.mjs"],
+    "fastmcp": ["fastmcp", "client_fastmcp.py"],
+}
+"""The clients that log in: their environments and scripts."""
+
+
+def log_in(client: str, job: Mapping[str, Any], **environment: str) -> dict[str, Any]:
+    """Run a client that logs in, calls, and steps up. Gives its report."""
+    program, script = RUNNERS[client]
+    if program == "node":
+        folder, interpreter = built("auth-node"), need("node")
+    else:
+        folder, interpreter = CLIENTS, str(built("python-clients") / program / "bin/python")
+    run = subprocess.run(
+        [interpreter, script, json.dumps(job)],
+        cwd=folder,
+        env=os.environ | {"NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"} | environment,
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr[-4000:]
+    report: dict[str, Any] = json.loads(run.stdout.splitlines()[-1])
+    return report
 
 
 def need(program: str) -> str:

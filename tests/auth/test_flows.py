@@ -5,26 +5,16 @@
 """
 
 import json
-import os
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 
-from builds import built
-from tests.auth.serving import HERE, authorization_server, free_port, need, serving
-from tests.support.command import DEADLINE
+from tests.auth.serving import authorization_server, free_port, log_in, serving
 
 pytestmark = pytest.mark.needs("auth-tool", "auth-node", "python-clients")
 
-CLIENTS = HERE / "clients"
-RUNNERS = {
-    "python-1": ["mcp-1", "client_1.py"],
-    "python-2": ["mcp-2", "client_2.py"],
-    "typescript-1": ["node", "client-1.mjs"],
-    "typescript-2": ["node", "client-2.mjs"],
-}
+CLIENTS = ("python-1", "python-2", "typescript-1", "typescript-2")
 
 
 @dataclass(frozen=True)
@@ -52,25 +42,10 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             yield World(resource, issuer)
 
 
-@pytest.mark.parametrize("client", RUNNERS)
+@pytest.mark.parametrize("client", CLIENTS)
 def test_a_client_logs_in_calls_and_steps_up(world: World, client: str) -> None:
     job = {"url": world.url, "tool": "mail__whoami", "guarded": "mail__send", "arguments": {}}
-    program, script = RUNNERS[client]
-    if program == "node":
-        folder, interpreter = built("auth-node"), need("node")
-    else:
-        folder, interpreter = CLIENTS, str(built("python-clients") / program / "bin/python")
-    run = subprocess.run(
-        [interpreter, script, json.dumps(job)],
-        cwd=folder,
-        env=os.environ | {"NO_PROXY": "127.0.0.1"},
-        capture_output=True,
-        text=True,
-        timeout=DEADLINE,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr[-4000:]
-    report = json.loads(run.stdout.splitlines()[-1])
+    report = log_in(client, job)
     assert "mail__send" not in report["before"], "not to be called yet, so not shown"
     assert {"mail__whoami", "mail__delete_all"} <= set(report["before"])
     assert "mail__send" in report["after"]

@@ -1,5 +1,6 @@
 // An OAuth 2.1 authorization server: open registration, PKCE, resource indicators, RS256 access tokens (RFC 9068),
-// and a login that says yes by itself. Arguments: {"port", "scopes": [...], "subject", "keyId", "lifetime"} as JSON.
+// and a login that says yes by itself. Arguments: {"port", "scopes": [...], "subject", "keyId", "lifetime", "clients",
+// "email"} as JSON.
 // Prints {"issuer"} when it serves. A new process with the same keyId has a new key under the old `kid`.
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
@@ -16,6 +17,10 @@ const issuer = `http://127.0.0.1:${server.address().port}`;
 
 const provider = new Provider(issuer, {
   jwks: { keys: [key] },
+  clients: options.clients ?? [],
+  claims: { openid: ['sub'], email: ['email', 'email_verified'] },
+  // Most providers have the e-mail address in the ID token.
+  conformIdTokenClaims: false,
   scopes: ['openid', 'offline_access', ...options.scopes],
   cookies: { keys: [randomUUID()] },
   clientDefaults: { grant_types: ['authorization_code', 'refresh_token'], id_token_signed_response_alg: 'RS256' },
@@ -35,12 +40,12 @@ const provider = new Provider(issuer, {
       }),
     },
   },
-  findAccount: (_, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
+  findAccount: (_, id) => ({ accountId: id, claims: () => ({ sub: id, ...options.email }) }),
   interactions: { url: (_, interaction) => `/consent/${interaction.uid}` },
   loadExistingGrant: async (context) => {
     const { oidc } = context;
     const grant = new oidc.provider.Grant({ clientId: oidc.client.clientId, accountId: oidc.session.accountId });
-    grant.addOIDCScope(`openid offline_access ${scope}`);
+    grant.addOIDCScope(`openid offline_access email ${scope}`);
     for (const resource of Object.keys(oidc.resourceServers ?? {})) grant.addResourceScope(resource, scope);
     await grant.save();
     return grant;

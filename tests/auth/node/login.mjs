@@ -1,16 +1,38 @@
+// What a person sends from a page with a form: name and password, or the first button.
+function answer(page, user) {
+  const form = /<form[^>]*action="([^"]*)"[^>]*>(.*?)<\/form>/s.exec(page);
+  if (!form) throw new Error(`the login ends with ${page}`);
+  const fields = new URLSearchParams();
+  for (const [tag] of form[2].matchAll(/<(?:input|button)[^>]*>/g)) {
+    const name = / name="([^"]*)"/.exec(tag)?.[1];
+    if (name && !fields.has(name)) fields.set(name, user[name] ?? / value="([^"]*)"/.exec(tag)?.[1] ?? '');
+  }
+  return { action: form[1], body: fields };
+}
+
 // What a person does in a browser: follow the authorization page to the end. Gives the redirect's parameters.
+// LOGIN_USER has the user's name and password as JSON, for pages that ask.
 export async function followToCode(start, redirectUrl) {
   const cookies = new Map();
+  const user = JSON.parse(process.env.LOGIN_USER ?? '{}');
   let url = new URL(start);
+  let body;
   for (let step = 0; step < 10; step += 1) {
     const cookie = [...cookies].map(([name, value]) => `${name}=${value}`).join('; ');
-    const response = await fetch(url, { redirect: 'manual', headers: cookie ? { cookie } : {} });
+    const headers = cookie ? { cookie } : {};
+    const response = await fetch(url, { method: body ? 'POST' : 'GET', body, redirect: 'manual', headers });
     for (const line of response.headers.getSetCookie()) {
       const [name, value] = line.split(';')[0].split(/=(.*)/s);
       cookies.set(name, value);
     }
+    body = undefined;
     const location = response.headers.get('location');
-    if (!location) throw new Error(`the login ends with ${response.status}: ${await response.text()}`);
+    if (!location) {
+      const next = answer(await response.text(), user);
+      url = new URL(next.action, url);
+      body = next.body;
+      continue;
+    }
     url = new URL(location, url);
     if (url.href.startsWith(redirectUrl)) return url.searchParams;
   }
