@@ -1,4 +1,5 @@
-//! A login with one person, a browser that keeps cookies, and a client.
+//! A login with two people, a browser that keeps cookies, and a client.
+#![allow(dead_code, reason = "every test binary uses its own part of this")]
 
 use json::base64;
 use login::{Fetch, Fetched, Request, Response, StoreFailed, World, handle};
@@ -45,8 +46,8 @@ pub struct Outside {
     /// URLs that were asked, with what was posted.
     pub asked: Vec<(String, Option<String>)>,
     pub log: Vec<String>,
-    counter: u64,
-    body: Option<Vec<u8>>,
+    pub counter: u64,
+    pub body: Option<Vec<u8>>,
 }
 
 impl Default for Outside {
