@@ -1,11 +1,13 @@
-//! A fuzzer of the gateway's protocol: cases come from a seed, so every failure can be repeated by its number.
+//! A fuzzer of the gateway's protocol and of the login: cases come from a seed, so every failure can be repeated by its
+//! number.
 //!
 //! A case is a request, made by spoiling a good one ([`request`]), to an app whose tools answer anything at all
-//! ([`host`]). What must hold of the answer is in [`revision`].
+//! ([`host`]). What must hold of the answer is in [`revision`]. The login's cases are in [`login`](mod@login).
 
 pub mod dice;
 pub mod host;
 pub mod json;
+pub mod login;
 pub mod request;
 pub mod revision;
 

@@ -4,6 +4,9 @@ use fuzz::{Tally, case};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+/// One case of the login comes with so many of the protocol.
+const LOGIN_SHARE: u64 = 50;
+
 fn main() -> std::process::ExitCode {
     let mut arguments =
         std::env::args().skip(1).map(|text| text.parse::<u64>().expect("CASES and SEED are numbers"));
@@ -23,6 +26,10 @@ fn main() -> std::process::ExitCode {
                     return (tally, failures);
                 }
                 failures.extend(case(seed, number, &mut tally).err());
+                // A case of the login goes the whole way first, so there are fewer of them.
+                if number.is_multiple_of(LOGIN_SHARE) {
+                    failures.extend(fuzz::login::case(seed, number, &mut tally.statuses).err());
+                }
             }
         };
         let running: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
