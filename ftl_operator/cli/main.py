@@ -165,20 +165,34 @@ def up(console: Console, file: str, **options: Any) -> None:  # noqa: ANN401 - c
 @main.command(short_help="Print the objects that the controller would apply.")
 @click.argument("file")
 @click.option("--repository", help="Where the app is published, if the spec does not say it.")
+@click.option(
+    "--deployment",
+    is_flag=True,
+    help="Print the operator's part of the Deployment, too. Only a server-side apply may take it.",
+)
 @_registry_options
 @formats("yaml", "json")
 def render(
-    console: Console, file: str, repository: str | None, plain_http: tuple[str, ...], ca_file: Path | None
+    console: Console,
+    file: str,
+    repository: str | None,
+    plain_http: tuple[str, ...],
+    ca_file: Path | None,
+    *,
+    deployment: bool,
 ) -> None:
     """Print the objects that the controller would apply for the FtlApp in FILE, as YAML.
 
-    Nothing is pushed or applied. The image's digest is the one that publishing would give.
+    Nothing is pushed or applied. The image's digest is the one that publishing would give. spin-operator
+    makes the Deployment from the SpinApp, and the controller adds what a SpinApp cannot say about pods; that
+    part is printed only with --deployment, because it is no whole object.
     """
     from ftl_operator.cli import environment, tokens
     from ftl_operator.cli import render as cli_render
 
     registry = environment.open_registry(plain_http, ca_file)
-    objects = cli_render.render(file, repository, registry, console, tokens.authorize(ca_file))
+    authorize = tokens.authorize(ca_file)
+    objects = cli_render.render(file, repository, registry, console, authorize, deployment=deployment)
     console.result(objects)
 
 

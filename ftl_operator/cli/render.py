@@ -7,6 +7,7 @@ from ftl_operator.cli.console import Console
 from ftl_operator.cli.workspace import Authorize, local_inputs, read_app_file
 from ftl_operator.errors import SpecError
 from ftl_operator.manifests.all import manifests
+from ftl_operator.manifests.deployment import pod_fields
 from ftl_operator.manifests.spinapp import Release
 from ftl_operator.oci.reference import Reference, Repository, parse_repository
 from ftl_operator.pipeline.plan import Plan, Stages, plan, repository_of
@@ -29,9 +30,23 @@ def publish(
 
 
 def render(
-    file: str, repository: str | None, registry: Registry, console: Console, authorize: Authorize
+    file: str,
+    repository: str | None,
+    registry: Registry,
+    console: Console,
+    authorize: Authorize,
+    *,
+    deployment: bool = False,
 ) -> list[Mapping[str, Any]]:
     """Make the objects that the controller would apply for the app in a file.
+
+    Args:
+        file: The FtlApp's file, or `-`.
+        repository: Where it is published, if the spec does not say it.
+        registry: Gives the components.
+        console: Shows the steps.
+        authorize: Checks the spec's `auth`.
+        deployment: Whether to add the controller's part of the Deployment that spin-operator makes.
 
     Raises:
         FtlError: A stage failed.
@@ -40,7 +55,12 @@ def render(
     image = Reference(target, digest=planned.image.digest)
     release = Release(image, issuer_urls=planned.issuer_urls)
     app = planned.resolved.app
-    return [_without_owner(item) for item in manifests(app, release, Settings()).objects]
+    objects = list(manifests(app, release, Settings()).objects)
+    if deployment:
+        # As the status lists them: a component that two tools use counts twice.
+        size = sum(planned.components[tool.identity].size for tool in planned.resolved.tools)
+        objects.append(pod_fields(app, "", size))
+    return [_without_cluster(item) for item in objects]
 
 
 def _plan(
@@ -63,7 +83,8 @@ def _plan(
         return plan(app, inputs, Stages(), app_file.directory), target
 
 
-def _without_owner(item: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Remove the owner reference, which needs a uid from a cluster."""
-    metadata = {key: value for key, value in item["metadata"].items() if key != "ownerReferences"}
+def _without_cluster(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Remove what a cluster's uids are in: the owner reference, and the Deployment's uid and its digest."""
+    left = ("ownerReferences", "uid", "annotations") if "uid" in item["metadata"] else ("ownerReferences",)
+    metadata = {key: value for key, value in item["metadata"].items() if key not in left}
     return {**item, "metadata": metadata}

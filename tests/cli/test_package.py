@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from wasmtime import wat2wasm
 
-from tests.support.command import QUICKSTART, Shell
+from tests.support.command import QUICKSTART, Done, Shell
 from tests.support.registries import IMAGE_MANIFEST, LiveRegistry, digest_of, run_registry
 
 NEWEST = bytes(wat2wasm('(component (instance $h) (export "wasi:http/handler@0.3.0" (instance $h)))'))
@@ -49,26 +49,64 @@ def test_a_packaged_component_is_filtered_and_baked_as_any_other(
     assert (found["digest"], found["needs"]) == (digest_of(NEWEST), "Spin 4.1")
     assert "packaged with it" in found["catalogNote"]
 
-    def publish(**entry: object) -> object:
-        app = {
-            "apiVersion": "ftl.tools/v1alpha1",
-            "kind": "FtlApp",
-            "metadata": {"name": "app"},
-            "spec": {"access": "public", "tools": [{"name": "weather", "image": reference, **entry}]},
-        }
-        shell.write("app.yaml", json.dumps(app))
-        return shell.run("publish", "app.yaml", "--repository", f"{registry.host}/acme/app", *here)
-
-    done = publish(include=["fore*"])
+    done = publish(shell, registry, reference, include=["fore*"])
     assert done.code == 0, done.err
+    _, config = published(registry, done)
+    assert [tool["name"] for tool in json.loads(config["tools_list"])] == ["weather__forecast"]
+    refused = publish(shell, registry, reference, exclude=["forcast"])
+    assert (refused.code, "forcast" in refused.error["message"]) == (65, True)
+
+
+def publish(shell: Shell, registry: LiveRegistry, reference: str, **entry: object) -> Done:
+    """Publish an app of one component."""
+    app = {
+        "apiVersion": "ftl.tools/v1alpha1",
+        "kind": "FtlApp",
+        "metadata": {"name": "app"},
+        "spec": {"access": "public", "tools": [{"name": "weather", "image": reference, **entry}]},
+    }
+    shell.write("app.yaml", json.dumps(app))
+    where = ("--repository", f"{registry.host}/acme/app", "--plain-http", registry.host, "-o", "json")
+    return shell.run("publish", "app.yaml", *where)
+
+
+def published(registry: LiveRegistry, done: Done) -> tuple[list[str], dict[str, str]]:
+    """The digests of a published app's components, and its gateway's variables."""
     digest = done.document["reference"].partition("@")[2]
     accepted = {"Accept": IMAGE_MANIFEST}
     manifest = registry.request("GET", "acme/app", f"manifests/{digest}", headers=accepted).json()
-    locked = registry.request("GET", "acme/app", f"blobs/{manifest['layers'][-1]['digest']}").json()
+    *layers, last = manifest["layers"]
+    locked = registry.request("GET", "acme/app", f"blobs/{last['digest']}").json()
     (gateway,) = [item for item in locked["components"] if item["id"] == "gateway"]
-    assert [tool["name"] for tool in json.loads(gateway["config"]["tools_list"])] == ["weather__forecast"]
-    refused = publish(exclude=["forcast"])
-    assert (refused.code, "forcast" in refused.error["message"]) == (65, True)
+    return [layer["digest"] for layer in layers], gateway["config"]
+
+
+def test_a_catalog_that_moves_under_its_tag_is_served_and_its_component_stays(
+    shell: Shell, files: Path, registry: LiveRegistry
+) -> None:
+    """What is known of a component is kept by its digest and its catalog's: the same bytes, other tools."""
+    reference = f"{registry.host}/acme/moves:1.0"
+
+    def versions(tools: list[dict[str, object]]) -> tuple[str, list[str], dict[str, str]]:
+        (files / "tools.json").write_text(json.dumps(tools))
+        here = ("--plain-http", registry.host, "-o", "json")
+        shell.ok("package", "weather.wasm", "--tools", "tools.json", "--push", reference, *here)
+        done = publish(shell, registry, reference)
+        assert done.code == 0, done.err
+        return done.document["reference"], *published(registry, done)
+
+    first, layers, before = versions(TOOLS)
+    narrower = {"type": "object", "properties": {"zone": {"type": "integer"}}, "required": ["zone"]}
+    second, same, after = versions([{**TOOLS[0], "inputSchema": narrower}, TOOLS[1]])
+    assert second != first
+    assert digest_of(NEWEST) in same
+    assert same == layers
+    forecast, history = (f"tool_{f'weather__{name}'.encode().hex()}" for name in ("forecast", "history"))
+    assert '"integer"' in after[forecast], "its arguments are validated by the new schema"
+    assert '"integer"' in after["tools_list"]
+    assert '"integer"' not in before[forecast] + before["tools_list"]
+    assert after[history] == before[history]
+    assert versions(TOOLS)[0] == first, "the old catalog again is the old app again"
 
 
 def test_the_archive_is_an_image_layout_with_the_same_digest(shell: Shell, files: Path) -> None:

@@ -12,6 +12,7 @@ import yaml
 from ftl_operator.cli.tokens import authorize
 from ftl_operator.cli.workspace import local_inputs, read_app_file
 from ftl_operator.manifests.all import manifests
+from ftl_operator.manifests.deployment import pod_fields
 from ftl_operator.manifests.spinapp import Release
 from ftl_operator.oci.reference import Reference, parse_repository
 from ftl_operator.pipeline.plan import Stages, plan
@@ -88,6 +89,25 @@ def test_render_is_what_the_controller_applies_and_stable(tools: Shell, caches: 
     assert objects == expected
     assert {"SpinApp", "HorizontalPodAutoscaler", "HTTPRoute"} <= {item["kind"] for item in objects}
     assert {item["metadata"]["namespace"] for item in objects} == {"agents"}
+
+
+def test_the_part_of_the_deployment_is_shown_to_who_asks(tools: Shell) -> None:
+    tools.write("app.yaml", APP.replace("runtime:", "runtime:\n    nodeSelector: {disk: ssd}"))
+    plain = tools.ok("render", "app.yaml", "--repository", TARGET, "-o", "json").document
+    *same, part = tools.ok(
+        "render", "app.yaml", "--deployment", "--repository", TARGET, "-o", "json"
+    ).document
+    assert same == plain
+    assert (part["kind"], part["metadata"]["name"]) == ("Deployment", "tools")
+    assert "uid" not in part["metadata"]
+    pod = part["spec"]["template"]["spec"]
+    assert pod["nodeSelector"] == {"disk": "ssd"}
+    assert pod["containers"][0]["lifecycle"] == {"preStop": {"sleep": {"seconds": 35}}}
+    assert "image" not in pod["containers"][0], "that is spin-operator's part"
+    read = read_app_file(str(tools.folder / "app.yaml"))
+    size = sum((QUICKSTART / f"{name}.wasm").stat().st_size for name in ("text", "units"))
+    expected = pod_fields(read.app, "", size)
+    assert part["spec"] == json.loads(json.dumps(expected["spec"])), "as the controller applies it"
 
 
 def test_the_folder_and_the_form_of_the_file_do_not_matter(tools: Shell, tmp_path: Path) -> None:
