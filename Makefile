@@ -67,7 +67,7 @@ builds: init ## Build what the integration and end-to-end tests use, into the us
 build-%: init
 	@$(RUN) python -m builds $*
 
-gateway: init ## Rebuild gateway.wasm and the prebuilt tools, and compare them with the committed ones
+gateway: init ## Rebuild gateway.wasm, login.wasm and the prebuilt tools, and compare them with the committed ones
 	gateway_component/build.sh --check
 	gateway_component/componentize/build.sh --check
 	examples/tools/build --check

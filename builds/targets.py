@@ -17,18 +17,18 @@ from builds.store import CACHE, ROOT, Build, NotBuiltError, Store, Target
 WASM_CARGO = ROOT / "scripts" / "wasm-cargo"
 EXAMPLES = ROOT / "examples" / "tools"
 CONTROL_PLANE = ROOT / "e2e" / "controlplane"
+HTTP_ADD_ON = ROOT / "e2e" / "httpaddon"
 STORE = Store(CACHE / "built")
 PYTHON_CLIENTS = {"mcp-1": "mcp==1.30.0", "mcp-2": "mcp==2.3.0", "fastmcp": "fastmcp==4.1.2"}
 """The Python clients' names and requirements; each has an environment of its own."""
-INTERCEPTOR = ("github.com/kedacore/http-add-on@v0.12.0", "./interceptor")
-"""The program through which the requests of KEDA's HTTP add-on come."""
+OLD_INTERCEPTOR = ("github.com/kedacore/http-add-on@v0.12.0", "./interceptor")
+"""The interceptor of KEDA's HTTP add-on before InterceptorRoute."""
 GOPHER_LUA = ("github.com/yuin/gopher-lua@v1.1.2", "./cmd/glua")
 """The Lua interpreter of Argo CD 3.5."""
 ACTIONLINT = ("github.com/rhysd/actionlint@v1.7.12", "./cmd/actionlint")
 """The program that checks the workflows of `.github/`."""
 CRD_FOLDERS = {
     "github.com/kedacore/keda/v2@v2.21.0": "config/crd/bases",
-    "github.com/kedacore/http-add-on@v0.12.0": "config/crd/bases",
     "github.com/prometheus-operator/prometheus-operator@v0.85.0": "example/prometheus-operator-crd",
     "sigs.k8s.io/gateway-api@v1.7.0": "config/crd/standard",
     "github.com/argoproj/argo-cd/v3@v3.5.7": "manifests/crds",
@@ -170,8 +170,15 @@ def _go_options(kubernetes: str) -> list[str]:
     return ["-trimpath", "-ldflags", f"-s -w {flags}"]
 
 
-def _module_version(build: Build, module: str, what: str) -> str:
-    return build.run("go", "list", "-m", "-f", f"{{{{.{what}}}}}", module, cwd=CONTROL_PLANE).strip()
+def _module_version(build: Build, module: str, what: str, place: Path = CONTROL_PLANE) -> str:
+    return build.run("go", "list", "-m", "-f", f"{{{{.{what}}}}}", module, cwd=place).strip()
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy a folder of the module cache, which is read-only; the copy is not, so that it can be removed."""
+    shutil.copytree(source, target, copy_function=shutil.copyfile)
+    for path in (target, *target.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
 
 
 def _helm(build: Build) -> None:
@@ -193,10 +200,18 @@ def _control_plane(build: Build) -> None:
             env={"CGO_ENABLED": "0"},
         )
     source = Path(_module_version(build, "github.com/spinkube/spin-operator", "Dir"))
-    # The module cache is read-only; this copy is not, so that it can be removed.
-    shutil.copytree(source / "config", build.folder / "spin-operator-config", copy_function=shutil.copyfile)
-    for path in (build.folder / "spin-operator-config").rglob("*"):
-        path.chmod(0o755 if path.is_dir() else 0o644)
+    _copy(source / "config", build.folder / "spin-operator-config")
+
+
+def _http_add_on(build: Build) -> None:
+    module = "github.com/kedacore/http-add-on"
+    programs = {part: f"{module}/{part}" for part in ("interceptor", "operator", "scaler")}
+    for name, package in {**programs, "ask-scaler": "."}.items():
+        build.step(name)
+        options = ("-mod=readonly", "-trimpath", "-ldflags=-s -w")
+        output = str(build.folder / name)
+        build.run("go", "build", *options, "-o", output, package, cwd=HTTP_ADD_ON, env={"CGO_ENABLED": "0"})
+    _copy(Path(_module_version(build, module, "Dir", HTTP_ADD_ON)) / "config", build.folder / "config")
 
 
 def _module(build: Build, module: str, *, may_fail: bool = False) -> dict[str, str]:
@@ -379,12 +394,20 @@ _ALL = (
         versions=lambda: f"{_PROGRAMS} {_go_version()}",
     ),
     Target(
+        "http-add-on",
+        "KEDA's HTTP add-on: its interceptor, scaler and operator",
+        "two minutes",
+        (HTTP_ADD_ON,),
+        _http_add_on,
+        versions=_go_version,
+    ),
+    Target(
         "interceptor",
-        "the interceptor of KEDA's HTTP add-on",
+        "the interceptor of KEDA's HTTP add-on 0.12",
         "two minutes",
         (),
-        _go_program(*INTERCEPTOR),
-        versions=lambda: f"{INTERCEPTOR} {_go_version()}",
+        _go_program(*OLD_INTERCEPTOR),
+        versions=lambda: f"{OLD_INTERCEPTOR} {_go_version()}",
     ),
     Target(
         "debian-base",
@@ -397,7 +420,7 @@ _ALL = (
 )
 TARGETS = {target.name: target for target in _ALL}
 """By name, in the order in which `make test` wants them."""
-END_TO_END = ("control-plane", "helm", "crds", "e2e-tool", "interceptor")
+END_TO_END = ("control-plane", "helm", "crds", "e2e-tool", "http-add-on", "interceptor")
 """What the end-to-end tests use."""
 PROOF = ("debian-base",)
 """What `make proof` uses, and nothing else does."""

@@ -277,7 +277,7 @@ def test_an_autoscaler_scales_to_zero_and_back_without_a_fight(
     ).apply()
     app.wait()
     kinds = {owned.partition("/")[0] for owned in app.owned()}
-    assert "HTTPScaledObject" in kinds
+    assert {"InterceptorRoute", "ScaledObject"} <= kinds
     generation = app.deployment()["metadata"]["generation"]
     since = operator.mark()
     for replicas in (3, 0, 2):

@@ -12,7 +12,6 @@ ROOT = HERE.parent
 
 CRD_KINDS = {
     "github.com/kedacore/keda/v2@v2.21.0": ("keda.sh", ("scaledobjects", "triggerauthentications")),
-    "github.com/kedacore/http-add-on@v0.12.0": ("http.keda.sh", ("httpscaledobjects",)),
     "github.com/prometheus-operator/prometheus-operator@v0.85.0": (
         "monitoring.coreos.com",
         ("servicemonitors", "prometheusrules"),
@@ -26,8 +25,8 @@ CRD_KINDS = {
 
 
 def program(name: str) -> Path:
-    """A program of the control plane, helm, or KEDA's interceptor. Raises HarnessError if it is not built."""
-    return target({"helm": "helm", "interceptor": "interceptor"}.get(name, "control-plane")) / name
+    """A program of the control plane, or helm. Raises HarnessError if it is not built."""
+    return target("helm" if name == "helm" else "control-plane") / name
 
 
 def target(name: str) -> Path:
@@ -51,13 +50,18 @@ def spin_operator_files() -> Path:
     return target("control-plane") / "spin-operator-config"
 
 
+def http_add_on_files() -> Path:
+    """The `config` folder of the module that KEDA's HTTP add-on was built from."""
+    return target("http-add-on") / "config"
+
+
 def crds() -> list[Path]:
-    """The CRD files of `CRD_KINDS`."""
+    """The CRD files of `CRD_KINDS` and of KEDA's HTTP add-on."""
     return [
         module_files(module) / f"{group}_{kind}.yaml"
         for module, (group, kinds) in CRD_KINDS.items()
         for kind in kinds
-    ]
+    ] + sorted((http_add_on_files() / "crd" / "bases").iterdir())
 
 
 def module_files(module: str) -> Path:

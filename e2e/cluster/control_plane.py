@@ -315,7 +315,11 @@ class Cluster:
             "dns": self.network.dns,
             "programs": {
                 "ftl-operator": python("-m", "ftl_operator"),
-                "http-add-on-interceptor": [str(binaries.program("interceptor"))],
+                "http-add-on-interceptor:0.12.0": [str(binaries.target("interceptor") / "interceptor")],
+                **{
+                    f"http-add-on-{part}": [str(binaries.target("http-add-on") / part)]
+                    for part in ("interceptor", "operator", "scaler")
+                },
             },
         }
         path = self.folder / "node.json"
@@ -401,8 +405,16 @@ class Cluster:
 
     def in_cluster(self, *command: str) -> str:
         """Run a command with the cluster's DNS, as in a pod, and return its output."""
+        return run(self._with_dns(command))
+
+    def open_in_cluster(self, *command: str) -> subprocess.Popen[str]:
+        """Start a command with the cluster's DNS, as in a pod, to speak with line by line."""
+        pipe = subprocess.PIPE
+        return subprocess.Popen(self._with_dns(command), stdin=pipe, stdout=pipe, text=True)
+
+    def _with_dns(self, command: tuple[str, ...]) -> list[str]:
         script = f'mount --bind "{self.resolv_conf()}" /etc/resolv.conf && exec "$@"'
-        return run(["unshare", "--mount", "sh", "-c", script, "sh", *command])
+        return ["unshare", "--mount", "sh", "-c", script, "sh", *command]
 
     def audit(self, offset: int = 0) -> Iterator[Object]:
         """The audit log's entries after a byte offset; see AUDIT_POLICY for what it holds."""

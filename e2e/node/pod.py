@@ -134,7 +134,10 @@ class Pod:
         return arguments[arguments.index("-f") + 1] if is_spin and "-f" in arguments else ""
 
     def _image_name(self) -> str:
-        name: str = self._container["image"].partition("@")[0].rpartition("/")[2].partition(":")[0]
+        return self._tagged_name().partition(":")[0]
+
+    def _tagged_name(self) -> str:
+        name: str = self._container["image"].partition("@")[0].rpartition("/")[2]
         return name
 
     def _spin_up_command(self, values: dict[str, str], artifact: str) -> list[str]:
@@ -176,7 +179,8 @@ class Pod:
         return [sys.executable, "-m", "e2e.node.container", str(path)]
 
     def _program_command(self) -> list[str]:
-        program = self._kubelet.settings.programs.get(self._image_name())
+        programs = self._kubelet.settings.programs
+        program = programs.get(self._tagged_name()) or programs.get(self._image_name())
         if program is None:
             raise NotStartedError(
                 "ErrImagePull", f"this node has no container runtime for {self._image_name()}"

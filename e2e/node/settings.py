@@ -8,7 +8,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class NodeSettings:
-    """The node's configuration; `programs` maps the last part of an image's repository to a command."""
+    """The node's configuration; `programs` maps the last part of an image, perhaps tagged, to a command."""
 
     name: str
     kubelet: Path

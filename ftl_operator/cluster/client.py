@@ -200,6 +200,20 @@ class Kube:
         """
         return self._write("POST", api.path(manifest["metadata"]["namespace"]), body=manifest)
 
+    def annotate(self, api: Api, namespace: str, name: str, annotations: Mapping[str, str]) -> Json:
+        """Add annotations to an object.
+
+        Returns:
+            The object as the cluster has it now.
+        """
+        return self._write(
+            "PATCH",
+            api.path(namespace, name),
+            query={"fieldManager": FIELD_MANAGER},
+            body={"metadata": {"annotations": annotations}},
+            content_type="application/merge-patch+json",
+        )
+
     def delete(self, api: Api, namespace: str, name: str, uid: str) -> None:
         """Delete exactly the object with this uid; its dependents are deleted in the background."""
         body = {

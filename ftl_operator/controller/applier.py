@@ -56,6 +56,8 @@ class Applied:
         return tuple(str(item) for item in self.missing if not item.is_vital)
 
 
+GIVE_UP_ANNOTATION = "httpscaledobject.keda.sh/orphan-scaledobject"
+"""On an HTTPScaledObject: the HTTP add-on gives up the ScaledObject that it made (0.14 and later)."""
 SETTLE_TIME = timedelta(seconds=5)
 """How long a Deployment that was just changed may still look complete."""
 
@@ -120,20 +122,42 @@ class Applier:
         written = []
         for manifest in map(stamped, desired.objects):
             api, name = kinds.api_of(manifest), manifest["metadata"]["name"]
-            if api in kinds.SCALERS:
-                # The API server refuses a new autoscaler while the old one exists.
-                written += self._delete(key, [seen for seen in left if seen.api in kinds.SCALERS])
-                left = [seen for seen in left if seen.api not in kinds.SCALERS]
             seen = live.get((api, name))
             if seen is not None and is_current(seen.read(), manifest):
                 continue
+            if seen is None and api == kinds.SCALED_OBJECT:
+                holder = next((item for item in left if item.api == kinds.HTTP_SCALED_OBJECT), None)
+                if holder is not None and self._is_held(key, name, holder):
+                    left.remove(holder)
+                    continue
             if seen is None:
                 self._refuse_foreign(api, key, name, app.metadata.uid)
+            if seen is None and api in kinds.SCALERS:
+                # The API server refuses a new autoscaler while the old one exists.
+                written += self._delete(key, [seen for seen in left if seen.api in kinds.SCALERS])
+                left = [seen for seen in left if seen.api not in kinds.SCALERS]
             self._cache.observe_event(api, self._kube.apply(manifest))
             metrics.CLUSTER_WRITES.labels("apply", api.kind).inc()
             written.append(f"{api.kind}/{name}")
         written += self._delete(key, left)
         return written + self._apply_pod_fields(snapshot, app)
+
+    def _is_held(self, key: NamespacedName, name: str, holder: CachedObject) -> bool:
+        """Whether a ScaledObject still belongs to the app's HTTPScaledObject; if so, have it given up.
+
+        The HTTP add-on makes a ScaledObject of the same name for each HTTPScaledObject. It would be deleted
+        with its owner, and KEDA would then set the pods back to their number before it came. With the
+        annotation the add-on gives it up, the watch reports that, and the operator takes it over.
+        """
+        found = self._kube.get(kinds.SCALED_OBJECT, key.namespace, name) or {}
+        owners = found.get("metadata", {}).get("ownerReferences") or ()
+        if not any(owner.get("uid") == holder.uid for owner in owners):
+            return False
+        if GIVE_UP_ANNOTATION not in (holder.read()["metadata"].get("annotations") or {}):
+            held = self._kube.annotate(holder.api, key.namespace, holder.name, {GIVE_UP_ANNOTATION: "true"})
+            self._cache.observe_event(holder.api, held)
+            metrics.CLUSTER_WRITES.labels("annotate", holder.api.kind).inc()
+        return True
 
     def _delete(self, key: NamespacedName, left: Iterable[CachedObject]) -> list[str]:
         """Delete objects that the app owns and no longer needs."""

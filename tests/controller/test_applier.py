@@ -204,3 +204,52 @@ def test_a_scaler_that_nothing_replaces_goes_too(world):
     world.apply(scaler(world, kinds.SCALED_OBJECT))
     assert "ScaledObject/tools" in world.apply()
     assert (kinds.SCALED_OBJECT, "tools") not in world.cluster.objects
+
+
+def held_by_the_add_on(world):
+    """Apply an HTTPScaledObject, and have the add-on make its ScaledObject: labels and annotations copied."""
+    world.apply(scaler(world, kinds.HTTP_SCALED_OBJECT))
+    old = world.cluster.objects[kinds.HTTP_SCALED_OBJECT, "tools"]
+    owner = {"kind": "HTTPScaledObject", "name": "tools", "uid": old["metadata"]["uid"]}
+    labels = {"app.kubernetes.io/instance": "tools"}
+    metadata = {"labels": labels, "annotations": old["metadata"]["annotations"]}
+    world.cluster.put(kinds.SCALED_OBJECT, {"metadata": {**metadata, "ownerReferences": [owner]}})
+    world.cluster.writes.clear()
+    return metadata
+
+
+def about_scalers(world):
+    return [entry for entry in world.cluster.writes if "Scaled" in entry]
+
+
+def test_a_scaled_object_of_the_add_on_is_given_up_before_it_is_taken(world):
+    """Deleted with its HTTPScaledObject, it would set the pods back to the number before."""
+    given_up = held_by_the_add_on(world)
+    desired = scaler(world, kinds.SCALED_OBJECT)
+    for _ in range(2):
+        world.apply(desired)
+    assert about_scalers(world) == ["annotate HTTPScaledObject/tools"]
+    asked = world.cluster.objects[kinds.HTTP_SCALED_OBJECT, "tools"]["metadata"]["annotations"]
+    assert asked["httpscaledobject.keda.sh/orphan-scaledobject"] == "true"
+
+    world.cluster.put(kinds.SCALED_OBJECT, {"metadata": given_up})
+    world.cluster.writes.clear()
+    world.apply(desired)
+    assert about_scalers(world) == ["apply ScaledObject/tools", "delete HTTPScaledObject/tools"]
+    owners = world.cluster.objects[kinds.SCALED_OBJECT, "tools"]["metadata"]["ownerReferences"]
+    assert owners == desired["metadata"]["ownerReferences"]
+
+
+def test_an_app_without_autoscaling_leaves_the_add_on_its_scaled_object(world):
+    held_by_the_add_on(world)
+    world.apply()
+    assert about_scalers(world) == ["delete HTTPScaledObject/tools"]
+
+
+def test_a_scaled_object_of_somebody_else_is_not_taken(world):
+    held_by_the_add_on(world)
+    theirs = [{"kind": "Team", "name": "a", "uid": "theirs"}]
+    world.cluster.put(kinds.SCALED_OBJECT, {"metadata": {"ownerReferences": theirs}})
+    with pytest.raises(ConflictError, match="belongs to somebody else"):
+        world.apply(scaler(world, kinds.SCALED_OBJECT))
+    assert about_scalers(world) == [], "the app keeps the scaler that it has"

@@ -166,6 +166,13 @@ class TinyCluster:
         self.put(api, copy.deepcopy(manifest), name, manifest["metadata"]["namespace"])
         return copy.deepcopy(self.objects[api, name])
 
+    def annotate(self, api, namespace, name, annotations):
+        self.writes.append(f"annotate {api.kind}/{name}")
+        found = copy.deepcopy(self.objects[api, name])
+        found["metadata"]["annotations"] = found["metadata"].get("annotations", {}) | annotations
+        self.put(api, found, name)
+        return copy.deepcopy(self.objects[api, name])
+
     def delete(self, api, namespace, name, uid):
         assert self.objects[api, name]["metadata"]["uid"] == uid
         self.writes.append(f"delete {api.kind}/{name}")

@@ -1,14 +1,12 @@
-//! `gateway_config.auth`, parsed once per request into narrow types. Anything odd is an error, never a default
+//! `auth` of `gateway_config`, parsed once per request into narrow types. Anything odd is an error, never a default
 //! that would let more callers in.
 
 use crate::algorithm::Algorithm;
 use crate::encoding::is_loopback;
 use crate::store::StoreSeal;
-use json::hex;
 use json::object::{Object, object};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 /// Why the configuration cannot be used; for the log, never for a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +25,8 @@ pub struct Config {
     pub(crate) algorithms: Vec<Algorithm>,
     pub(crate) required_scopes: Vec<String>,
     pub(crate) allowed_subjects: Vec<String>,
+    /// Whether every subject of the issuer may call, where none is listed: its people were made for this app.
+    pub(crate) every_subject: bool,
     pub(crate) organization: Option<Organization>,
     pub(crate) has_policy: bool,
     pub(crate) leeway: f64,
@@ -95,21 +95,17 @@ impl Resource {
 
 const MAX_LEEWAY: f64 = 300.0;
 
-/// What of `gateway_config` is read here.
-#[derive(Deserialize)]
-struct Root {
-    // Absent and null are different here.
-    #[serde(default, deserialize_with = "present")]
-    auth: Option<Option<Object<Auth>>>,
-    resource: Option<String>,
-    title: Option<String>,
-    name: Option<String>,
-    app: Option<String>,
-    #[serde(rename = "storeShared")]
-    store_shared: Option<bool>,
+/// What else of `gateway_config` the rules hang on.
+pub struct App {
+    /// What people know the app by.
+    pub name: String,
+    /// The URL of the MCP endpoint.
+    pub resource: Option<String>,
+    /// By what is protected what is kept between requests.
+    pub seal: StoreSeal,
 }
 
-/// `gateway_config.auth`. Absent and null are the same.
+/// `auth`, whose absent and null members are the same.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Auth {
@@ -131,6 +127,7 @@ struct Auth {
     advertised_scopes: Option<Vec<String>>,
     api_keys: Option<bool>,
     token_types: Option<Vec<String>>,
+    every_subject: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -140,19 +137,11 @@ struct OrganizationRule {
     members: Option<Vec<String>>,
 }
 
-fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(given: D) -> Result<Option<T>, D::Error> {
-    T::deserialize(given).map(Some)
-}
-
 impl Config {
-    /// Read `gateway_config`: `Ok(None)` only when `auth` is there and `null`, which is what `access: public` writes.
-    ///
-    /// `store_seal` is the variable of that name, by which [`StoreSeal`] protects what is kept.
-    pub fn parse(gateway_config: &str, store_seal: &str) -> Result<Option<Config>, ConfigError> {
-        let root: Root = object(gateway_config).ok_or(ConfigError("it cannot be read"))?;
-        let Some(auth) = root.auth.ok_or(ConfigError("auth is missing"))? else { return Ok(None) };
-        let auth = auth.0;
-        let resource = match root.resource {
+    /// Read the object `auth`, which an app that is not public has.
+    pub fn parse(auth: &str, app: App) -> Result<Config, ConfigError> {
+        let auth: Auth = object(auth).ok_or(ConfigError("it cannot be read"))?;
+        let resource = match app.resource {
             None => None,
             Some(url) => Some(Resource::parse(&url).ok_or(ConfigError("resource is not a URL"))?),
         };
@@ -179,16 +168,12 @@ impl Config {
             scopes_supported: auth.scopes_supported.map(|scopes| texts(Some(scopes))).transpose()?,
             advertised_scopes: texts(auth.advertised_scopes)?,
             resource,
-            name: text(root.title).or(text(root.name)).unwrap_or_default(),
-            seal: StoreSeal::new(
-                store_seal,
-                // The digest that the whole app was composed under, which the operator wrote.
-                &root.app.unwrap_or_else(|| hex::encode(&Sha256::digest(gateway_config))),
-                root.store_shared.unwrap_or(true),
-            ),
+            name: app.name,
+            seal: app.seal,
+            every_subject: auth.every_subject.unwrap_or(false),
         };
         config.demand_a_rule()?;
-        Ok(Some(config))
+        Ok(config)
     }
 
     /// Fail closed: a token must be bound to this app, and something must say whose token it may be.
@@ -204,7 +189,9 @@ impl Config {
         }
         let usable = match self.access {
             // Whoever has an API key was given it for this app.
-            Access::Private => !self.allowed_subjects.is_empty() || self.has_policy || self.api_keys,
+            Access::Private => {
+                !self.allowed_subjects.is_empty() || self.has_policy || self.api_keys || self.every_subject
+            }
             Access::Org => self.organization.is_some(),
             Access::Custom => self.has_policy,
         };

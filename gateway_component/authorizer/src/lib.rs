@@ -4,7 +4,7 @@
 //!
 //! | step | call | answer |
 //! |---|---|---|
-//! | 1 | [`Config::parse`] of `gateway_config` | `Ok(None)`: public; `Err`: answer [`unavailable`] |
+//! | 1 | [`Config::parse`] of `auth` in `gateway_config`, unless that is null: then the app is public | `Err`: answer [`unavailable`] |
 //! | 2 | [`well_known`] | `Some`: answer it; these paths need no token |
 //! | 3 | [`check`] | [`Verdict::Deny`]: answer it; [`Verdict::Allow`]: a [`Caller`] |
 //! | 4 | [`Caller::authorize_call`], [`Caller::authorize_list`] or [`Caller::grants`] and, if that says no, [`Caller::authorize_any`], once per JSON-RPC message, all of them before the first tool is called | `Err`: answer it instead of the whole request |
@@ -33,7 +33,7 @@ mod token;
 mod verified_token;
 
 pub use caller::{Caller, ToolCall, ToolIdentity};
-pub use config::{Config, ConfigError};
+pub use config::{App, Config, ConfigError};
 pub use discovery::well_known;
 pub use encoding::is_reserved_header;
 pub use error::{AuthError, Reason};

@@ -4,11 +4,12 @@ use crate::claims::Identity;
 use crate::config::{Access, Config, Organization};
 use serde_json::Value;
 
-/// Every rule that is configured must hold. Where none names subjects, `access: private` is for those with an API key
-/// and for those whom the policy, which decides later, lets in.
+/// Every rule that is configured must hold. Where none names subjects, `access: private` is for those with an API key,
+/// for everyone of an issuer that has only the app's own people, and for those whom the policy, which decides later, lets
+/// in.
 pub(crate) fn subject_may_use(config: &Config, identity: &Identity) -> bool {
     let subject = if config.allowed_subjects.is_empty() {
-        config.access != Access::Private || config.has_policy || identity.by_api_key
+        config.access != Access::Private || config.has_policy || config.every_subject || identity.by_api_key
     } else {
         config.allowed_subjects.contains(&identity.subject)
     };

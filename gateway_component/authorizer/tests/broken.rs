@@ -2,9 +2,9 @@
 
 mod common;
 
-use authorizer::{Config, Env};
+use authorizer::Env;
 use common::issuer::Signer;
-use common::{Call, Case, World};
+use common::{Call, Case, World, rules};
 use serde_json::{Value, json};
 
 fn status(case: &mut Case) -> u16 {
@@ -77,17 +77,15 @@ fn a_configuration_that_is_not_whole_is_none() {
         ("hasPolicy is a text", |c| c["auth"]["hasPolicy"] = json!("true")),
         ("a resource that is no URL", |c| c["resource"] = json!("tools.acme.dev")),
         ("a resource with a query", |c| c["resource"] = json!("https://tools.acme.dev/mcp?x")),
-        ("not an object", |c| *c = json!([])),
+        ("auth is a list", |c| c["auth"] = json!([])),
+        ("every subject is a text", |c| c["auth"]["everySubject"] = json!("true")),
     ];
     for (what, spoil) in breaks {
         let mut config = Case::new().config;
-        assert!(matches!(Config::parse(&config.to_string(), ""), Ok(Some(_))));
+        assert!(rules(&config, "").is_ok());
         spoil(&mut config);
-        assert!(Config::parse(&config.to_string(), "").is_err(), "{what}");
+        assert!(rules(&config, "").is_err(), "{what}");
     }
-    let mut public = Case::new().config;
-    public["auth"] = Value::Null;
-    assert!(matches!(Config::parse(&public.to_string(), ""), Ok(None)), "null is what access: public writes");
 }
 
 #[test]
@@ -97,7 +95,7 @@ fn a_broken_static_key_denies() {
         case.auth("jwksUri", Value::Null);
         case.auth("publicKey", json!(pem));
         if pem.is_empty() {
-            assert!(Config::parse(&case.config.to_string(), "").is_err());
+            assert!(rules(&case.config, "").is_err());
         } else {
             assert_eq!(status(&mut case), 503);
         }
@@ -137,4 +135,15 @@ fn the_world_of_these_tests_bounds_bodies_as_the_component_does() {
     let mut world = World::new();
     world.jwks = Some(vec![0; 11]);
     assert!(world.fetch("https://x", 10).is_none());
+}
+
+#[test]
+fn every_subject_of_the_apps_own_issuer_may_call_unless_some_are_listed() {
+    let mut case = Case::new();
+    case.auth("allowedSubjects", json!([]));
+    assert!(rules(&case.config, "").is_err(), "nobody is meant");
+    case.auth("everySubject", json!(true));
+    assert_eq!(status(&mut case), 200);
+    case.auth("allowedSubjects", json!(["somebody-else"]));
+    assert_eq!(status(&mut case), 403);
 }

@@ -141,7 +141,7 @@ fn a_client_has_the_secret_that_it_was_given() {
         } else {
             let pair = format!("{}:{}", encode(&client), encode(&secret));
             let mut basic = json::base64::encode_url(pair.as_bytes()).replace('-', "+").replace('_', "/");
-            while basic.len() % 4 > 0 {
+            while !basic.len().is_multiple_of(4) {
                 basic.push('=');
             }
             caller.headers.push(("authorization".into(), format!("Basic {basic}").into_bytes()));

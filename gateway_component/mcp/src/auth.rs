@@ -17,16 +17,16 @@ pub(crate) struct Authorizer<'a> {
 }
 
 /// The rules of the app: None for a public one. Whatever cannot be read is the answer for everyone.
-pub(crate) fn rules(
-    text: &str,
-    config: &Config,
-    host: &mut dyn Host,
-) -> Result<Option<authorizer::Config>, Response> {
+pub(crate) fn rules(config: &Config, host: &mut dyn Host) -> Result<Option<authorizer::Config>, Response> {
     if config.is_public() {
         return Ok(None);
     }
-    let store_seal = host.variable("store_seal").unwrap_or_default();
-    authorizer::Config::parse(text, &store_seal).map_err(|problem| {
+    let app = authorizer::App {
+        name: config.shown_name(),
+        resource: config.resource.clone(),
+        seal: config.store_seal(host),
+    };
+    authorizer::Config::parse(config.auth.get(), app).map(Some).map_err(|problem| {
         host.log(format!("gateway_config.auth cannot be used: {}", problem.0));
         refuse(AuthError { response: authorizer::unavailable(), reason: Reason::Unavailable }, config, host)
     })

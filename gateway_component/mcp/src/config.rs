@@ -2,6 +2,7 @@
 
 use crate::Host;
 use authorizer::StoreSeal;
+use json::text::string;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -49,8 +50,9 @@ pub struct Config<'a> {
     #[serde(default = "yes")]
     pub store_shared: bool,
     /// `null` is `access: public`; its absence is an error, never public.
+    /// Read by the authorizer, once somebody's call is to be decided about.
     #[serde(borrow)]
-    auth: &'a RawValue,
+    pub auth: &'a RawValue,
 }
 
 /// A component whose tools are not known before.
@@ -70,6 +72,12 @@ impl<'a> Config<'a> {
     /// Whether everyone may call.
     pub fn is_public(&self) -> bool {
         self.auth.get() == "null"
+    }
+
+    /// What people know the app by.
+    pub fn shown_name(&self) -> String {
+        let title = self.title.and_then(string).filter(|title| !title.is_empty());
+        title.or_else(|| string(self.name)).unwrap_or_default().into_owned()
     }
 
     /// The seal of what this app keeps in the key-value store.

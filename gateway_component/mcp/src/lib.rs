@@ -91,7 +91,7 @@ pub fn handle(request: &Request, host: &mut dyn Host) -> Response {
         Route::Endpoint(_) if page::is_browsed(request) => return page::page(request, &config),
         _ => {}
     }
-    let rules = match auth::rules(&text, &config, host) {
+    let rules = match auth::rules(&config, host) {
         Ok(rules) => rules,
         Err(response) => return response,
     };

@@ -2,7 +2,6 @@
 
 use crate::config::Config;
 use crate::http::message::{Request, Response};
-use json::text::string;
 
 /// Whether a request is for a page.
 pub(crate) fn is_asked(request: &Request) -> bool {
@@ -20,7 +19,7 @@ pub(crate) fn is_browsed(request: &Request) -> bool {
 
 /// The page. It says nothing about tools, as whoever asks has shown no token.
 pub(crate) fn page(request: &Request, config: &Config) -> Response {
-    let name = config.title.and_then(string).or_else(|| string(config.name)).unwrap_or_default();
+    let name = config.shown_name();
     let endpoint = config.resource.as_deref().unwrap_or("/mcp");
     let text = format!(
         "{name}\n\nThis is a server of tools for AI clients. It speaks the Model Context Protocol (MCP).\n\
