@@ -315,8 +315,9 @@ class GatewayAuth:
 
     @property
     def _accepts_every_subject(self) -> bool:
+        has_users = self.login is not None and self.login.upstream is None
         is_private = self.access is Access.PRIVATE
-        return is_private and self.login is not None and not self.allowed_subjects and not self.policy
+        return is_private and has_users and not self.allowed_subjects and not self.policy
 
     def document(self, scopes: Sequence[str]) -> dict[str, Any]:
         """The object `auth` of `gateway_config`.
@@ -324,14 +325,8 @@ class GatewayAuth:
         Args:
             scopes: Scopes that some tool needs.
         """
-        access, organization = self.access, self.organization
-        if self._accepts_every_subject:
-            # The gateway has no rule for every subject of an issuer. An organization that the issuer's own
-            # name identifies is that rule.
-            access = Access.ORG
-            organization = {"claim": "iss", "value": self.issuer, "members": []}
         return {
-            "access": access.value,
+            "access": self.access.value,
             "issuer": self.issuer,
             "audiences": list(self.audiences),
             "jwksUri": self.jwks_uri,
@@ -340,7 +335,7 @@ class GatewayAuth:
             "algorithms": list(self.algorithms),
             "requiredScopes": list(self.required_scopes),
             "allowedSubjects": list(self.allowed_subjects),
-            "organization": None if organization is None else dict(organization),
+            "organization": None if self.organization is None else dict(self.organization),
             "hasPolicy": bool(self.policy),
             "leewaySeconds": self.leeway_seconds,
             "authorizationServers": list(self.authorization_servers),
@@ -352,4 +347,6 @@ class GatewayAuth:
             "apiKeys": self.api_keys,
             "advertisedScopes": list(self.advertised_scopes),
             "tokenTypes": list(self.token_types),
+            # Only where it is true, so that other apps are composed as before.
+            **({"everySubject": True} if self._accepts_every_subject else {}),
         }

@@ -46,9 +46,6 @@ CheckPolicy = Callable[[NamespacedName, bytes], bytes]
 """Evaluates an app's policy with the gateway's own engine: `host.sandbox.check_policy` with the gateway
 bound. May raise WaitingError."""
 
-EVERYBODY = "package mcp.authorization\n\nallow := true\n"
-"""The policy of a private app that has users and API keys and names no subjects: it lets all of them in."""
-
 CHECKED_SECONDS = 300.0
 """How long the result of a check is cached; for failures the longest time. It is shorter than the resync
 interval, so that each resync checks again."""
@@ -167,13 +164,12 @@ class Preflight:
             keys = public_keys(read_secret(auth.login.secret_of(app.metadata.name), LOGIN_JWKS_KEY))
         except FtlError as error:
             error.field = error.field or "spec.auth.login.secretRef"
+            if error.reason is Reason.SOURCE_NOT_FOUND:
+                error.message = f"{error.message}; 'ftl-operator login secret' makes it"
             raise
         upstream = None
         if auth.login.upstream is not None:
             upstream = self._upstream(app.metadata.namespace, auth.login.upstream)
-        lets_all_in = checked.access is Access.PRIVATE and not checked.allowed_subjects
-        if lets_all_in and checked.api_keys and auth.login.users is not None and not checked.policy:
-            checked = replace(checked, policy=EVERYBODY)
         return replace(
             checked,
             issuer=url,

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from ftl_operator.api.app import FtlApp
-from ftl_operator.api.auth import Access, GatewayAuth
+from ftl_operator.api.auth import GatewayAuth
 from ftl_operator.api.names import NamespacedName
 from ftl_operator.errors import FtlError, IssuerError, Reason, SpecError
 from ftl_operator.issuer.fetch import IssuerSettings
 from ftl_operator.issuer.login import login_warnings, public_keys
-from ftl_operator.issuer.preflight import CHECKED_SECONDS, EVERYBODY, Preflight
+from ftl_operator.issuer.preflight import CHECKED_SECONDS, Preflight
 from ftl_operator.manifests.login_secret import jwks_text, keys_text, new_key, new_keys, rotated
 from tests.auth.live_issuer import HOST, LiveIssuer, jwk
 from tests.support.specs import ftlapp
@@ -63,7 +63,7 @@ def test_the_app_is_its_own_issuer(settings: IssuerSettings) -> None:
     assert secrets.read == [("case-login", "jwks")], "nothing else of any Secret is read"
     document = found.document(["mail:send"])
     assert document == {
-        "access": "org",
+        "access": "private",
         "issuer": "https://tools.acme.dev/assistant",
         "audiences": ["https://tools.acme.dev/assistant/mcp"],
         "jwksUri": None,
@@ -72,7 +72,7 @@ def test_the_app_is_its_own_issuer(settings: IssuerSettings) -> None:
         "algorithms": ["ES256"],
         "requiredScopes": ["mcp:tools"],
         "allowedSubjects": [],
-        "organization": {"claim": "iss", "value": "https://tools.acme.dev/assistant", "members": []},
+        "organization": None,
         "hasPolicy": False,
         "leewaySeconds": 60,
         "authorizationServers": ["https://tools.acme.dev/assistant"],
@@ -81,8 +81,8 @@ def test_the_app_is_its_own_issuer(settings: IssuerSettings) -> None:
         "apiKeys": False,
         "advertisedScopes": [],
         "tokenTypes": ["at+jwt"],
+        "everySubject": True,
     }
-    assert found.access is Access.PRIVATE
     for key in KEYS:
         assert key.sign["d"] not in json.dumps(document)
         assert key.seal not in json.dumps(document)
@@ -97,10 +97,9 @@ def test_who_may_call_stays_what_the_spec_says(settings: IssuerSettings) -> None
     assert members.document(())["organization"] == organization
     keys = {"secretRef": {"name": "keys", "key": "list"}}
     both = authorize(app(apiKeys=keys), settings)
-    assert both.document(())["access"] == "private"
-    assert both.policy == EVERYBODY, "without it the gateway would let in those with API keys alone"
-    named = authorize(app(apiKeys=keys, allowedSubjects=["ann"]), settings)
-    assert not named.policy
+    assert both.document(())["everySubject"] is True
+    for stricter in (named, members, authorize(app(apiKeys=keys, allowedSubjects=["ann"]), settings)):
+        assert "everySubject" not in stricter.document(())
 
 
 def test_other_audiences_come_after_the_endpoint(settings: IssuerSettings) -> None:
@@ -150,6 +149,7 @@ def test_a_missing_secret_says_its_field(settings: IssuerSettings) -> None:
     assert caught.value.field == "spec.auth.login.secretRef"
     assert caught.value.reason is Reason.SOURCE_NOT_FOUND
     assert "own/jwks" in caught.value.message
+    assert "ftl-operator login secret" in str(caught.value)
 
 
 PUBLIC = KEYS[0].public
@@ -233,6 +233,7 @@ def test_a_provider_is_checked_before_anybody_is_sent_there(
     }
     assert found.outbound_urls[-2:] == (f"https://{HOST}/token", f"{issuer.url}/keys")
     assert found.jwks_uri is None, "the gateway itself asks nobody"
+    assert "everySubject" not in found.document(()), "anybody may have an account there"
 
 
 def test_a_provider_is_asked_once_in_a_while(
