@@ -420,9 +420,19 @@ _ALL = (
 )
 TARGETS = {target.name: target for target in _ALL}
 """By name, in the order in which `make test` wants them."""
-END_TO_END = ("control-plane", "helm", "crds", "e2e-tool", "http-add-on", "interceptor")
+END_TO_END = (
+    "control-plane",
+    "helm",
+    "crds",
+    "e2e-tool",
+    "http-add-on",
+    "interceptor",
+    "python-clients",
+    "auth-node",
+)
 """What the end-to-end tests use."""
 PROOF = ("debian-base",)
 """What `make proof` uses, and nothing else does."""
-INTEGRATION = tuple(name for name in TARGETS if name == "helm" or name not in END_TO_END + PROOF)
+_BOTH = ("helm", "python-clients", "auth-node")
+INTEGRATION = tuple(name for name in TARGETS if name in _BOTH or name not in END_TO_END + PROOF)
 """What the integration tests use."""
