@@ -1,6 +1,7 @@
 """The examples do what they show: each app answers, and a tool of each language is built and called."""
 
 import json
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from tests.support.command import QUICKSTART, ROOT, Shell, call_tool, list_tools
 from tests.support.registries import LiveRegistry, run_registry
 
 EXAMPLES = ROOT / "examples"
-FILES = sorted([*EXAMPLES.glob("*.yaml"), QUICKSTART / "ftlapp.yaml"])
+FILES = sorted([*EXAMPLES.glob("*.yaml"), QUICKSTART / "ftlapp.yaml", EXAMPLES / "login" / "ftlapp.yaml"])
 REGISTRY = "registry.example.com"
 """What the examples call the registry; in these tests a real one on this machine stands for it."""
 
@@ -65,6 +66,35 @@ def test_the_policy_example_lets_each_see_only_what_they_may_call(
             seen[who] = list_tools(served.url, {"Authorization": f"Bearer {token}"})
     assert seen["bob"] == ["text__count", "text__slugify", "text__sort_lines"]
     assert seen["alice"] == [*seen["bob"], "units__convert", "units__list_units"]
+
+
+def test_the_login_example_opens_a_login_on_this_machine(shell: Shell, registry: LiveRegistry) -> None:
+    shell.write(
+        "people.yaml", (EXAMPLES / "login" / "ftlapp.yaml").read_text().replace(REGISTRY, registry.host)
+    )
+    with shell.up("people.yaml", "--plain-http", registry.host) as served:
+        made = served.announcement["login"]
+        assert (made["user"], bool(made["password"])) == ("developer", True)
+        base = served.url.removesuffix("/mcp")
+        with urllib.request.urlopen(f"{base}/.well-known/oauth-authorization-server") as answer:
+            metadata = json.load(answer)
+    assert metadata["issuer"] == base
+    assert metadata["scopes_supported"] == ["text:sort"]
+    # Without users and keys in the file there is nothing to render: in a cluster nobody makes them up.
+    target = f"{registry.host}/agents/people"
+    done = shell.run(
+        "render", "people.yaml", "--repository", target, "--plain-http", registry.host, "-o", "json"
+    )
+    assert done.error["field"] == "spec.auth.login.secretRef"
+    shell.ok("login", "secret", "people-login", "--file", "people.yaml")
+    done = shell.ok(
+        "render", "people.yaml", "--repository", target, "--plain-http", registry.host, "-o", "json"
+    )
+    (spin_app,) = [item for item in done.document if item["kind"] == "SpinApp"]
+    assert {item["name"] for item in spin_app["spec"]["variables"]} == {
+        "gateway_login_keys",
+        "gateway_login_users",
+    }
 
 
 def test_the_autoscaling_example_renders_its_scaler(shell: Shell, registry: LiveRegistry) -> None:
