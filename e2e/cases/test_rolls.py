@@ -1,5 +1,6 @@
 """Rollouts lose no call, and pods are placed as the spec says, while spin-operator reconciles too."""
 
+import copy
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,13 +10,14 @@ import pytest
 import urllib3
 
 from e2e.cluster.api import Object
-from e2e.cluster.control_plane import Cluster
+from e2e.cluster.control_plane import NODE, Cluster
 from e2e.cluster.operator import Operator
 from e2e.support.apps import App, McpError, Traffic, tool
 from e2e.support.process import wait_until
 
 Push = Callable[..., str]
-CALL_SECONDS = 6
+SLOW_SECONDS, CALL_SECONDS = 10, 12
+"""How long the slow calls take, and how long a call may take."""
 
 pytestmark = pytest.mark.usefixtures("operator")
 
@@ -39,7 +41,7 @@ def slow_calls(app: App, name: str) -> Iterator[list[str]]:
     def run() -> None:
         while not ended.is_set():
             try:
-                app.mcp.call(name, sleepMs=(CALL_SECONDS - 2) * 1000)
+                app.mcp.call(name, sleepMs=SLOW_SECONDS * 1000)
             except (McpError, urllib3.exceptions.HTTPError, OSError, ValueError) as error:
                 failures.append(repr(error))
             else:
@@ -54,7 +56,7 @@ def slow_calls(app: App, name: str) -> Iterator[list[str]]:
         ended.set()
         for client in clients:
             client.join()
-    assert answers, "no slow call was answered"
+    assert answers, f"no slow call was answered: {failures}"
 
 
 def test_a_roll_loses_no_request(cluster: Cluster, namespace: str, push: Push) -> None:
@@ -96,8 +98,85 @@ def test_a_roll_loses_no_request(cluster: Cluster, namespace: str, push: Push) -
     assert not failures
 
 
+HOST = "kubernetes.io/hostname"
+TERM = {"weight": 1, "podAffinityTerm": {"topologyKey": HOST}}
+SPREAD = {"maxSkew": 1, "topologyKey": HOST, "whenUnsatisfiable": "ScheduleAnyway"}
+PLACED: list[Object] = [
+    {
+        "nodeSelector": {HOST: NODE},
+        "tolerations": [{"key": "spin", "operator": "Exists", "effect": "NoSchedule"}],
+        "topologySpreadConstraints": [SPREAD],
+        "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [TERM]}},
+        "priorityClassName": "tools-low",
+        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "podSecurityContext": {"fsGroup": 2000},
+    },
+    {
+        "nodeSelector": {"kubernetes.io/os": "linux"},
+        "tolerations": [{"key": "wasm", "operator": "Exists"}],
+        "topologySpreadConstraints": [{**SPREAD, "maxSkew": 2}],
+        "affinity": {
+            "nodeAffinity": {
+                "requiredDuringSchedulingIgnoredDuringExecution": {
+                    "nodeSelectorTerms": [{"matchExpressions": [{"key": HOST, "operator": "Exists"}]}]
+                }
+            }
+        },
+        "priorityClassName": "tools-high",
+        "securityContext": {"runAsUser": 65532, "runAsNonRoot": True},
+        "podSecurityContext": {"fsGroup": 3000, "supplementalGroups": [4000]},
+    },
+]
+"""Every field about placement and security, and another value of each."""
+
+
+@pytest.fixture
+def priority_classes(cluster: Cluster) -> Iterator[None]:
+    api = "scheduling.k8s.io/v1"
+    for name, value in (("tools-low", 10), ("tools-high", 20)):
+        made = {"apiVersion": api, "kind": "PriorityClass", "metadata": {"name": name}, "value": value}
+        cluster.api.apply(made)
+    yield
+    for name in ("tools-low", "tools-high"):
+        cluster.api.delete(api, "PriorityClass", name)
+
+
+def own(placed: Object) -> Object:
+    """The fields as a pod has them: terms about pods without a selector mean the app's own."""
+    labels = {"matchLabels": {"core.spinkube.dev/app-name": "tools"}}
+    made = copy.deepcopy(placed)
+    made["topologySpreadConstraints"][0]["labelSelector"] = labels
+    anti = made["affinity"].get("podAntiAffinity", {})
+    for term in anti.get("preferredDuringSchedulingIgnoredDuringExecution", []):
+        term["podAffinityTerm"]["labelSelector"] = labels
+    return made
+
+
+def placement(app: App) -> Object:
+    """What the Deployment has of these fields, by their names in the spec."""
+    pod, names = pod_of(app), set(PLACED[0])
+    pod["podSecurityContext"] = pod.pop("securityContext", None)
+    pod["securityContext"] = app.container().get("securityContext")
+    return {name: pod[name] for name in names if pod.get(name)}
+
+
+def versions(app: App) -> Object:
+    """The Deployment's version, and who has written which of its fields when."""
+    return {name: app.deployment()["metadata"][name] for name in ("resourceVersion", "managedFields")}
+
+
+def spin_operator_looked(app: App, since: int) -> bool:
+    """Whether spin-operator has applied the Deployment since a mark in the audit log, changed or not."""
+    return any(
+        entry["user"]["username"].endswith(":spin-operator")
+        and entry["objectRef"].get("resource") == "deployments"
+        and entry["objectRef"].get("namespace") == app.namespace
+        for entry in app.cluster.audit(since)
+    )
+
+
 def test_pods_are_placed_as_the_spec_says_and_nobody_fights(
-    cluster: Cluster, operator: Operator, namespace: str, push: Push
+    cluster: Cluster, operator: Operator, namespace: str, push: Push, priority_classes: None
 ) -> None:
     app = App(cluster, namespace, tool("weather", push("weather", "1", "forecast"))).apply()
     app.wait()
@@ -105,53 +184,34 @@ def test_pods_are_placed_as_the_spec_says_and_nobody_fights(
     app.roll_out()
     assert replica_sets(app) <= 2, "at most one roll at creation"
 
-    node = cluster.api.list("v1", "Node")[0]["metadata"]["labels"]["kubernetes.io/hostname"]
-    term = {"weight": 1, "podAffinityTerm": {"topologyKey": "kubernetes.io/hostname"}}
-    placed = {
-        "nodeSelector": {"kubernetes.io/hostname": node},
-        "tolerations": [{"key": "spin", "operator": "Exists", "effect": "NoSchedule"}],
-        "topologySpreadConstraints": [
-            {"maxSkew": 1, "topologyKey": "kubernetes.io/hostname", "whenUnsatisfiable": "ScheduleAnyway"}
-        ],
-        "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [term]}},
-        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-        "podSecurityContext": {"fsGroup": 2000},
-    }
-    app.spec["runtime"] |= placed
-    app.apply().roll_out()
-    pod = pod_of(app)
-    assert pod["nodeSelector"] == placed["nodeSelector"]
-    assert pod["tolerations"] == placed["tolerations"]
-    assert pod["securityContext"] == {"fsGroup": 2000}
-    assert app.container()["securityContext"] == placed["securityContext"]
-    own = {"matchLabels": {"core.spinkube.dev/app-name": app.name}}
-    assert pod["topologySpreadConstraints"][0]["labelSelector"] == own
-
-    app.spec["runtime"]["tolerations"] = [{"key": "wasm", "operator": "Exists"}]
-    del app.spec["runtime"]["securityContext"]
-    app.apply().roll_out()
-    assert pod_of(app)["tolerations"] == [{"key": "wasm", "operator": "Exists"}]
-    assert "securityContext" not in app.container()
-
-    cluster.kubectl("rollout", "restart", f"deployment/{app.name}", "--namespace", namespace)
-    cluster.kubectl("rollout", "status", f"deployment/{app.name}", "--namespace", namespace, "--timeout=90s")
-    app.wait()
-    assert pod_of(app)["nodeSelector"] == placed["nodeSelector"]
+    for placed in PLACED:
+        app.spec["runtime"] |= placed
+        app.apply().roll_out()
+        assert placement(app) == own(placed)
+    where = (f"deployment/{app.name}", "--namespace", namespace)
+    cluster.kubectl("rollout", "restart", *where)
+    cluster.kubectl("rollout", "status", *where, "--timeout=90s")
+    app.roll_out()
+    assert placement(app) == own(PLACED[-1])
     assert "startupProbe" in app.container()
+    assert "lifecycle" in app.container()
 
-    since, generation = operator.mark(), app.deployment()["metadata"]["generation"]
-    app.nudge()
-    app.nudge()
+    # Both operators look at the app again, and neither changes a byte of the Deployment.
+    settled, since = versions(app), operator.mark()
+    for turn in ("first", "second"):
+        mark = operator.mark()
+        cluster.api.merge(app.spin_app(), {"metadata": {"annotations": {"e2e/look": turn}}})
+        wait_until("spin-operator has looked", lambda mark=mark: spin_operator_looked(app, mark), 30)
+        app.nudge()
+    assert versions(app) == settled
     assert not operator.changes(since, namespace)
-    assert not operator.refused()
-    assert app.deployment()["metadata"]["generation"] == generation, "nobody writes what is as it should be"
+    assert not operator.refused(since)
 
-    for field in placed:
-        app.spec["runtime"].pop(field, None)
+    for field in PLACED[0]:
+        del app.spec["runtime"][field]
     app.apply().roll_out()
-    left = pod_of(app)
-    assert not {"nodeSelector", "tolerations", "topologySpreadConstraints", "affinity"} & set(left)
-    assert not left.get("securityContext")
+    assert placement(app) == {}
+    assert "startupProbe" in app.container()
 
 
 def test_a_memory_limit_that_is_too_small_is_a_warning(cluster: Cluster, namespace: str, push: Push) -> None:
@@ -159,6 +219,37 @@ def test_a_memory_limit_that_is_too_small_is_a_warning(cluster: Cluster, namespa
     app = App(cluster, namespace, tool("weather", push("weather", "1", "forecast")), runtime=limited).apply()
     app.wait()
     wait_until("it is told", lambda: "limits.memory: 64Mi is less" in app.condition("Ready")["message"], 30)
+
+
+def test_a_namespace_with_quota_and_limits_says_what_it_lacks_and_then_works(
+    cluster: Cluster, namespace: str, push: Push
+) -> None:
+    def limit(kind: str, spec: Object) -> None:
+        where = {"name": "tools", "namespace": namespace}
+        cluster.api.apply({"apiVersion": "v1", "kind": kind, "metadata": where, "spec": spec})
+
+    def told(what: str) -> None:
+        wait_until(what, lambda: what in app.condition("Ready").get("message", ""), 60)
+
+    limit("ResourceQuota", {"hard": {"limits.memory": "1Gi"}})
+    app = App(cluster, namespace, tool("weather", push("weather", "1", "forecast"))).apply()
+    told("must specify limits.memory")
+
+    limit("LimitRange", {"limits": [{"type": "Container", "default": {"memory": "256Mi"}}]})
+    # The ReplicaSet's controller tries again with growing delays; a new template is tried at once.
+    app.spec["runtime"]["podLabels"] = {"try": "again"}
+    app.apply().wait(seconds=90)
+    assert app.mcp.tools() == ["weather__forecast"]
+    app.roll_out()
+
+    serving = app.lasting_pods()
+    app.spec["runtime"]["resources"] = {"limits": {"memory": "2Gi"}}
+    app.apply()
+    told("exceeded quota: tools")
+    assert app.lasting_pods() == serving
+    assert app.mcp.tools() == ["weather__forecast"]
+    app.spec["runtime"]["resources"] = {"limits": {"memory": "384Mi"}}
+    app.apply().roll_out()
 
 
 def test_a_namespace_with_the_restricted_standard_says_what_it_lacks_and_then_works(

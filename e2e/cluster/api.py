@@ -56,7 +56,11 @@ class Api:
         if data is not None:
             headers["content-type"] = content
         answer = self._pool.request(
-            method, self.server + path, body=data, headers=headers, timeout=urllib3.Timeout(10, read=60)
+            method,
+            self.server + path,
+            body=data,
+            headers=headers,
+            timeout=urllib3.Timeout(connect=10, read=60),
         )
         if answer.status >= 400:
             raise ApiError(answer.status, answer.data)
@@ -148,7 +152,7 @@ class Api:
             f"{self.server}{path}{joint}{query}",
             headers=self._headers,
             preload_content=False,
-            timeout=urllib3.Timeout(10, read=seconds + 30),
+            timeout=urllib3.Timeout(connect=10, read=seconds + 30),
         )
         try:
             if answer.status >= 400:

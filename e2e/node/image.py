@@ -85,7 +85,9 @@ class Puller:
         # This registry of the tests has no TLS; a real node would be configured so for loopback.
         url = f"http://{repository.registry}/v2/{repository.name}/{path}"
         try:
-            answer = self._pool.request("GET", url, headers=headers, timeout=urllib3.Timeout(2, read=30))
+            answer = self._pool.request(
+                "GET", url, headers=headers, timeout=urllib3.Timeout(connect=2, read=30)
+            )
         except urllib3.exceptions.HTTPError as error:
             raise PullError(f"failed to pull {reference}: {error}") from error
         if answer.status != 200:

@@ -243,7 +243,7 @@ class Mcp:
             f"{self.url}/mcp",
             body=body,
             headers=headers,
-            timeout=urllib3.Timeout(5, read=self.timeout),
+            timeout=urllib3.Timeout(connect=5, read=self.timeout),
             retries=False,
         )
         if answer.status != 200:
