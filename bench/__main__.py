@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench import apps, guests, measure, report
+from bench import apps, guests, login, measure, report
 from bench.apps import App
 from bench.hosts import Ask, embedded, spin
 from bench.measure import Charge
@@ -90,7 +90,8 @@ class Bench:
     def charge(self) -> dict[tuple[str, int], Charge]:
         """What each case costs with each number of tools."""
         issuer = Issuer.new(RS256)
-        found = {}
+        spec, checked, variables = login.auth()
+        found: dict[tuple[str, int], Charge] = {}
         for count in COUNTS:
             app, private = self._app(count), self._app(count, auth=issuer.auth)
             cases = {
@@ -99,6 +100,8 @@ class Bench:
                 report.TOKEN: (private, call(NAME, token=issuer.token())),
             }
             found |= {(name, count): measure.charge(*case) for name, case in cases.items()}
+            with_login = self._app(count, auth=(spec, checked), login=(guests.LOGIN, variables))
+            found[report.PAGE, count] = measure.charge(with_login, login.sign_in_page, "login")
         return found
 
     def fuel(self) -> Iterator[Figure]:
@@ -151,11 +154,22 @@ class Bench:
         return apps.plain(self._files.forwarder, self._files.tool)
 
     def _app(
-        self, count: int, *, validate: bool = True, auth: tuple[Mapping[str, Any], GatewayAuth] | None = None
+        self,
+        count: int,
+        *,
+        validate: bool = True,
+        auth: tuple[Mapping[str, Any], GatewayAuth] | None = None,
+        login: tuple[Path, Mapping[str, str]] | None = None,
     ) -> App:
         include, components = COUNTS[count]
         return apps.gatewayed(
-            self._gateway, self._tool, include=include, components=components, validate=validate, auth=auth
+            self._gateway,
+            self._tool,
+            include=include,
+            components=components,
+            validate=validate,
+            auth=auth,
+            login=login,
         )
 
 

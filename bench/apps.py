@@ -22,10 +22,11 @@ TOOLS = "tools"
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """A locked Spin application and the files of its layers."""
+    """A locked Spin application, the files of its layers, and values of its variables."""
 
     document: Mapping[str, Any] = field(repr=False)
     files: Mapping[Digest, Path]
+    variables: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     def blob(self, digest: Digest) -> Path:
         """The file of a layer."""
@@ -85,6 +86,7 @@ def gatewayed(
     components: int = 1,
     validate: bool = True,
     auth: tuple[Mapping[str, Any], GatewayAuth] | None = None,
+    login: tuple[Path, Mapping[str, str]] | None = None,
 ) -> App:
     """The gateway in front of the tool component.
 
@@ -95,6 +97,7 @@ def gatewayed(
         components: How often the component is there, under names of its own; at most 27 times.
         validate: Whether arguments are checked.
         auth: `spec.auth` and what was checked of it; None for a public app.
+        login: The login's file and its variables, for an app that has one.
     """
     path, component = tool
     app = FtlApp.parse(
@@ -118,11 +121,13 @@ def gatewayed(
     )
     artifact = LocalArtifact(path, _descriptor(path))
     resolved = ResolvedApp(app, tuple(ResolvedTool(entry, artifact) for entry in app.spec.tools))
-    settings = ComposeSettings(Layer(_descriptor(gateway), path=gateway))
-    locked = compose(resolved, {component.digest: component}, auth[1] if auth else None, settings)
-    return App(
-        locked.document, {layer.descriptor.digest: layer.path for layer in locked.layers if layer.path}
+    settings = ComposeSettings(
+        Layer(_descriptor(gateway), path=gateway),
+        None if login is None else Layer(_descriptor(login[0]), path=login[0]),
     )
+    locked = compose(resolved, {component.digest: component}, auth[1] if auth else None, settings)
+    files = {layer.descriptor.digest: layer.path for layer in locked.layers if layer.path}
+    return App(locked.document, files, {} if login is None else login[1])
 
 
 def _descriptor(path: Path) -> Descriptor:

@@ -7,6 +7,7 @@ from builds.targets import STORE, TARGETS
 
 ROOT = Path(__file__).resolve().parents[1]
 GATEWAY = ROOT / "ftl_operator" / "gateway.wasm"
+LOGIN = ROOT / "ftl_operator" / "login.wasm"
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,7 +35,14 @@ Ask = Callable[[Request], Answer]
 def embedded(app: App, code: Code = Code.FAST) -> Iterator[Ask]:
     """The app on the embedded host, in this process."""
     # A metered component may take a second to compile, so the limit is not the request's.
-    host = HostApp(app.document, app.blob, limits=Limits(time=300), log=lambda *_: None, code=code)
+    host = HostApp(
+        app.document,
+        app.blob,
+        variables=app.variables,
+        limits=Limits(time=300),
+        log=lambda *_: None,
+        code=code,
+    )
     host.prepare()
 
     def ask(request: Request) -> Answer:

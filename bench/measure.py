@@ -44,13 +44,20 @@ class Charge:
     variable_bytes: int
 
 
-def charge(app: App, request: Request) -> Charge:
-    """What a warm request costs the component `gateway`. Raises UnusableAnswerError for another answer.
+def charge(app: App, request: Request | Callable[[Ask], Request], component: str = "gateway") -> Charge:
+    """What a warm request costs a component. Raises UnusableAnswerError for another answer.
+
+    Args:
+        app: The app.
+        request: The request, or how it is prepared on the running app.
+        component: The component's id; it is the one behind the request's route.
 
     Of several requests it is the one with the fewest calls: on a busy machine a tool's answer may come in
     pieces, and to wait for each takes calls of its own.
     """
-    with recorded("gateway") as calls, embedded(app, Code.METERED) as ask:
+    with recorded(component) as calls, embedded(app, Code.METERED) as ask:
+        if not isinstance(request, Request):
+            request = request(ask)
         for _ in range(WARM_UP):
             ask(request)
         return min((_charge(app, request, ask, calls) for _ in range(TRIES)), key=lambda found: found.calls)

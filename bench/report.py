@@ -73,7 +73,7 @@ def targets(figures: Sequence[Figure], counts: Sequence[int]) -> list[Target]:
             max(_spread([value[figure_of(case, count, metric)] for count in counts]) for metric in METRICS),
             True,
         )
-        for case in (CALL, TOKEN)
+        for case in (CALL, TOKEN, PAGE)
     ]
     found += [
         Target("instructions for each further byte of a list", MAX_PER_BYTE, per_byte, True),
@@ -100,7 +100,7 @@ EMPTY_START = "time: instantiation of an empty component"
 GATEWAY_BYTES = "size: gateway.wasm"
 
 
-LIST, CALL, TOKEN = "list", "call", "call with a known token"
+LIST, CALL, TOKEN, PAGE = "list", "call", "call with a known token", "login page"
 """The cases whose charge is counted."""
 INSTRUCTIONS = "instructions"
 METRICS = (INSTRUCTIONS, "host calls", "bytes carried", "pages written", "variables", "variables' bytes")

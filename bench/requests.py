@@ -44,6 +44,10 @@ def listing(*, version: str = MODERN) -> Request:
 
 def check(request: Request, status: int, body: bytes) -> None:
     """Raises UnusableAnswerError unless the answer is what this request is for."""
+    if request.target.startswith("/login/"):
+        if status != 200 or b'name="password"' not in body:
+            raise UnusableAnswerError(f"{request.target} answered {status}: {body[:300]!r}")
+        return
     answer = json.loads(body) if status == 200 else None
     if b'"jsonrpc"' in request.body:
         answer = answer.get("result") if isinstance(answer, dict) else None

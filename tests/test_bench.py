@@ -21,7 +21,7 @@ def figures(**changed: float) -> list[Figure]:
     values = {
         **{
             report.figure_of(case, count, metric): 1_000
-            for case in (report.LIST, report.CALL, report.TOKEN)
+            for case in (report.LIST, report.CALL, report.TOKEN, report.PAGE)
             for count in (1, 100)
             for metric in report.METRICS
         },
@@ -41,7 +41,7 @@ def figures(**changed: float) -> list[Figure]:
 
 def missed(**changed: float) -> list[str]:
     found = report.targets(figures(**changed), [1, 100])
-    assert len(found) == 7
+    assert len(found) == 8
     assert all(target.name in report.table(figures(**changed), found) for target in found)
     return [target.name for target in found if not target.holds]
 
@@ -105,7 +105,7 @@ def charges(built: guests.Guests) -> dict[tuple[str, int], Charge]:
 
 
 @pytest.mark.needs("bench-guests")
-@pytest.mark.parametrize("case", [report.CALL, report.TOKEN])
+@pytest.mark.parametrize("case", [report.CALL, report.TOKEN, report.PAGE])
 def test_a_call_costs_the_same_with_any_number_of_tools(
     charges: dict[tuple[str, int], Charge], case: str
 ) -> None:

@@ -55,9 +55,8 @@ struct Jwk {
 
 struct Key {
     id: String,
-    signing: SigningKey,
-    /// Its public half as a JWK.
-    public: Value,
+    /// Read only where it signs: to find the public half takes as long as fifty pages.
+    sign: Jwk,
     seal: [u8; 32],
 }
 
@@ -84,28 +83,33 @@ impl Keys {
         }
         let mut members = document.keys;
         members.sort_by_key(|member| member.state != State::Current);
-        let keys =
-            members.iter().map(key).collect::<Option<Vec<Key>>>().ok_or("one of its keys is not usable")?;
+        let keys = members
+            .into_iter()
+            .map(|member| Some(Key { seal: seal_key(&member.seal)?, id: member.kid, sign: member.sign }))
+            .collect::<Option<Vec<Key>>>()
+            .ok_or("one of its seals is not usable")?;
         Ok(Keys { keys, issuer: issuer.to_string() })
     }
 
-    /// The public keys (RFC 7517), of every state.
-    pub(crate) fn public_set(&self) -> Response {
-        let keys: Vec<&Value> = self.keys.iter().map(|key| &key.public).collect();
-        json(200, &object!({"keys": keys}))
+    /// The public keys (RFC 7517), of every state; `None` if one of the keys is not usable.
+    pub(crate) fn public_set(&self) -> Option<Response> {
+        let keys: Vec<Value> = self.keys.iter().map(|key| Some(key.signing()?.1)).collect::<Option<_>>()?;
+        Some(json(200, &object!({"keys": keys})))
     }
 
-    /// Sign a JWT (RFC 7519) with the current key: ES256, with a header of the given type.
-    pub(crate) fn sign(&self, kind: &str, claims: &Value) -> String {
+    /// Sign a JWT (RFC 7519) with the current key: ES256, with a header of the given type. `None` if that key is not
+    /// usable.
+    pub(crate) fn sign(&self, kind: &str, claims: &Value) -> Option<String> {
         let key = &self.keys[0];
+        let (signing, _) = key.signing()?;
         let header = object!({"alg": "ES256", "typ": kind, "kid": key.id}).to_string();
         let signed = format!(
             "{}.{}",
             base64::encode_url(header.as_bytes()),
             base64::encode_url(claims.to_string().as_bytes())
         );
-        let signature: Signature = key.signing.sign(signed.as_bytes());
-        format!("{signed}.{}", base64::encode_url(&signature.to_bytes()))
+        let signature: Signature = signing.sign(signed.as_bytes());
+        Some(format!("{signed}.{}", base64::encode_url(&signature.to_bytes())))
     }
 
     /// Seal a text for a purpose with the current key. Only this login opens it, and only for the same purpose.
@@ -148,21 +152,24 @@ impl Keys {
     }
 }
 
-fn key(member: &Member) -> Option<Key> {
-    if member.sign.kty != "EC" || member.sign.crv != "P-256" || member.kid.is_empty() {
-        return None;
+impl Key {
+    /// The key that signs, and its public half as a JWK.
+    fn signing(&self) -> Option<(SigningKey, Value)> {
+        if self.sign.kty != "EC" || self.sign.crv != "P-256" || self.id.is_empty() {
+            return None;
+        }
+        let signing = SigningKey::from_slice(&base64::decode_url(&self.sign.d)?).ok()?;
+        let point = signing.verifying_key().to_sec1_point(false);
+        let (x, y) = (base64::encode_url(point.x()?), base64::encode_url(point.y()?));
+        // Otherwise the gateway, which is told the public half, would refuse every token.
+        if x != self.sign.x || y != self.sign.y {
+            return None;
+        }
+        let public = object!({
+            "kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": self.id, "use": "sig", "alg": "ES256",
+        });
+        Some((signing, public))
     }
-    let signing = SigningKey::from_slice(&base64::decode_url(&member.sign.d)?).ok()?;
-    let point = signing.verifying_key().to_sec1_point(false);
-    let (x, y) = (base64::encode_url(point.x()?), base64::encode_url(point.y()?));
-    // Otherwise the gateway, which is told the public half, would refuse every token.
-    if x != member.sign.x || y != member.sign.y {
-        return None;
-    }
-    let public = object!({
-        "kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": member.kid, "use": "sig", "alg": "ES256",
-    });
-    Some(Key { id: member.kid.clone(), signing, public, seal: seal_key(&member.seal)? })
 }
 
 /// 32 bytes in hexadecimal.

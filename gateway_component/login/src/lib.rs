@@ -89,7 +89,9 @@ pub fn handle(request: &Request, world: &mut dyn World) -> Response {
     };
     let mut exchange = Exchange { request, config: &config, keys: &keys, world };
     match (path, request.method) {
-        ("/jwks", "GET" | "HEAD") => keys.public_set(),
+        ("/jwks", "GET" | "HEAD") => keys
+            .public_set()
+            .unwrap_or_else(|| unusable(exchange.world, "login_keys", "one of its keys is not usable")),
         ("/register", "POST") => client::register(&mut exchange),
         ("/token", "POST") => token::token(&mut exchange),
         ("/revoke", "POST") => token::revoke(&mut exchange),

@@ -90,6 +90,8 @@ impl From<StoreFailed> for Refused {
 const INVALID_GRANT: Refused =
     Refused("invalid_grant", "the code or refresh token does not hold, or not for this");
 
+const NOT_CONFIGURED: Refused = Refused("temporarily_unavailable", "this login is not configured");
+
 /// `POST /login/token`.
 pub(crate) fn token(exchange: &mut Exchange) -> Response {
     let Some(form) = exchange.body(FORM).and_then(|body| Form::parse(&body)) else {
@@ -233,8 +235,9 @@ fn answer(
     if let Some(email) = &grant.email {
         claims["email"] = json!(email);
     }
+    let access_token = exchange.keys.sign("at+jwt", &claims).ok_or(NOT_CONFIGURED)?;
     let mut answer = json!({
-        "access_token": exchange.keys.sign("at+jwt", &claims),
+        "access_token": access_token,
         "token_type": "Bearer",
         "expires_in": seconds,
         "scope": scope,
@@ -242,8 +245,7 @@ fn answer(
     if grant.refreshes {
         let refresh = Refresh { grant, generation, until };
         let sealed = exchange.seal(&refresh, until.saturating_sub(now));
-        answer["refresh_token"] =
-            json!(sealed.ok_or(Refused("temporarily_unavailable", "this login is not configured"))?);
+        answer["refresh_token"] = json!(sealed.ok_or(NOT_CONFIGURED)?);
     }
     Ok(answer)
 }
