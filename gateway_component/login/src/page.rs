@@ -215,7 +215,7 @@ fn page(exchange: &Exchange, status: u16, title: &str, main: &str, forms: &str) 
         .with("content-security-policy", policy)
         .with("x-frame-options", "DENY")
         .with("x-content-type-options", "nosniff")
-        .with("referrer-policy", "no-referrer")
+        .with("referrer-policy", "same-origin")
         .with("cross-origin-opener-policy", "same-origin")
 }
 

@@ -215,7 +215,7 @@ fn pages_say_what_browsers_must_do_with_them() {
         for (name, value) in [
             ("x-frame-options", "DENY"),
             ("cache-control", "no-store"),
-            ("referrer-policy", "no-referrer"),
+            ("referrer-policy", "same-origin"),
             ("x-content-type-options", "nosniff"),
         ] {
             assert_eq!(header(page, name).as_deref(), Some(value));
