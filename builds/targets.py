@@ -338,6 +338,13 @@ _ALL = (
         _npm(_TESTS / "auth/node", "--ignore-scripts"),
     ),
     Target(
+        "browser",
+        "what drives Chromium through the login's pages",
+        "a quarter of a minute",
+        (_TESTS / "auth/browser",),
+        _npm(_TESTS / "auth/browser", "--ignore-scripts"),
+    ),
+    Target(
         "python-clients",
         "the MCP clients in Python",
         "half a minute",
