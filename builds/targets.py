@@ -345,6 +345,13 @@ _ALL = (
         _npm(_TESTS / "auth/browser", "--ignore-scripts"),
     ),
     Target(
+        "inspector",
+        "the MCP inspector",
+        "a minute",
+        (_TESTS / "auth/inspector",),
+        _npm(_TESTS / "auth/inspector", "--ignore-scripts"),
+    ),
+    Target(
         "python-clients",
         "the MCP clients in Python",
         "half a minute",

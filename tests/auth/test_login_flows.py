@@ -4,7 +4,9 @@ The app runs as `ftl-operator up` serves it, with `login.wasm` composed into it.
 """
 
 import json
+import os
 import stat
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from builds import built
 from ftl_operator.cli.users import user_line
 from ftl_operator.manifests.login_secret import jwks_text, keys_text, new_keys
 from tests.auth.serving import CLIENTS, RUNNERS, authorization_server, free_port, log_in, serving
+from tests.support.command import DEADLINE
 
 pytestmark = pytest.mark.needs("auth-tool", "auth-node", "python-clients")
 
@@ -114,10 +118,45 @@ def test_a_client_logs_in_behind_a_provider(upstream: World, client: str) -> Non
     check(upstream, client)
 
 
-def test_fastmcp_logs_in_by_its_own_browser(users: World, tmp_path: Path) -> None:
-    browser = tmp_path / "browser"
-    browser.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{CLIENTS}/browser.py" "$@"\n')
-    browser.chmod(stat.S_IRWXU)
+@pytest.fixture
+def browser(tmp_path: Path) -> Path:
+    """A program that logs in as a browser would, and calls the client's own address."""
+    path = tmp_path / "browser"
+    path.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{CLIENTS}/browser.py" "$@"\n')
+    path.chmod(stat.S_IRWXU)
+    return path
+
+
+@pytest.mark.needs("inspector", "mcp-node")
+def test_the_mcp_inspector_logs_in_by_its_own_browser(users: World, browser: Path, tmp_path: Path) -> None:
+    # It needs a later Node.js than the tests' own.
+    node = built("mcp-node") / "node_modules" / "node" / "bin" / "node"
+    inspector = built("inspector") / "node_modules" / "@modelcontextprotocol" / "inspector"
+    launcher = inspector / "clients" / "launcher" / "build" / "index.js"
+    call = ["--method", "tools/call", "--tool-name", "mail__whoami"]
+    done = subprocess.run(
+        [str(node), str(launcher), "--cli", users.url, "--transport", "http", *call],
+        env={
+            "PATH": os.environ["PATH"],
+            "HOME": str(tmp_path),
+            "BROWSER": str(browser),
+            "LOGIN_USER": json.dumps({"username": "ann", "password": PASSWORD}),
+            "MCP_AUTO_OPEN_ENABLED": "true",
+            "MCP_INSPECTOR_SECRET_STORE": "memory",
+            "NO_PROXY": "127.0.0.1",
+        },
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    result = json.loads(done.stdout[done.stdout.index("{\n") :])
+    headers = dict(json.loads(result["content"][0]["text"])["headers"])
+    assert headers["x-auth-subject"] == "ann"
+
+
+def test_fastmcp_logs_in_by_its_own_browser(users: World, browser: Path, tmp_path: Path) -> None:
     job = {"url": users.url, "tool": "mail__whoami", "arguments": {}}
     user = json.dumps({"username": "ann", "password": PASSWORD})
     report = log_in("fastmcp", job, LOGIN_USER=user, BROWSER=f"{browser} %s &", HOME=str(tmp_path))
