@@ -512,6 +512,30 @@ def test_spin_gets_the_published_app_and_its_values(tools: Shell, registry: Live
     assert found.status_code == 200
 
 
+def test_spin_gets_a_login_that_works_on_this_machine(tools: Shell, registry: LiveRegistry) -> None:
+    programs = tools.folder / "bin"
+    programs.mkdir()
+    (programs / "spin").write_text(FAKE_SPIN)
+    (programs / "spin").chmod(0o755)
+    record = tools.folder / "record.json"
+    login = "  auth: {login: {users: {secretRef: {name: people, key: users}}}}\n"
+    publish = f"  publish: {{repository: {registry.host}/acme/people}}\n"
+    tools.write("app.yaml", APP.replace("access: public", "access: private") + login + publish)
+    path = f"{programs}:{tools.environment['PATH']}"
+    options = ("--host", "spin", "--port", "3999", "--plain-http", registry.host)
+    done = tools.run("up", "app.yaml", *options, "-o", "json", PATH=path, RECORD=str(record))
+    assert done.code == 7, done.err
+    variables = json.loads(record.read_text())["variables"]
+    assert json.loads(variables["SPIN_VARIABLE_GATEWAY_LOGIN_KEYS"])["version"] == 1
+    made = done.document["login"]
+    assert variables["SPIN_VARIABLE_GATEWAY_LOGIN_USERS"].startswith(f"{made['user']} $argon2id$")
+    accept = {"Accept": IMAGE_MANIFEST}
+    found = registry.request(
+        "GET", "acme/people", f"manifests/{done.document['image'].partition('@')[2]}", headers=accept
+    )
+    assert len(found.json()["layers"]) == 4, "the gateway, the login, the tool, and the application"
+
+
 def test_spin_must_be_there_and_know_where_to_publish(tools: Shell) -> None:
     tools.write("app.yaml", APP)
     done = tools.run("up", "app.yaml", "--host", "spin", "-o", "json", PATH="/nonexistent")

@@ -176,6 +176,17 @@ def test_a_memory_limit_below_what_compiling_takes_is_a_warning(limit, size, war
     assert not warns or f"limits.memory: {limit} is less than" in notes[0]
 
 
+def test_a_login_takes_memory_of_its_own():
+    login = {"login": {"users": {"secretRef": {"name": "people", "key": "users"}}}}
+    limits = {"resources": {"limits": {"memory": "160Mi"}}}
+    plain = FtlApp.parse(ftlapp({"runtime": limits}))
+    people = FtlApp.parse(ftlapp({"runtime": limits, "auth": login}))
+    assert memory_notes(plain, MB) == []
+    (note,) = memory_notes(people, MB)
+    assert "160Mi is less than the 187Mi" in note
+    assert note.endswith("1.0 MB of components and the login")
+
+
 def test_the_size_is_the_statuss():
     sized = [ComponentStatus(name="a", image="i", digest="d", size=size) for size in (3, 4)]
     assert component_bytes(sized) == 7
