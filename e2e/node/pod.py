@@ -228,7 +228,11 @@ class Pod:
         api = self._kubelet.api
         account = spec.get("serviceAccountName", "default")
         path = api.path("v1", "ServiceAccount", account, meta["namespace"]) + "/token"
-        token = api.request("POST", path, request)["status"]["token"]
+        try:
+            token = api.request("POST", path, request)["status"]["token"]
+        except (ApiError, urllib3.exceptions.HTTPError) as error:
+            # The API server's Node authorization hears of a pod that was just bound a moment later.
+            raise NotStartedError("ContainerCreating", f"no token: {error}") from error
         ca = self._kubelet.settings.folder.parent / "pki" / "ca.crt"
         return kubeconfig(self._state_folder / "kubeconfig", api.server, ca, {"token": token})
 
