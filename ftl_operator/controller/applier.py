@@ -10,6 +10,7 @@ from ftl_operator.api import kinds
 from ftl_operator.api.app import FtlApp
 from ftl_operator.api.kinds import Api
 from ftl_operator.api.names import SUSPENDED_ANNOTATION, NamespacedName
+from ftl_operator.api.runtime import Scaler
 from ftl_operator.cluster.cache import Cache, CachedObject, Snapshot, owner_of
 from ftl_operator.cluster.client import ConflictError, Kube, NotFoundError, TerminatingError
 from ftl_operator.cluster.write_gate import NotLeaderError
@@ -60,6 +61,8 @@ GIVE_UP_ANNOTATION = "httpscaledobject.keda.sh/orphan-scaledobject"
 """On an HTTPScaledObject: the HTTP add-on gives up the ScaledObject that it made (0.14 and later)."""
 SETTLE_TIME = timedelta(seconds=5)
 """How long a Deployment that was just changed may still look complete."""
+HANDOVER_TIME = timedelta(minutes=2)
+"""How long after a HorizontalPodAutoscaler was made zero pods are those of the scaler before it."""
 
 
 class Applier:
@@ -100,6 +103,7 @@ class Applier:
                 desired = without_deployment(desired)
             resumed = self._scale_for_suspension(app, snapshot.spin_app)
             written = self.write(snapshot, app, desired)
+            self._leave_zero(snapshot, app)
         except (NotLeaderError, TerminatingError):
             raise
         except FtlError as error:
@@ -237,6 +241,24 @@ class Applier:
             # A HorizontalPodAutoscaler never scales up from zero.
             self._scale(key, least)
         return marked
+
+    def _leave_zero(self, snapshot: Snapshot, app: FtlApp) -> None:
+        """Bring the pods back if a scaler to zero has left none to a HorizontalPodAutoscaler.
+
+        That one never scales up from zero. KEDA may even set the Deployment to zero after the new autoscaler
+        exists, while it finishes with its own. After `HANDOVER_TIME` a person has set zero, and it stays.
+        """
+        scaling, rollout = app.spec.runtime.autoscaling, self._cache.rollout(snapshot.key)
+        if scaling is None or scaling.scaler is not Scaler.HPA or app.spec.suspend:
+            return
+        scaler = self._cache.owned(snapshot.key, app.metadata.uid).get(
+            (kinds.HORIZONTAL_POD_AUTOSCALER, snapshot.key.name)
+        )
+        if scaler is None or rollout is None or rollout.desired != 0:
+            return
+        created = scaler.read()["metadata"].get("creationTimestamp")
+        if created and snapshot.now - datetime.fromisoformat(created) < HANDOVER_TIME:
+            self._scale(snapshot.key, scaling.min_replicas)
 
     def _scale(self, key: NamespacedName, replicas: int) -> None:
         """Set the Deployment's replicas, and read it back: the watch reports it only after this reconcile."""

@@ -563,6 +563,24 @@ def test_a_missing_executor_is_made_once_and_stays(kind):
     assert world.wrote().count("create SpinAppExecutor/containerd-shim-spin") == 1
 
 
+HPA = {"runtime": {"autoscaling": {"minReplicas": 2, "maxReplicas": 3, "cpu": 70}}}
+HPA["runtime"]["resources"] = {"requests": {"cpu": "1"}}
+
+
+@pytest.mark.parametrize(("minutes", "scaled"), [(0, ["scale Deployment/tools 2"]), (3, [])])
+def test_pods_that_another_scaler_took_away_come_back_for_one_that_cannot_start_them(world, minutes, scaled):
+    """A HorizontalPodAutoscaler leaves zero alone; a person who sets zero later has meant it."""
+    world.run({**SPEC, **HPA})
+    made = world.cluster.objects[api_kinds.HORIZONTAL_POD_AUTOSCALER, "tools"]
+    made["metadata"]["creationTimestamp"] = (datetime.now(UTC) - timedelta(minutes=minutes)).isoformat()
+    world.cluster.put(api_kinds.HORIZONTAL_POD_AUTOSCALER, made)
+    world.look()
+    world.wrote()
+    world.cluster.deploy(replicas=0)
+    world.look(2)
+    assert [entry for entry in world.wrote() if entry.startswith("scale")] == scaled
+
+
 def test_an_executor_that_is_there_is_not_touched():
     world = World(executors_create="container", executors_image="r.dev/spin:4.1")
     before = world.cluster.objects[api_kinds.SPIN_APP_EXECUTOR, "containerd-shim-spin"]
