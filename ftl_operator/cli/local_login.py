@@ -57,7 +57,8 @@ class LocalLogin:
         """The file with the app's URL on this machine, and with the Secrets that it lacks.
 
         Raises:
-            SpecError: Other machines would reach the login without encryption.
+            SpecError: Other machines would reach the login without encryption, or a line of its users cannot
+                be read.
             OSError: The keys cannot be kept.
         """
         app = app_file.app
@@ -89,8 +90,10 @@ class LocalLogin:
             return
         reference = login.users.secret_ref
         place = ("Secret", reference.name)
-        if objects.get(place, {}).get(reference.key, "").strip():
+        given = objects.get(place, {}).get(reference.key, "")
+        if given.strip():
             self.made = {}
+            _check_users(given)
             return
         if not self._line:
             name = next((subject for subject in subjects if users.is_name(subject)), USER)
@@ -110,3 +113,12 @@ class LocalLogin:
         folder.mkdir(parents=True, exist_ok=True)
         write_private(path, keys_text(keys).encode())
         return keys
+
+
+def _check_users(text: str) -> None:
+    """Refuse lines that the login takes for nobody; in a cluster only its log would say so."""
+    try:
+        list(users.read_lines(text))
+    except SpecError as error:
+        error.field = "spec.auth.login.users.secretRef"
+        raise

@@ -101,3 +101,12 @@ def test_a_grant_passes_the_rules_of_its_app() -> None:
     assert grant_for(scoped).scopes == ("mcp:tools",)
     with pytest.raises(SpecError):
         grant_for(FtlApp.parse(ftlapp({"access": "public", "auth": None})))
+
+
+def test_an_app_with_a_login_needs_no_other_issuer(tmp_path: Path) -> None:
+    login = {"users": {"secretRef": {"name": "people", "key": "users"}}}
+    people = FtlApp.parse(ftlapp({"access": "private", "auth": {"login": login}}))
+    with pytest.raises(SpecError, match="leave --dev-issuer out"):
+        DevIssuer(tmp_path).adjust(people)
+    with pytest.raises(SpecError, match="log in there"):
+        grant_for(people)

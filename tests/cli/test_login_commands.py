@@ -325,6 +325,15 @@ def test_what_the_file_has_is_used() -> None:
 
 
 @pytest.mark.usefixtures("state")
+def test_a_user_whom_the_login_would_not_know_is_told_of() -> None:
+    objects = {("Secret", "people"): {"list": f"{user_line('ann', PASSWORD)}\nbob my-password\n"}}
+    with pytest.raises(SpecError, match="line 2") as caught:
+        LocalLogin("a.yaml", URL).prepare(app_file(objects))
+    assert caught.value.field == "spec.auth.login.users.secretRef"
+    assert "my-password" not in caught.value.message
+
+
+@pytest.mark.usefixtures("state")
 def test_a_provider_has_the_users_and_must_know_the_callback() -> None:
     login = LocalLogin("a.yaml", URL)
     upstream = {"issuer": "https://id.acme.dev", "clientId": "ftl"}

@@ -519,6 +519,22 @@ def test_the_consent_page_is_told_which_tools_a_scope_is_for() -> None:
     assert found["audiences"][0] == "https://tools.acme.dev/assistant/mcp"
 
 
+def test_the_logins_own_host_is_accepted_beside_the_named_ones() -> None:
+    document = yaml.safe_load((GOLDEN / "login-upstream" / "ftlapp.yaml").read_text(encoding="utf-8"))
+    document["spec"]["gateway"] = {"allowedHosts": ["other.dev"]}
+    auth = GatewayAuth(
+        access=Access.PRIVATE,
+        issuer="https://tools.acme.dev",
+        audiences=("https://tools.acme.dev/mcp",),
+        algorithms=("ES256",),
+        allowed_subjects=("ann",),
+        login=CheckedLogin("https://tools.acme.dev", ()),
+    )
+    locked = compose_with(FtlApp.parse(document), {"ghcr.io/acme/mail:1.4": [tool("send")]}, auth)
+    assert config(locked)["allowedHosts"] == ["other.dev", "people.agents.svc", "tools.acme.dev"]
+    assert config(locked)["resource"] == "https://tools.acme.dev/mcp"
+
+
 def test_without_a_login_component_no_app_with_a_login_is_composed() -> None:
     app = FtlApp.parse(yaml.safe_load((GOLDEN / "login" / "ftlapp.yaml").read_text(encoding="utf-8")))
     (spec,) = app.spec.tools

@@ -90,6 +90,9 @@ def _own_hosts(app: FtlApp) -> Iterator[str]:
         yield owner.interceptor_host
     if app.spec.route is not None:
         yield app.spec.route.host
+    login = app.spec.auth.login if app.spec.auth is not None else None
+    if login is not None and login.url is not None:
+        yield urlsplit(login.url).netloc
 
 
 def _resource(route: RouteSpec | None, auth: GatewayAuth | None) -> str | None:
