@@ -180,6 +180,18 @@ def test_the_command_makes_lists_and_revokes(shell: Shell, tmp_path: Path) -> No
     assert shell.invoke("key", "create", "ci", "--expires", "soon").code == 2
 
 
+def test_the_first_key_brings_its_secret(shell: Shell, tmp_path: Path) -> None:
+    path = tmp_path / "app.yaml"
+    app = "kind: FtlApp\nmetadata: {name: a}\nspec: {auth: {apiKeys: {secretRef: {name: door, key: list}}}}"
+    path.write_text(app)
+    for name in ("ci", "ann"):
+        assert shell.invoke("key", "create", name, "--file", path).code == 0
+    assert path.read_text().startswith(f"{app}\n---\n")
+    _, secret = yaml.safe_load_all(path.read_text())
+    assert (secret["kind"], secret["metadata"]) == ("Secret", {"name": "door"})
+    assert [line.name for line in read_lines(secret["stringData"]["list"])] == ["ci", "ann"]
+
+
 def test_a_secret_of_a_gateway_has_two_texts_of_its_own(shell: Shell) -> None:
     first, second = (yaml.safe_load(shell.invoke("gateway-secret", "door").out) for _ in range(2))
     assert set(first["stringData"]) == {"sealing-key", "probe-word"}
