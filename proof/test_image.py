@@ -121,7 +121,8 @@ def test_it_holds_the_operator_and_no_tool_of_the_builds(
     assert not {path for path in paths if re.match(r"usr/bin/(gcc|cc|make|git|curl|uv)$", path)}
     assert not {path for path in paths if path in ("etc/pip.conf", "etc/uv/uv.toml")}
     site = "opt/ftl-operator/lib/python3.11/site-packages"
-    assert {f"{site}/ftl_operator/gateway.wasm", f"{site}/ftl_operator/componentize.wasm"} <= paths
+    components = ("gateway", "login", "componentize")
+    assert {f"{site}/ftl_operator/{name}.wasm" for name in components} <= paths
     assert not {
         name for name in ("pytest", "mypy", "ruff", "pip", "kubernetes/aio") if f"{site}/{name}" in paths
     }

@@ -1,8 +1,8 @@
 """Write what the operator's image is made of, as CycloneDX 1.5: `sbom.py FILE`.
 
 The Python packages are those of uv.lock without the development's, as uv exports them. The crates are those
-that gateway.wasm and componentize.wasm are made of, by their lock files, each with its digest. What Debian
-brings with the base image is not in it: scanners read that from the image itself.
+that gateway.wasm, login.wasm and componentize.wasm are made of, by their lock files, each with its digest.
+What Debian brings with the base image is not in it: scanners read that from the image itself.
 
 Two runs on the same sources write the same bytes: serial number and time come from content and last commit.
 """

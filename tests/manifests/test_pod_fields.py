@@ -183,7 +183,7 @@ def test_a_login_takes_memory_of_its_own():
     people = FtlApp.parse(ftlapp({"runtime": limits, "auth": login}))
     assert memory_notes(plain, MB) == []
     (note,) = memory_notes(people, MB)
-    assert "160Mi is less than the 187Mi" in note
+    assert "160Mi is less than the 171Mi" in note
     assert note.endswith("1.0 MB of components and the login")
 
 
