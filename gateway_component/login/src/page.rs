@@ -1,8 +1,8 @@
 //! The pages: plain HTML and CSS, without script.
 //!
 //! Every text that is not a constant goes through [`escape`]. The policy allows nothing but the one style sheet, whose
-//! hash it has, and forms to this server; the consent page also to the client, because browsers apply `form-action` to
-//! the redirect that follows.
+//! hash it has, and forms to this server. The consent page has no such rule: Chromium applies `form-action` to every
+//! redirect that follows, and only the client knows where its own address sends people on to.
 
 use crate::authorize::{DECISION_SECONDS, Pending};
 use crate::form::Url;
@@ -103,12 +103,7 @@ pub(crate) fn consent(
         sign_out = escape(&config.url("/login/sign-out")),
         subject = escape(&session.subject),
     );
-    let mut targets = format!("'self' {}", source(&pending.redirect_uri));
-    if let Some(upstream) = &config.upstream {
-        targets.push(' ');
-        targets.push_str(&source(&upstream.authorization_endpoint));
-    }
-    page(exchange, 200, "Allow access", &main, &targets)
+    page(exchange, 200, "Allow access", &main, ANYWHERE)
 }
 
 /// The page that asks whether to sign out.
@@ -185,16 +180,8 @@ fn target(uri: &str) -> (String, &'static str) {
     }
 }
 
-/// Where forms may lead, in the words of Content-Security-Policy, whose grammar has no IPv6 address.
-fn source(uri: &str) -> String {
-    match Url::parse(uri) {
-        Some(url) if url.host.starts_with('[') || !matches!(url.scheme, "http" | "https") => {
-            format!("{}:", url.scheme)
-        }
-        Some(url) => url.origin(),
-        None => String::new(),
-    }
-}
+/// Where forms may lead, if the policy does not say it.
+const ANYWHERE: &str = "";
 
 fn page(exchange: &Exchange, status: u16, title: &str, main: &str, forms: &str) -> Response {
     let app = escape(exchange.config.title());
@@ -205,8 +192,12 @@ fn page(exchange: &Exchange, status: u16, title: &str, main: &str, forms: &str) 
          <title>{title} \u{b7} {app}</title><style>{STYLE}</style></head>\
          <body><main>{main}</main></body></html>\n"
     );
+    let forms = match forms {
+        ANYWHERE => String::new(),
+        _ => format!("form-action {forms}; "),
+    };
     let policy = format!(
-        "default-src 'none'; style-src 'sha256-{}'; form-action {forms}; frame-ancestors 'none'; base-uri 'none'",
+        "default-src 'none'; style-src 'sha256-{}'; {forms}frame-ancestors 'none'; base-uri 'none'",
         base64(&Sha256::digest(STYLE.as_bytes()))
     );
     Response { status, headers: Vec::new(), body: body.into_bytes() }

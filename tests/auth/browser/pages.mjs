@@ -16,12 +16,19 @@ const seen = [];
 let trap = '';
 const client = createServer((request, response) => {
   const url = new URL(request.url, 'http://client');
-  if (url.pathname === '/callback') seen.push(Object.fromEntries(url.searchParams));
+  if (url.pathname === '/callback') {
+    seen.push(Object.fromEntries(url.searchParams));
+    // As many clients do: their own address sends people on to another one.
+    response.writeHead(302, { location: `http://localhost:${client.address().port}/done` });
+    response.end();
+    return;
+  }
   response.setHeader('content-type', 'text/html');
   response.end(url.pathname === '/trap' ? trap : '<!DOCTYPE html><title>Client</title><h1>Back in the client</h1>');
 });
 await new Promise((resolve) => client.listen(0, '127.0.0.1', resolve));
 const origin = `http://127.0.0.1:${client.address().port}`;
+const done = `http://localhost:${client.address().port}/done`;
 
 async function register(name) {
   const answer = await fetch(`${base}/login/register`, {
@@ -140,11 +147,11 @@ for (const [size, viewport] of Object.entries(sizes)) {
     report.cookies.push(...(await context.cookies()).map(({ name: _, value: __, ...rest }) => rest));
     // Allow is the first that the keyboard reaches.
     await page.keyboard.press('Tab');
-    await Promise.all([page.waitForURL(`${origin}/**`), page.keyboard.press('Enter')]);
+    await Promise.all([page.waitForURL(done), page.keyboard.press('Enter')]);
     const query = new URL(start).searchParams;
     report.answers.push({ ...seen.at(-1), sent: query.get('state') });
     await page.goto(authorizeUrl(clientId));
-    await Promise.all([page.waitForURL(`${origin}/**`), page.getByRole('button', { name: 'Do not allow' }).click()]);
+    await Promise.all([page.waitForURL(done), page.getByRole('button', { name: 'Do not allow' }).click()]);
     report.answers.push(seen.at(-1));
     await page.goto(`${base}/login/sign-out`);
     await shoot(page, 'sign-out', look);
