@@ -1,6 +1,7 @@
 """Everything there is to build, and how."""
 
 import functools
+import hashlib
 import json
 import os
 import shutil
@@ -12,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from builds.programs import uv
-from builds.store import CACHE, ROOT, Build, NotBuiltError, Store, Target
+from builds.store import CACHE, ROOT, Build, BuildError, NotBuiltError, Store, Target
 
 WASM_CARGO = ROOT / "scripts" / "wasm-cargo"
 EXAMPLES = ROOT / "examples" / "tools"
@@ -25,6 +26,11 @@ OLD_INTERCEPTOR = ("github.com/kedacore/http-add-on@v0.12.0", "./interceptor")
 """The interceptor of KEDA's HTTP add-on before InterceptorRoute."""
 GOPHER_LUA = ("github.com/yuin/gopher-lua@v1.1.2", "./cmd/glua")
 """The Lua interpreter of Argo CD 3.5."""
+KEYCLOAK = (
+    "https://repo.maven.apache.org/maven2/org/keycloak/keycloak-quarkus-dist/26.7.3/keycloak-quarkus-dist-26.7.3.zip",
+    "27a6535553c3cdcd083872ba40629efafb3475e3b758e0c6f691395561dd0f1f",
+)
+"""Keycloak's distribution and its SHA-256."""
 ACTIONLINT = ("github.com/rhysd/actionlint@v1.7.12", "./cmd/actionlint")
 """The program that checks the workflows of `.github/`."""
 CRD_FOLDERS = {
@@ -249,6 +255,23 @@ def _crds(build: Build) -> None:
                     (place / PurePosixPath(entry).name).write_bytes(archive.read(entry))
 
 
+def _keycloak(build: Build) -> None:
+    url, expected = KEYCLOAK
+    archive = build.folder / "keycloak.zip"
+    build.run("curl", "--fail", "--silent", "--show-error", "--output", archive, url, cwd=build.folder)
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    if digest != expected:
+        raise BuildError(f"{url} has the SHA-256 {digest}, not {expected}")
+    with zipfile.ZipFile(archive) as files:
+        files.extractall(build.folder)
+    archive.unlink()
+    (home,) = build.folder.glob("keycloak-*")
+    home.rename(build.folder / "home")
+    # What can be decided beforehand is decided here, so that each start is quick.
+    script = build.folder / "home" / "bin" / "kc.sh"
+    build.run("bash", script, "build", "--db=dev-mem", cwd=build.folder)
+
+
 def _debian_base(build: Build) -> None:
     release, packages = DEBIAN_BASE
     root = build.folder / "root"
@@ -382,6 +405,14 @@ _ALL = (
         (),
         _go_program(*ACTIONLINT),
         versions=lambda: f"{ACTIONLINT} {_go_version()}",
+    ),
+    Target(
+        "keycloak",
+        "Keycloak, ready to start",
+        "a minute",
+        (),
+        _keycloak,
+        versions=lambda: str(KEYCLOAK),
     ),
     Target("helm", "helm", "three minutes", _GO_MODULE, _helm, versions=_go_version),
     Target(

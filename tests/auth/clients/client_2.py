@@ -1,4 +1,7 @@
-"""The Python SDK 2 against one endpoint; the first argument is JSON: url, tool, guarded, arguments."""
+"""The Python SDK 2 against one endpoint; the first argument is JSON: url, tool, guarded, arguments, client.
+
+`client` is the id of a client that was registered beforehand; without it the SDK registers one.
+"""
 
 import asyncio
 import json
@@ -9,7 +12,7 @@ from flow import REDIRECT_URL, MemoryStorage, Person
 from mcp.client import Client
 from mcp.client.auth import OAuthClientProvider
 from mcp.client.streamable_http import streamable_http_client
-from mcp.shared.auth import AuthorizationCodeResult, OAuthClientMetadata
+from mcp.shared.auth import AuthorizationCodeResult, OAuthClientInformationFull, OAuthClientMetadata
 
 
 async def main() -> None:
@@ -22,6 +25,10 @@ async def main() -> None:
     metadata = OAuthClientMetadata(
         client_name="python-2", redirect_uris=[REDIRECT_URL], token_endpoint_auth_method="none"
     )
+    if "client" in job:
+        storage.client = OAuthClientInformationFull(
+            client_id=job["client"], redirect_uris=[REDIRECT_URL], token_endpoint_auth_method="none"
+        )
     provider = OAuthClientProvider(job["url"], metadata, storage, person.redirect, callback)
     async with (
         httpx2.AsyncClient(auth=provider, timeout=30, trust_env=False) as http,

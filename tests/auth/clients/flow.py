@@ -51,7 +51,9 @@ def follow_to_code(start: str, redirect_url: str = REDIRECT_URL) -> dict[str, st
 
     `LOGIN_USER` has the user's name and password as JSON, for pages that ask.
     """
-    jar = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
+    # Like browsers, which take this machine's http for a secure context.
+    policy = http.cookiejar.DefaultCookiePolicy(secure_protocols=("http", "https"))
+    jar = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar(policy))
     opener = urllib.request.build_opener(_NoRedirect, jar, urllib.request.ProxyHandler({}))
     user = json.loads(os.environ.get("LOGIN_USER", "{}"))
     url, body = start, None

@@ -7,7 +7,7 @@ function answer(page, user) {
     const name = / name="([^"]*)"/.exec(tag)?.[1];
     if (name && !fields.has(name)) fields.set(name, user[name] ?? / value="([^"]*)"/.exec(tag)?.[1] ?? '');
   }
-  return { action: form[1], body: fields };
+  return { action: form[1].replaceAll('&amp;', '&'), body: fields };
 }
 
 // What a person does in a browser: follow the authorization page to the end. Gives the redirect's parameters.
