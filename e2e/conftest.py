@@ -1,4 +1,7 @@
-"""Fixtures: one cluster for the whole run, a namespace of its own for each test."""
+"""Fixtures: one cluster for each of pytest-xdist's workers, a namespace of its own for each test.
+
+`make e2e` starts the workers in network namespaces of their own. Tests of one file share a worker.
+"""
 
 import itertools
 import os
@@ -22,9 +25,10 @@ _numbers = itertools.count(1)
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    """The cluster. `E2E_FOLDER` keeps its files and logs in a folder of your choice."""
+    """The worker's cluster. `E2E_FOLDER` keeps its files and logs in a folder of your choice."""
     folder = os.environ.get("E2E_FOLDER")
-    cluster = Cluster(Path(folder) if folder else None)
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "")
+    cluster = Cluster(Path(folder) / worker if folder else None)
     try:
         cluster.start()
     except HarnessError as error:
