@@ -8,8 +8,11 @@ UV := $(or $(wildcard $(UV)),$(shell command -v uv || echo $(CACHE)/uv-$(UV_VERS
 export UV
 RUN := $(UV) run --frozen
 AS_ROOT := $(if $(filter-out 0,$(shell id -u)),unshare --user --map-root-user --net --mount)
-# How many clusters share the end-to-end tests. Each is in a network of its own, for spin-operator's port is fixed.
+# How many clusters share the end-to-end tests. Each is in a network of its own, for spin-operator's port is fixed; where the
+# machine gives no further network, one has all of them.
 CLUSTERS ?= 2
+IN_A_NETWORK := unshare --net --mount
+SHARED := --dist loadfile --tx '$(CLUSTERS)*popen//python=$(IN_A_NETWORK) $(CURDIR)/.venv/bin/python'
 GATEWAY_TARGET := CARGO_TARGET_DIR=$(CACHE)/target-native
 
 .PHONY: help init up examples test check unit integration rust gateway e2e scale bench fuzz generate docs builds \
@@ -77,8 +80,8 @@ gateway: init ## Rebuild gateway.wasm, login.wasm and the prebuilt tools, and co
 # The network of pods and Services needs root; who is not root is so in a network of their own.
 e2e: init ## A real control plane, spin-operator, registry and node on loopback
 	@$(RUN) python -m builds --end-to-end
-	$(AS_ROOT) $(RUN) pytest e2e --ignore=e2e/cases/test_scale.py --dist loadfile \
-	  --tx '$(CLUSTERS)*popen//python=unshare --net --mount $(CURDIR)/.venv/bin/python'
+	$(AS_ROOT) $(RUN) pytest e2e --ignore=e2e/cases/test_scale.py \
+	  $(if $(shell $(AS_ROOT) $(IN_A_NETWORK) true 2>/dev/null && echo yes),$(SHARED))
 
 scale: init ## A thousand FtlApps on that control plane: restart, memory, quiet (ten minutes; QUIET=3600 watches an hour; not part of `make test`)
 	@$(RUN) python -m builds --end-to-end

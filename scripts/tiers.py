@@ -33,12 +33,12 @@ class Tier:
 
 TIERS = (
     Tier("check", "½", "½"),
-    Tier("unit", "2", "1½"),
+    Tier("unit", "4", "2½"),
     Tier("docs", "½", "½"),
     Tier("rust", "4", "1"),
-    Tier("gateway", "8", "3"),
+    Tier("gateway", "10", "1"),
     Tier("integration", "6", "4"),
-    Tier("e2e", "15", "15"),
+    Tier("e2e", "12", "10"),
 )
 
 
