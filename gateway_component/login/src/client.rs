@@ -231,9 +231,11 @@ pub(crate) fn authenticated(exchange: &mut Exchange, form: &Form) -> Option<Stri
         (None, Some(id), secret) => (id, secret),
         (None, None, _) => return None,
     };
-    // A client of a document is a public one; whoever has the code and its verifier is the client.
-    let method =
-        if id.starts_with("https://") { Method::Public } else { exchange.open::<Client>(id)?.method };
+    // A client of a document is a public one; whoever has the code and its verifier is the client, while its host is listed.
+    let method = match id.starts_with("https://") {
+        true => document::is_listed(exchange, &Url::parse(id)?).then_some(Method::Public)?,
+        false => exchange.open::<Client>(id)?.method,
+    };
     let is_shown = match (method, secret) {
         (Method::Public, None) => true,
         (Method::Public, Some(_)) | (_, None) => false,

@@ -18,7 +18,9 @@ const MAX_ID: usize = 512;
 const MAX_DOCUMENT: usize = 64 << 10;
 const MAX_DEPTH: usize = 8;
 /// Seconds for which a document is used without another look.
-const KEPT_SECONDS: u64 = 600;
+const FRESH_SECONDS: u64 = 600;
+/// Seconds for which it is used where too many others were asked for: who asks for many cannot keep known clients out.
+const KEPT_SECONDS: u64 = 86_400;
 /// Documents that are kept at the same time; a further one replaces another.
 const SLOTS: u8 = 64;
 /// Documents that are fetched within a minute.
@@ -27,6 +29,8 @@ const MAX_FETCHES: u64 = 30;
 #[derive(Serialize, Deserialize)]
 struct Kept {
     id: String,
+    /// Until when it is used without another look, in seconds since the epoch.
+    fresh: u64,
     client: Client,
 }
 
@@ -44,30 +48,37 @@ pub(crate) fn find(exchange: &mut Exchange, id: &str) -> Option<Client> {
         && path.len() > 1
         && !path.split('/').any(|part| part == "." || part == "..");
     let host = url.host.to_string();
-    if !is_plain || !exchange.config.client_hosts.contains(&host) {
+    if !is_plain || !is_listed(exchange, &url) {
         exchange.log("client_document", "host_not_listed", None);
         return None;
     }
     let slot = format!("login/documents/{}", hex::encode(&[Sha256::digest(id.as_bytes())[0] % SLOTS]));
     let kept = exchange.world.kv_get(&slot).ok().flatten().and_then(|value| String::from_utf8(value).ok());
-    if let Some(kept) = kept.and_then(|text| exchange.open::<Kept>(&text)).filter(|kept| kept.id == id) {
-        return Some(kept.client);
+    let kept = kept.and_then(|text| exchange.open::<Kept>(&text)).filter(|kept| kept.id == id);
+    let now = exchange.world.now();
+    if kept.as_ref().is_some_and(|kept| now < kept.fresh) {
+        return kept.map(|kept| kept.client);
     }
     if !may_fetch(exchange) {
         exchange.log("client_document", "too_often", None);
-        return None;
+        return kept.map(|kept| kept.client);
     }
     let Some(mut client) = fetch(exchange, id) else {
         exchange.log("client_document", "not_usable", None);
         return None;
     };
     client.host = Some(host);
-    let kept = Kept { id: id.to_string(), client };
+    let kept = Kept { id: id.to_string(), fresh: now + FRESH_SECONDS, client };
     if let Some(text) = exchange.seal(&kept, KEPT_SECONDS) {
         // Without a store the next request reads the document again.
         let _ = exchange.world.kv_set(&slot, text.as_bytes());
     }
     Some(kept.client)
+}
+
+/// Whether documents of a URL's host are read.
+pub(crate) fn is_listed(exchange: &Exchange, url: &Url) -> bool {
+    exchange.config.client_hosts.iter().any(|host| host == url.host)
 }
 
 fn may_fetch(exchange: &mut Exchange) -> bool {

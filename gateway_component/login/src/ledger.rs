@@ -11,7 +11,8 @@ use sha2::{Digest, Sha256};
 
 /// Slots of one ledger.
 const SLOTS: u16 = 1024;
-/// Records of one slot; beyond that the oldest goes.
+/// Records of one slot; beyond that the oldest of those with the least value goes. So nobody gets rid of a family that has
+/// ended, or of many wrong passwords, by things of their own that lie in the same slot.
 const MAX_RECORDS: usize = 64;
 const RECORD: usize = 16 + 8 + 8 + 8;
 
@@ -72,7 +73,9 @@ impl Ledger {
         let mut records = read(world, &slot)?;
         records.retain(|(known, record)| *known != id && record.until > at);
         if records.len() >= MAX_RECORDS {
-            records.remove(0);
+            let least = records.iter().enumerate().min_by_key(|(_, (_, record))| record.value);
+            let at = least.map_or(0, |(at, _)| at);
+            records.remove(at);
         }
         records.push((id, Record { value, at, until }));
         let mut bytes = Vec::with_capacity(records.len() * RECORD);
@@ -109,4 +112,59 @@ fn read(world: &mut dyn World, slot: &str) -> Result<Vec<([u8; 16], Record)>, St
         (id, Record { value: number(record, 16), at: number(record, 24), until: number(record, 32) })
     });
     Ok(records.filter(|(_, record)| record.until > now).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Fetch, Fetched};
+    use std::collections::HashMap;
+
+    struct Store(HashMap<String, Vec<u8>>);
+
+    impl World for Store {
+        fn now(&self) -> u64 {
+            1000
+        }
+        fn random(&mut self, _: &mut [u8]) {}
+        fn variable(&mut self, _: &str) -> Option<String> {
+            None
+        }
+        fn body(&mut self, _: usize) -> Option<Vec<u8>> {
+            None
+        }
+        fn kv_get(&mut self, key: &str) -> Result<Option<Vec<u8>>, StoreFailed> {
+            Ok(self.0.get(key).cloned())
+        }
+        fn kv_set(&mut self, key: &str, value: &[u8]) -> Result<(), StoreFailed> {
+            self.0.insert(key.into(), value.into());
+            Ok(())
+        }
+        fn fetch(&mut self, _: &Fetch) -> Option<Fetched> {
+            None
+        }
+        fn log(&mut self, _: String) {}
+    }
+
+    #[test]
+    fn what_weighs_most_is_forgotten_last() {
+        let mut store = Store(HashMap::new());
+        let ledger = Ledger::Families;
+        ledger.set(&mut store, "ended", REVOKED, 2000).unwrap();
+        let slot = ledger.place("ended").0;
+        let others: Vec<String> = (0..)
+            .map(|number| format!("other {number}"))
+            .filter(|other| ledger.place(other).0 == slot)
+            .take(MAX_RECORDS + 1)
+            .collect();
+        for other in &others {
+            ledger.set(&mut store, other, 1, 2000).unwrap();
+        }
+        let value =
+            |store: &mut Store, thing: &str| ledger.get(store, thing).unwrap().map(|record| record.value);
+        assert_eq!(value(&mut store, "ended"), Some(REVOKED));
+        assert_eq!(value(&mut store, &others[0]), None, "the oldest of the others went");
+        assert_eq!(value(&mut store, &others[MAX_RECORDS]), Some(1));
+        assert_eq!(store.0[&slot].len(), MAX_RECORDS * RECORD);
+    }
 }

@@ -82,6 +82,12 @@ pub(crate) fn consent(
     };
     let (back, machine) = target(&pending.redirect_uri);
     let vouched = match &pending.client_host {
+        // Any program on the machine can listen there and name this document (MCP 2025-11-25, Localhost Redirect URI Risks).
+        Some(host) if !machine.is_empty() => format!(
+            "<p class=\"warn\">It says that it is the app of <strong>{}</strong>, but any app on this computer can say \
+             that. Allow it only if you have just started this in that app.</p>",
+            escape(host)
+        ),
         Some(host) => format!("<p>It is the app of <strong>{}</strong>.</p>", escape(host)),
         None => "<p class=\"warn\">The app says itself what it is called; nobody has checked that. \
                  Allow it only if you have just started this in that app.</p>"

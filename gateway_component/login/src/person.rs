@@ -24,7 +24,7 @@ pub(crate) struct Person {
     pub(crate) email: Option<String>,
     /// The only scopes that may be granted; `None` for all.
     pub(crate) scopes: Option<Vec<String>>,
-    /// Another one after each change of the password, so that sessions end with it.
+    /// Another one after each change of the line (password, scopes, address), so that what it gave ends with it.
     pub(crate) fingerprint: String,
     hash: Hash,
 }
@@ -85,7 +85,7 @@ fn parse(line: &str) -> Option<Person> {
         name: name.into(),
         email: None,
         scopes: None,
-        fingerprint: base64::encode_url(&Sha256::digest(encoded.as_bytes())[..9]),
+        fingerprint: base64::encode_url(&Sha256::digest(line.trim().as_bytes())[..9]),
         hash: Hash::parse(encoded)?,
     };
     for part in parts {

@@ -134,7 +134,7 @@ pub(crate) fn sign_in(exchange: &mut Exchange) -> Response {
     let name = form.only("username").unwrap_or_default();
     let known = cookie_name(exchange, "known");
     let known = exchange.request.cookie(&known).and_then(|sealed| exchange.open::<KnownBrowser>(sealed));
-    let tries = Tries::of(exchange, name, known.is_some_and(|known| known.subject == name));
+    let mut tries = Tries::of(exchange, name, known.is_some_and(|known| known.subject == name));
     let counted = tries.pause(exchange).and_then(|pause| match pause {
         0 => tries.count(exchange).map(|()| 0),
         pause => Ok(pause),

@@ -5,11 +5,12 @@
 //! | address | 10 | five minutes |
 //! | name | 10 | thirty seconds |
 //!
-//! Nobody can lock a person out: a browser in which they have signed in before (its cookie says so) is not slowed down
+//! A right password makes the tries of its name forgotten, and is not counted for its address: otherwise whoever has an account
+//! could try everybody else's, and sign in now and then. Nobody can lock a person out: a browser in which they have signed in before (its cookie says so) is not slowed down
 //! by what others try under their name.
 
 use crate::http::Exchange;
-use crate::ledger::{Ledger, StoreFailed};
+use crate::ledger::{Ledger, Record, StoreFailed};
 
 const FREE_TRIES: u64 = 10;
 const ADDRESS_PAUSE: u64 = 300;
@@ -20,6 +21,8 @@ const REMEMBERED: u64 = 900;
 /// Who tries, by what is counted.
 pub(crate) struct Tries {
     counted: Vec<(String, u64)>,
+    /// What was known of each before this try.
+    before: Vec<Option<Record>>,
 }
 
 impl Tries {
@@ -29,7 +32,7 @@ impl Tries {
         if !is_known_browser {
             counted.push((format!("name {name}"), NAME_PAUSE));
         }
-        Tries { counted }
+        Tries { counted, before: Vec::new() }
     }
 
     /// The seconds to wait before the next try; 0 for none.
@@ -46,19 +49,32 @@ impl Tries {
     }
 
     /// Count a try, before the password is looked at: many at the same time count as many.
-    pub(crate) fn count(&self, exchange: &mut Exchange) -> Result<(), StoreFailed> {
+    pub(crate) fn count(&mut self, exchange: &mut Exchange) -> Result<(), StoreFailed> {
         let until = exchange.world.now() + REMEMBERED;
         for (thing, _) in &self.counted {
-            let before = Ledger::Attempts.get(exchange.world, thing)?.map_or(0, |record| record.value);
-            Ledger::Attempts.set(exchange.world, thing, before + 1, until)?;
+            let before = Ledger::Attempts.get(exchange.world, thing)?;
+            self.before.push(before);
+            Ledger::Attempts.set(
+                exchange.world,
+                thing,
+                before.map_or(0, |record| record.value) + 1,
+                until,
+            )?;
         }
         Ok(())
     }
 
-    /// Forget the tries, because the password was right.
+    /// Forget the name's tries and this one of the address, because the password was right.
     pub(crate) fn forget(&self, exchange: &mut Exchange) -> Result<(), StoreFailed> {
-        let now = exchange.world.now();
-        self.counted.iter().try_for_each(|(thing, _)| Ledger::Attempts.set(exchange.world, thing, 0, now + 1))
+        let gone = exchange.world.now() + 1;
+        self.counted.iter().zip(&self.before).enumerate().try_for_each(|(at, ((thing, _), before))| {
+            let (value, until) = match before {
+                // The address comes first.
+                Some(record) if at == 0 => (record.value, record.until),
+                _ => (0, gone),
+            };
+            Ledger::Attempts.set(exchange.world, thing, value, until)
+        })
     }
 }
 

@@ -90,6 +90,15 @@ impl From<StoreFailed> for Refused {
 const INVALID_GRANT: Refused =
     Refused("invalid_grant", "the code or refresh token does not hold, or not for this");
 
+/// What is granted, as far as this app still has it: its scopes and audiences may have changed since the consent.
+fn still_granted(exchange: &Exchange, mut grant: Grant) -> Result<Grant, Refused> {
+    if !exchange.config.audiences.contains(&grant.audience) {
+        return Err(INVALID_GRANT);
+    }
+    grant.scopes.retain(|name| exchange.config.scopes.iter().any(|scope| scope.name == *name));
+    Ok(grant)
+}
+
 const NOT_CONFIGURED: Refused = Refused("temporarily_unavailable", "this login is not configured");
 
 /// `POST /login/token`.
@@ -129,7 +138,7 @@ fn by_code(exchange: &mut Exchange, form: &Form, client: &str) -> Result<Value, 
         Ok(given) => given.is_none_or(|uri| uri == code.redirect_uri),
         Err(_) => false,
     };
-    let grant = code.grant;
+    let grant = still_granted(exchange, code.grant)?;
     if grant.client != client || !is_same_uri || !is_verifier(verifier, &code.challenge) {
         return Err(INVALID_GRANT);
     }
@@ -156,6 +165,7 @@ fn by_code(exchange: &mut Exchange, form: &Form, client: &str) -> Result<Value, 
 fn by_refresh(exchange: &mut Exchange, form: &Form, client: &str) -> Result<Value, Refused> {
     let Refresh { grant, generation, until } =
         form.only("refresh_token").and_then(|sealed| exchange.open(sealed)).ok_or(INVALID_GRANT)?;
+    let grant = still_granted(exchange, grant)?;
     if grant.client != client {
         return Err(INVALID_GRANT);
     }

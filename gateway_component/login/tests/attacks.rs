@@ -417,6 +417,90 @@ fn whoever_is_removed_or_has_a_new_password_is_signed_out() {
 }
 
 #[test]
+fn what_a_person_or_the_app_no_longer_has_is_not_granted_again() {
+    let mut scene = Scene::new();
+    let code = scene.code();
+    let given = exchange(&mut scene.outside, &scene.client, &code);
+    assert_eq!(claims(&given)["scope"], "mcp:tools write");
+    let refresh_token = value(&given)["refresh_token"].as_str().unwrap().to_string();
+    let users = scene.outside.users.clone();
+    let line = users.lines().next().unwrap();
+    for changed in [format!("{line} scopes=mcp:tools"), line.replace("ann@example.org", "eve@example.org")] {
+        scene.outside.users = changed;
+        assert_eq!(refresh(&mut scene.outside, &scene.client, &refresh_token).status, 400);
+        let mut browser = scene.browser.clone();
+        let page = authorize(&mut scene.outside, &mut browser, &request(&scene.client, &challenge()));
+        assert!(text(&page).contains("name=\"password\""), "the session is over");
+    }
+    scene.outside.users = users;
+    let config = scene.outside.config.clone();
+    scene.outside.config["audiences"] = json!(["https://tools.example/other"]);
+    assert_eq!(refresh(&mut scene.outside, &scene.client, &refresh_token).status, 400);
+    scene.outside.config = config;
+    scene.outside.config["scopes"] = json!([{"name": "mcp:tools", "description": null}]);
+    let given = refresh(&mut scene.outside, &scene.client, &refresh_token);
+    assert_eq!(claims(&given)["scope"], "mcp:tools");
+}
+
+#[test]
+fn a_client_of_a_host_that_is_no_longer_listed_gets_no_tokens() {
+    let id = "https://client.example/m.json";
+    let document = json!({"client_id": id, "redirect_uris": [CALLBACK], "grant_types": ["authorization_code", "refresh_token"]});
+    let (mut outside, mut browser) = (Outside::default(), Browser::default());
+    outside.servers.insert(id.into(), (200, "application/json", document.to_string()));
+    let page = authorize(&mut outside, &mut browser, &request(id, &challenge()));
+    let consent = browser.sign_in(&mut outside, &page, "ann", PASSWORD);
+    let code = answered(&browser.allow(&mut outside, &consent), "code").unwrap();
+    let refresh_token = value(&exchange(&mut outside, id, &code))["refresh_token"].clone();
+    let refresh_token = refresh_token.as_str().unwrap();
+    outside.config["clientHosts"] = json!([]);
+    assert_eq!(refresh(&mut outside, id, refresh_token).status, 401);
+    outside.config["clientHosts"] = json!(["client.example"]);
+    assert_eq!(refresh(&mut outside, id, refresh_token).status, 200);
+}
+
+#[test]
+fn known_clients_are_not_kept_out_by_who_asks_for_many_documents() {
+    let id = "https://client.example/m.json";
+    let document = json!({"client_id": id, "redirect_uris": [CALLBACK]});
+    let (mut outside, mut browser) = (Outside::default(), Browser::default());
+    outside.servers.insert(id.into(), (200, "application/json", document.to_string()));
+    assert_eq!(authorize(&mut outside, &mut browser, &request(id, &challenge())).status, 200);
+    outside.now += 3600;
+    for number in 0..40 {
+        let other = format!("https://client.example/{number}");
+        authorize(&mut outside, &mut browser, &request(&other, &challenge()));
+    }
+    assert_eq!(authorize(&mut outside, &mut browser, &request(id, &challenge())).status, 200);
+    // In the next minute the document is asked for again, and what it says counts: it is gone.
+    outside.now += 60;
+    outside.servers.clear();
+    assert_eq!(authorize(&mut outside, &mut browser, &request(id, &challenge())).status, 400);
+}
+
+#[test]
+fn an_account_of_ones_own_gives_no_further_tries() {
+    let mut scene = Scene::new();
+    let mut browser = Browser::default();
+    let page = authorize(&mut scene.outside, &mut browser, &request(&scene.client, &challenge()));
+    let request = hidden(&page, "request").unwrap();
+    let mut statuses = Vec::new();
+    for number in 0..12 {
+        browser.headers = vec![("x-forwarded-for".into(), b"10.0.0.1".to_vec())];
+        let (name, password) = match number % 4 {
+            3 => ("bob".to_string(), PASSWORD),
+            _ => (format!("nobody{number}"), "x"),
+        };
+        let form = [("request", request.as_str()), ("username", &name), ("password", password)];
+        statuses.push(browser.post(&mut scene.outside, "/login/sign-in", &form).status);
+    }
+    assert_eq!(statuses, [401, 401, 401, 303, 401, 401, 401, 303, 401, 401, 401, 303]);
+    let form = [("request", request.as_str()), ("username", "nobody"), ("password", "x")];
+    assert_eq!(browser.post(&mut scene.outside, "/login/sign-in", &form).status, 401, "the tenth wrong one");
+    assert_eq!(browser.post(&mut scene.outside, "/login/sign-in", &form).status, 429);
+}
+
+#[test]
 fn a_revoked_family_stays_so() {
     let mut scene = Scene::new();
     let other = client(&mut scene.outside);

@@ -164,7 +164,14 @@ fn a_client_may_be_known_by_its_document() {
     let challenge = challenge();
     let page = authorize(&mut outside, &mut browser, &request(id, &challenge));
     let consent = browser.sign_in(&mut outside, &page, "ann", PASSWORD);
-    assert!(text(&consent).contains("It is the app of <strong>client.example</strong>"));
+    // The answer goes to this computer, where any program can say that it is this client.
+    assert!(text(&consent).contains("says that it is the app of <strong>client.example</strong>"));
+    let pairs: Vec<(&str, &str)> = request(id, &challenge)
+        .into_iter()
+        .map(|(name, value)| (name, if name == "redirect_uri" { "https://client.example/cb" } else { value }))
+        .collect();
+    let vouched = authorize(&mut outside, &mut browser, &pairs);
+    assert!(text(&vouched).contains("<p>It is the app of <strong>client.example</strong>"));
     let code = answered(&browser.allow(&mut outside, &consent), "code").unwrap();
     let given = exchange(&mut outside, id, &code);
     assert_eq!(claims(&given)["client_id"], id);
