@@ -1,12 +1,15 @@
 """Reads and writes a file with API keys, users or a login's keys: lines, or a manifest with their Secret.
 
-In a manifest only the text of one key of the Secret is edited; everything else stays, comments included.
+In a manifest only the text of one key of the Secret is edited; everything else stays, comments included. The
+file `-` is a manifest on standard input, whose new text goes to standard output: a cluster's Secret between
+`kubectl get` and `kubectl replace`, which refuses it if somebody else has changed it meanwhile.
 """
 
 import base64
 import binascii
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -44,6 +47,12 @@ API_KEYS = Place(("spec", "auth", "apiKeys", "secretRef"), "keys")
 """The keys of callers."""
 USERS = Place(("spec", "auth", "login", "users", "secretRef"), "users")
 """The users of a login."""
+
+
+STANDARD_STREAMS = Path("-")
+"""Stands for standard input and output."""
+MAX_MANIFEST = 4 << 20
+"""How many characters are read of standard input; a Secret has at most 1 MiB."""
 
 
 class Form(Enum):
@@ -108,12 +117,16 @@ class KeyFile:
         return f"{before}{mark}{comment}\n{lines}{after}"
 
     def write(self, text: str, *, private: bool = False) -> None:
-        """Replace the file atomically.
+        """Replace the file atomically, or print its new text.
 
         Args:
             text: The new text.
             private: Whether nobody but the owner may read the file afterwards. Else its permissions stay.
         """
+        if self.path == STANDARD_STREAMS:
+            sys.stdout.write(self.replaced(text))
+            sys.stdout.flush()
+            return
         descriptor, name = tempfile.mkstemp(dir=self.path.parent, prefix=f".{self.path.name}.")
         try:
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -144,6 +157,8 @@ def read_key_file(path: Path, place: Place = API_KEYS) -> KeyFile:
     Raises:
         SpecError: It is a manifest with no Secret that has the text, or with several.
     """
+    if path == STANDARD_STREAMS:
+        return find_text(path, sys.stdin.read(MAX_MANIFEST), place)
     try:
         content = path.read_text(encoding="utf-8") if path.exists() else ""
     except UnicodeDecodeError:

@@ -85,6 +85,8 @@ def add_user(
     generate = options["generate"]
     if options["password_stdin"] and generate:
         raise click.UsageError("say one of --password-stdin and --generate")
+    if options["password_stdin"] and file == key_file.STANDARD_STREAMS:
+        raise click.UsageError("standard input cannot be both the manifest and the password")
     users.check_name(name)
     found = key_file.read_key_file(file, key_file.USERS) if file is not None else None
     password = users.new_password() if generate else _given_password(name, options)
@@ -95,6 +97,10 @@ def add_user(
     )
     if found is not None:
         found.write(users.with_line(found.text, line), private=True)
+        if file == key_file.STANDARD_STREAMS:
+            # The manifest is on standard output.
+            console.note(f"the password of {name} is {password}" if generate else f"{name} is added")
+            return
         console.note(f"{name} is {'changed' if old else 'added'} in {file}")
     document = {"name": name, "line": str(line)} | ({"password": password} if generate else {})
     shown = ([password] if generate else []) + ([str(line)] if found is None else [])
@@ -118,7 +124,7 @@ def _given_password(name: str, options: Mapping[str, bool]) -> str:
 @click.argument("file", type=_FILE)
 @formats("text", "json")
 def list_users(console: Console, file: Path) -> None:
-    """List the users in FILE, a manifest with their Secret or a file of lines."""
+    """List the users in FILE, a manifest with their Secret or a file of lines; - for standard input."""
     from ftl_operator.cli import key_file, users
 
     lines = list(users.read_lines(key_file.read_key_file(file, key_file.USERS).text))
@@ -138,6 +144,8 @@ def list_users(console: Console, file: Path) -> None:
 def remove_user(console: Console, name: str, file: Path) -> None:
     """Remove the user NAME from FILE. Apply the file, and the app's pods are replaced.
 
+    With - the manifest comes from standard input and goes to standard output, as with `key revoke`.
+
     Tokens that clients have stay valid until they expire; they get no others.
     """
     from ftl_operator.cli import key_file, users
@@ -146,4 +154,7 @@ def remove_user(console: Console, name: str, file: Path) -> None:
     if name not in {line.name for line in users.read_lines(found.text)}:
         raise SpecError(f"{file} has no user {name!r}")
     found.write(users.without(found.text, name), private=True)
-    console.result({"removed": name}, lambda: f"{name} is removed")
+    if file == key_file.STANDARD_STREAMS:
+        console.note(f"{name} is removed")
+    else:
+        console.result({"removed": name}, lambda: f"{name} is removed")

@@ -362,7 +362,7 @@ _KEY_FILE = click.argument("file", type=click.Path(dir_okay=False, path_type=Pat
 @click.option(
     "--file",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Add its line to this manifest's Secret, or to this file of lines.",
+    help="Add its line to this manifest's Secret, or to this file of lines; - for standard input.",
 )
 @formats("text", "json")
 def create_key(
@@ -379,6 +379,10 @@ def create_key(
     if file is not None:
         found = key_file.read_key_file(file)
         found.write(api_keys.with_line(found.text, line))
+        if file == key_file.STANDARD_STREAMS:
+            # The manifest is on standard output.
+            console.note(f"the key of {name} is {made}")
+            return
         console.note(f"its line is in {file}")
     document = {"key": made, "line": str(line)}
     console.result(document, lambda: made if file is not None else f"{made}\n{line}")
@@ -388,7 +392,10 @@ def create_key(
 @_KEY_FILE
 @formats("text", "json")
 def list_keys(console: Console, file: Path) -> None:
-    """List the API keys in FILE, a manifest with their Secret or a file of lines."""
+    """List the API keys in FILE, a manifest with their Secret or a file of lines.
+
+    With - the manifest comes from standard input: kubectl get secret NAME -o yaml | ftl-operator key list -
+    """
     from ftl_operator.cli import api_keys, key_file
 
     lines = list(api_keys.read_lines(key_file.read_key_file(file).text))
@@ -423,7 +430,11 @@ def list_keys(console: Console, file: Path) -> None:
 @_KEY_FILE
 @formats("text", "json")
 def revoke_key(console: Console, name: str, file: Path) -> None:
-    """Take all keys of NAME out of FILE. Apply the file, and the app's pods are replaced."""
+    """Take all keys of NAME out of FILE. Apply the file, and the app's pods are replaced.
+
+    With - the manifest comes from standard input and goes to standard output, for a Secret in the cluster:
+    kubectl get secret SECRET -o yaml | ftl-operator key revoke NAME - | kubectl replace -f -
+    """
     from ftl_operator.cli import api_keys, key_file
 
     found = key_file.read_key_file(file)
@@ -431,7 +442,10 @@ def revoke_key(console: Console, name: str, file: Path) -> None:
     if not lines:
         raise SpecError(f"{file} has no key of {name!r}")
     found.write(api_keys.without(found.text, name))
-    console.result({"revoked": len(lines)}, lambda: f"{len(lines)} revoked")
+    if file == key_file.STANDARD_STREAMS:
+        console.note(f"{len(lines)} revoked")
+    else:
+        console.result({"revoked": len(lines)}, lambda: f"{len(lines)} revoked")
 
 
 @main.command("gateway-secret")

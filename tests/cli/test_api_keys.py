@@ -180,6 +180,35 @@ def test_the_command_makes_lists_and_revokes(shell: Shell, tmp_path: Path) -> No
     assert shell.invoke("key", "create", "ci", "--expires", "soon").code == 2
 
 
+def test_a_secret_from_the_cluster_goes_through_the_command(shell: Shell) -> None:
+    lines = f"# door\na {HASH}\nb {HASH}\n"
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": "door", "namespace": "agents", "resourceVersion": "42"},
+        "data": {"keys": base64.b64encode(lines.encode()).decode(), "other": "eA=="},
+    }
+    stdin = yaml.safe_dump(secret).encode()
+    assert [line.split()[0] for line in shell.ok("key", "list", "-", stdin=stdin).out.splitlines()] == [
+        "a",
+        "b",
+    ]
+
+    revoked = shell.ok("key", "revoke", "a", "-", stdin=stdin)
+    after = yaml.safe_load(revoked.out)
+    assert base64.b64decode(after["data"]["keys"]).decode() == f"# door\nb {HASH}\n"
+    assert revoked.err == "1 revoked\n"
+    # The version lets the API server refuse it if somebody else has changed the Secret meanwhile.
+    assert {**after, "data": secret["data"]} == secret
+    assert shell.run("key", "revoke", "c", "-", stdin=stdin).out == ""
+
+    made = shell.ok("key", "create", "c", "--file", "-", stdin=stdin)
+    (key,) = re.findall(r"ftl_[0-9A-Za-z]{49}", made.err)
+    assert key not in made.out
+    text = base64.b64decode(yaml.safe_load(made.out)["data"]["keys"]).decode()
+    assert hashlib.sha256(key.encode()).hexdigest() in text
+
+
 def test_the_first_key_brings_its_secret(shell: Shell, tmp_path: Path) -> None:
     path = tmp_path / "app.yaml"
     app = "kind: FtlApp\nmetadata: {name: a}\nspec: {auth: {apiKeys: {secretRef: {name: door, key: list}}}}"
