@@ -170,7 +170,7 @@ class Settings(BaseModel):
     identity: str = ""
     """Who this replica is in the Lease; the pod's name. Empty means the host's name and process id."""
     lease_name: str = "ftl-operator"
-    """The Lease that decides which replica acts."""
+    """The Lease that decides which replica is the leader."""
     leader_election: bool = True
     """Whether to wait for the Lease before acting. Without it only one replica may run."""
     resync_seconds: float = Field(default=600, ge=10)

@@ -150,7 +150,7 @@ class Operator:
 
     def _on_leading_changed(self, leads: bool) -> None:  # noqa: FBT001 - the election's callback
         metrics.LEADER.set(leads)
-        _log.info("this replica %s", "leads" if leads else "stands by")
+        _log.info("this replica is %s", "the leader" if leads else "a standby")
         if leads:
             self._wake_all()
 

@@ -74,7 +74,9 @@ WORKERS_BUSY = Gauge("ftl_operator_workers_busy", "Workers that reconcile now.",
 INSPECTIONS = Gauge(
     "ftl_operator_inspections", "Components being inspected or waiting for it.", registry=REGISTRY
 )
-LEADER = Gauge("ftl_operator_leader", "1 while this replica acts, else 0.", registry=REGISTRY)
+LEADER = Gauge(
+    "ftl_operator_leader", "1 while this replica is the leader, 0 while it is a standby.", registry=REGISTRY
+)
 LAST_EVENT = Gauge(
     "ftl_operator_last_event_timestamp_seconds",
     "When a watch last heard anything, Unix time.",
