@@ -298,8 +298,8 @@ class Kube:
         content = _object(answer.data)
         if answer.status < 300 and content is not None:
             return content
-        said = (content or {}).get("message") or f"HTTP {answer.status} without usable JSON"
-        message = f"{method} {path}: {said}"
+        reason = (content or {}).get("message") or f"HTTP {answer.status} without usable JSON"
+        message = f"{method} {path}: {reason}"
         if answer.status == 404:
             raise NotFoundError(message)
         if answer.status == 409:

@@ -148,12 +148,12 @@ def _container_cause(pod: Pod, events: Sequence[Event], log: str) -> str:
             continue
         if waiting.get("reason") in _QUIET and not ended:
             continue
-        said = _join(waiting.get("reason", ""), waiting.get("message", ""))
+        cause = _join(waiting.get("reason", ""), waiting.get("message", ""))
         if ended:
             why = _join(ended.get("reason", ""), ended.get("message", ""))
-            said = _join(said, f"last exit code {ended.get('exitCode')}" + (f" ({why})" if why else ""))
+            cause = _join(cause, f"last exit code {ended.get('exitCode')}" + (f" ({why})" if why else ""))
         more = (_pull_note(waiting, events), _killed_by(events) if ended else "", _spin_says(log))
-        return "; ".join(part for part in (said, *more) if part)
+        return "; ".join(part for part in (cause, *more) if part)
     return "Failed" if _status(pod).get("phase") == "Failed" else ""
 
 
@@ -197,11 +197,11 @@ def _probe_cause(pod: Pod, now: datetime, events: Sequence[Event]) -> str:
         if not since or container.get("ready") or _seconds_since(since, now) <= START_SECONDS:
             continue
         if container.get("started"):
-            said, answer = "it runs, but its readiness probe fails", _probe_answer("readiness", events)
+            state, answer = "it runs, but its readiness probe fails", _probe_answer("readiness", events)
         else:
-            said = "it runs, but its startup probe has not succeeded yet: Spin compiles the components"
+            state = "it runs, but its startup probe has not succeeded yet: Spin compiles the components"
             answer = _probe_answer("startup", events)
-        return f"{said}: {answer}" if answer else said
+        return f"{state}: {answer}" if answer else state
     return ""
 
 

@@ -83,13 +83,15 @@ class Probe:
         answer = self._fetch(Request("GET", _below(service, "/readyz"), header), deadline)
         if answer.status < 400:
             return None
-        said = _object(answer.body)
-        silent = [item for item in _list(said.get("silent")) if isinstance(item, Mapping)]
+        report = _object(answer.body)
+        silent = [item for item in _list(report.get("silent")) if isinstance(item, Mapping)]
         if silent:
             pairs = [(_shown(item.get("component")), _shown(item.get("error"))) for item in silent]
             named = "; ".join(f"{component}: {error}" for component, error in pairs[:_MAX_NAMED])
             return false(f"these components do not answer: {named}", Reason.TOOLS_SILENT)
-        why = next((said[name] for name in ("error", "status") if said.get(name)), f"HTTP {answer.status}")
+        why = next(
+            (report[name] for name in ("error", "status") if report.get(name)), f"HTTP {answer.status}"
+        )
         return unknown(f"the app reports that it is not ready: {_shown(why)}", Reason.NOT_VERIFIED)
 
     def _listed(self, service: HttpUrl, expected: Sequence[str], deadline: Deadline) -> ConditionState | None:
