@@ -114,11 +114,13 @@ image: ## Build the image without a daemon into dist/image/image.tar (BASE=… f
 	@scripts/prerequisites proof
 	@scripts/image dist/image $(BASE)
 
-proof: init ## Build the image, run it without root, rights and writable files, and write what was found into dist/proof.md
+proof: init ## Build the image, run it alone and on real nodes (kubelet), and write what was found into dist/proof.md
 	@scripts/prerequisites proof
-	@$(if $(BASE),,$(RUN) python -m builds debian-base)
+	@$(RUN) python -m builds --proof
+	@rm -f $(or $(PROOF),dist/proof.md)
 	@scripts/image dist/image $(or $(BASE),"$$($(RUN) python -m builds --where debian-base)/root.tar")
-	$(RUN) pytest proof
+	$(RUN) pytest proof --ignore=proof/kubelet
+	PROOF_SECTION="Real nodes" proof/kubelet/alone $(RUN) pytest proof/kubelet
 
 clean: ## Remove what was built here (not the user's cache)
 	rm -rf .venv site dist build

@@ -5,7 +5,7 @@ import sys
 
 from builds.signals import SIGNALS
 from builds.store import BuildError, build_all
-from builds.targets import END_TO_END, INTEGRATION, PROOF, STORE, TARGETS
+from builds.targets import END_TO_END, INTEGRATION, PROOF, PROOF_CLUSTER, STORE, TARGETS
 
 
 def main() -> int:
@@ -19,6 +19,7 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="list the targets and whether they are built")
     parser.add_argument("--integration", action="store_true", help="what the integration tests use")
     parser.add_argument("--end-to-end", action="store_true", help="what the end-to-end tests use")
+    parser.add_argument("--proof", action="store_true", help="what `make proof` uses")
     parser.add_argument(
         "--where", action="store_true", help="build nothing; print the folders of what is built"
     )
@@ -26,6 +27,7 @@ def main() -> int:
     if unknown := sorted(set(arguments.names) - set(TARGETS)):
         parser.error(f"no such target: {', '.join(unknown)}; there are {', '.join(TARGETS)}")
     tiers = {INTEGRATION: arguments.integration, END_TO_END: arguments.end_to_end}
+    tiers[PROOF + PROOF_CLUSTER] = arguments.proof
     names = [*arguments.names, *(name for tier, wanted in tiers.items() if wanted for name in tier)]
     names = names or [name for name in TARGETS if arguments.list or name not in PROOF]
     chosen = [target for name, target in TARGETS.items() if name in names]

@@ -18,6 +18,7 @@ from builds.store import CACHE, ROOT, Build, BuildError, NotBuiltError, Store, T
 WASM_CARGO = ROOT / "scripts" / "wasm-cargo"
 EXAMPLES = ROOT / "examples" / "tools"
 CONTROL_PLANE = ROOT / "e2e" / "controlplane"
+KUBELET = ROOT / "proof" / "kubelet" / "programs"
 HTTP_ADD_ON = ROOT / "e2e" / "httpaddon"
 STORE = Store(CACHE / "built")
 PYTHON_CLIENTS = {"mcp-1": "mcp==1.30.0", "mcp-2": "mcp==2.3.0", "fastmcp": "fastmcp==4.1.2"}
@@ -207,6 +208,23 @@ def _control_plane(build: Build) -> None:
         )
     source = Path(_module_version(build, "github.com/spinkube/spin-operator", "Dir"))
     _copy(source / "config", build.folder / "spin-operator-config")
+
+
+def _kubelet(build: Build) -> None:
+    options = _go_options(_module_version(build, "k8s.io/kubernetes", "Version", KUBELET))
+    kubernetes = "k8s.io/kubernetes/cmd"
+    for name, package in {
+        "kubelet": f"{kubernetes}/kubelet",
+        "kube-proxy": f"{kubernetes}/kube-proxy",
+        "pause": "./pause",
+    }.items():
+        build.step(name)
+        output = str(build.folder / name)
+        build.run(
+            *("go", "build", "-mod=readonly", *options, "-o", output, package),
+            cwd=KUBELET,
+            env={"CGO_ENABLED": "0"},
+        )
 
 
 def _http_add_on(build: Build) -> None:
@@ -462,6 +480,14 @@ _ALL = (
         _debian_base,
         versions=lambda: str(DEBIAN_BASE),
     ),
+    Target(
+        "kubelet",
+        "the kubelet and kube-proxy of the control plane's version",
+        "three minutes",
+        (KUBELET,),
+        _kubelet,
+        versions=_go_version,
+    ),
 )
 TARGETS = {target.name: target for target in _ALL}
 """By name, in the order in which `make test` wants them."""
@@ -476,8 +502,10 @@ END_TO_END = (
     "auth-node",
 )
 """What the end-to-end tests use."""
-PROOF = ("debian-base",)
+PROOF = ("debian-base", "kubelet")
 """What `make proof` uses, and nothing else does."""
+PROOF_CLUSTER = ("control-plane", "helm", "crds", "e2e-tool", "http-add-on")
+"""What its cluster uses besides."""
 _BOTH = ("helm", "python-clients", "auth-node")
 INTEGRATION = tuple(name for name in TARGETS if name in _BOTH or name not in END_TO_END + PROOF)
 """What the integration tests use."""

@@ -1,4 +1,7 @@
-"""The image, and the summary of what was found: `dist/proof.md`, or the file named by `PROOF`."""
+"""The image, and the summary of what was found: a section of `dist/proof.md`, or of the file `PROOF`.
+
+Each run writes the section `PROOF_SECTION` ("The image" by default) and leaves the others.
+"""
 
 import os
 import platform
@@ -45,17 +48,28 @@ def pytest_sessionfinish() -> None:
     path = Path(os.environ.get("PROOF") or ROOT / "dist" / "proof.md")
     path.parent.mkdir(parents=True, exist_ok=True)
     versions = {
+        "when": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         "commit": _first_line("git", "rev-parse", "HEAD")
         + (" and changes" if _first_line("git", "status", "--porcelain") else ""),
         "machine": f"{platform.machine()}, Linux {platform.release()}, {os.cpu_count()} processors",
         "buildah": _first_line("buildah", "--version"),
         "runc": _first_line("runc", "--version"),
     }
-    lines = ["# Proof", "", time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()), "", "| | |", "|---|---|"]
+    lines = ["| | |", "|---|---|"]
     lines += [f"| {name} | {value} |" for name, value in {**versions, **_FIGURES}.items()]
     lines += ["", "| what ran | outcome |", "|---|---|"]
     lines += [f"| {name} | {outcome} |" for name, outcome in _RAN.items()]
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    sections = _sections(path) | {os.environ.get("PROOF_SECTION") or "The image": "\n".join(lines)}
+    text = "".join(f"\n## {title}\n\n{body}\n" for title, body in sections.items())
+    path.write_text(f"# Proof\n{text}", encoding="utf-8")
+
+
+def _sections(path: Path) -> dict[str, str]:
+    """What other runs have written, by its title."""
+    if not path.exists():
+        return {}
+    parts = (part.partition("\n") for part in path.read_text(encoding="utf-8").split("\n## ")[1:])
+    return {title: body.strip() for title, _, body in parts}
 
 
 def _first_line(*command: str) -> str:

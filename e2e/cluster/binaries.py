@@ -50,6 +50,12 @@ def spin_operator_files() -> Path:
     return target("control-plane") / "spin-operator-config"
 
 
+def spin_operator_version() -> str:
+    """The version of spin-operator's module."""
+    words = (HERE / "controlplane" / "go.mod").read_text().split()
+    return words[words.index("github.com/spinkube/spin-operator") + 1]
+
+
 def http_add_on_files() -> Path:
     """The `config` folder of the module that KEDA's HTTP add-on was built from."""
     return target("http-add-on") / "config"

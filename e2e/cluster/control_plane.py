@@ -68,6 +68,8 @@ AUDIT_POLICY = {
 class Cluster:
     """A running cluster; everything it writes lies in `folder`, its processes' output in `folder/logs`."""
 
+    controllers: tuple[str, ...] = CONTROLLERS
+
     def __init__(self, folder: Path | None = None) -> None:
         self.folder = folder or Path(tempfile.mkdtemp(prefix="ftl-e2e-"))
         self._own_folder = folder is None
@@ -96,10 +98,11 @@ class Cluster:
         crds = binaries.crds()
         self.network = self._open_network()
         self.ca = Authority(self.folder / "pki")
-        self.server = f"https://127.0.0.1:{free_port()}"
+        address = self.network.address
+        self.server = f"https://{address}:{free_port(address)}"
         self.admin = self._client_config("admin", "system:masters")
         self._start_etcd()
-        self.registry = Registry(self.folder / "registry").start()
+        self.registry = Registry(self.folder / "registry", address).start()
         self.apiserver = self._start_apiserver()
         self.api = Api(self.admin)
         self._start_controllers()
@@ -179,13 +182,20 @@ class Cluster:
         process.wait_ready(lambda: urllib.request.urlopen(f"{client}/health", timeout=2).status == 200)
 
     def _start_apiserver(self) -> Process:
-        serving = self.ca.server("apiserver", "127.0.0.1", "localhost", "kubernetes.default.svc")
+        serving = self.ca.server(
+            "apiserver",
+            self.network.address,
+            "localhost",
+            "kubernetes.default.svc",
+            # Where pods find it.
+            str(self.network.services[1]),
+        )
         accounts: Pair = self.ca.signing_key("service-accounts")
         policy = self.folder / "audit-policy.yaml"
         policy.write_text(yaml.safe_dump(AUDIT_POLICY))
         flags = {
             "etcd-servers": self._etcd,
-            "bind-address": "127.0.0.1",
+            "bind-address": self.network.address,
             # Published nowhere; without it the server looks for a default route, which not every machine has.
             "advertise-address": self.network.services[2],
             "secure-port": self.server.rpartition(":")[2],
@@ -204,10 +214,19 @@ class Cluster:
             "audit-log-mode": "batch",
             "audit-log-batch-max-wait": "200ms",
             "profiling": "false",
+            **self._apiserver_flags(),
         }
         self._service_account_key = accounts.key
         process = self._process("apiserver", [str(self.bin / "kube-apiserver"), *_flags(flags)])
         return process.wait_ready(self._apiserver_ready, 90)
+
+    def _apiserver_flags(self) -> Object:
+        """What another kind of cluster has the API server do differently."""
+        return {}
+
+    def _manager_flags(self) -> Object:
+        """What another kind of cluster has the controllers do differently."""
+        return {}
 
     def _apiserver_ready(self) -> bool:
         return Api(self.admin).request("GET", "/readyz") == "ok"
@@ -228,8 +247,9 @@ class Cluster:
             "use-service-account-credentials": "true",
             "service-account-private-key-file": self._service_account_key,
             "root-ca-file": self.ca.certificate,
-            "controllers": ",".join(CONTROLLERS),
+            "controllers": ",".join(self.controllers),
             "concurrent-gc-syncs": 5,
+            **self._manager_flags(),
         }
         self._process("controller-manager", [str(self.bin / "kube-controller-manager"), *_flags(manager)])
         scheduler = {**common, "secure-port": free_port()}

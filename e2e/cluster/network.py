@@ -15,10 +15,14 @@ from e2e.support.process import HarnessError
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """Ranges of one cluster: pods in the lower half, Services in the upper half of a /16."""
+    """Ranges of one cluster: pods in the lower half, Services in the upper half of a /16.
+
+    The API server and the registry listen at `address`.
+    """
 
     pods: ipaddress.IPv4Network
     services: ipaddress.IPv4Network
+    address: str = "127.0.0.1"
 
     @property
     def whole(self) -> ipaddress.IPv4Network:

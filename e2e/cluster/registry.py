@@ -72,10 +72,10 @@ class Registry:
     `address` (host:port) stays the same over `down` and restarts; the storage stays too.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, address: str = "127.0.0.1") -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._backend_port = free_port()
-        self.address = f"127.0.0.1:{free_port()}"
+        self.address = f"{address}:{free_port(address)}"
         self.seen: list[Seen] = []
         self.fault: Callable[[str, str], int | threading.Event | None] = lambda _method, _path: None
         config = {

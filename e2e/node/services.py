@@ -26,13 +26,15 @@ class Services:
         self._backends: dict[Address, list[Address]] = {}
         self._dirty = asyncio.Event()
 
-    def start(self) -> None:
+    def start(self, *, forward: bool = True) -> None:
+        """Serve names and, unless a real kube-proxy does, the Services themselves."""
         threading.Thread(target=self._loop.run_forever, name="services", daemon=True).start()
         api = Api(self._settings.proxy)
         self._services = Informer(api, "/api/v1/services", self._changed)
         self._slices = Informer(api, "/apis/discovery.k8s.io/v1/endpointslices", self._changed)
         asyncio.run_coroutine_threadsafe(self._serve_dns(), self._loop).result()
-        asyncio.run_coroutine_threadsafe(self._follow(), self._loop)
+        if forward:
+            asyncio.run_coroutine_threadsafe(self._follow(), self._loop)
 
     def _changed(self, _key: tuple[str, str], _obj: Object | None) -> None:
         self._loop.call_soon_threadsafe(self._dirty.set)
