@@ -60,7 +60,7 @@ def test_a_roll_and_a_rotated_secret_lose_no_call(
     }
     cluster.api.apply(secret, "kubectl")
     variable = {"name": "key", "valueFrom": {"secretKeyRef": {"name": "weather", "key": "key"}}}
-    app = new_app(replicas=2, variables=[variable]).apply()
+    app = new_app(runtime={"replicas": 2}, variables=[variable]).apply()
     app.wait(seconds=180)
     with Traffic(app, TOOL) as traffic:
         app.spec["tools"][0]["image"] = push(cluster, namespace, "2")
@@ -85,7 +85,7 @@ def test_a_roll_and_a_rotated_secret_lose_no_call(
 
 
 def test_an_eviction_is_made_good_for(cluster: KubeletCluster, new_app: NewApp) -> None:
-    app = new_app(replicas=2).apply()
+    app = new_app(runtime={"replicas": 2}).apply()
     app.wait(seconds=180)
     with undisturbed(app):
         pod = app.pods()[0]["metadata"]
@@ -164,7 +164,7 @@ def test_the_operators_pod_killed_is_no_ones_loss(
 def test_a_node_whose_programs_start_again_disturbs_nobody(
     cluster: KubeletCluster, new_app: NewApp, figure: Figure
 ) -> None:
-    app = new_app(replicas=2).apply()
+    app = new_app(runtime={"replicas": 2}).apply()
     app.wait(seconds=180)
     uids = app.lasting_pods()
     with undisturbed(app) as traffic:
@@ -186,7 +186,7 @@ def test_a_node_whose_programs_start_again_disturbs_nobody(
 
 
 def test_a_node_that_is_gone_is_told_and_left(cluster: KubeletCluster, new_app: NewApp) -> None:
-    app = new_app(replicas=2).apply()
+    app = new_app(runtime={"replicas": 2}).apply()
     app.wait(seconds=180)
     gone = cluster.nodes[1]
     # A node that is only asleep: what runs there runs on, and nobody can tell.
@@ -233,9 +233,10 @@ def test_a_probe_that_fails_is_told_and_its_container_started_again(
     assert app.mcp.tools() == [TOOL]
 
 
-def test_images_that_nobody_uses_are_removed_and_pulled_again(
+def test_images_that_were_removed_from_the_nodes_are_pulled_again(
     cluster: KubeletCluster, new_app: NewApp
 ) -> None:
+    """As the kubelet's garbage collection removes them, which looks every five minutes."""
     app = new_app().apply()
     app.wait(seconds=180)
     image = cluster.spin_image
@@ -243,14 +244,15 @@ def test_images_that_nobody_uses_are_removed_and_pulled_again(
         for node in cluster.nodes:
             node.ctr("images", "remove", image)
         before = app.lasting_pods()
-        app.scale(2)
+        app.spec["runtime"]["replicas"] = 2
+        app.apply()
         wait_until("another pod runs", lambda: len(app.lasting_pods()) == 2, 60)
         wait_until("and is ready", lambda: app.deployment()["status"].get("readyReplicas") == 2, 180)
     assert before <= app.lasting_pods()
 
 
 def test_an_app_sleeps_and_wakes_and_is_ready_only_with_a_pod(new_app: NewApp) -> None:
-    app = new_app(replicas=3).apply()
+    app = new_app(runtime={"replicas": 3}).apply()
     app.wait(seconds=240)
     app.spec["suspend"] = True
     app.apply()
