@@ -10,7 +10,7 @@ from e2e.cluster.control_plane import SPIN, SYSTEM_NAMESPACE, Cluster
 from e2e.cluster.network import Network
 from e2e.node.services import Services
 from e2e.node.settings import NodeSettings
-from e2e.support.process import HarnessError, run, wait_until
+from e2e.support.process import HarnessError, run
 from proof.kubelet.images import Images
 from proof.kubelet.node import Node
 
@@ -92,8 +92,8 @@ class KubeletCluster(Cluster):
             serving = self.ca.server(name, address, name)
             user = self._client_config(f"system:node:{name}", "system:nodes")
             node.start(user, self.ca.certificate, serving, self.network.dns, self.registry.address, pause)
-        for node in self.nodes:
-            wait_until(f"{node.name} is Ready", lambda node=node: self.node_condition(node) == "True", 120)
+            # One after the other: kubelets share a socket for device plugins, which each removes and makes.
+            node.kubelet.wait_ready(lambda node=node: self.node_condition(node) == "True", 120)
         self._process("kube-proxy", command, {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
 
     def _serve_names(self, proxy: Path) -> None:
