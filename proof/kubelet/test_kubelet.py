@@ -257,7 +257,7 @@ def test_an_app_sleeps_and_wakes_and_is_ready_only_with_a_pod(new_app: NewApp) -
     app.spec["suspend"] = True
     app.apply()
     wait_until("no pod is left", lambda: not app.pods(), 120)
-    app.wait("Ready", "False")
+    app.wait(reason="Suspended")
     seen: list[str] = []
     app.spec["suspend"] = False
     app.apply()
