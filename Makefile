@@ -120,7 +120,7 @@ proof: init ## Build the image, run it alone and on real nodes (kubelet), and wr
 	@rm -f $(or $(PROOF),dist/proof.md)
 	@scripts/image dist/image $(or $(BASE),"$$($(RUN) python -m builds --where debian-base)/root.tar")
 	$(RUN) pytest proof --ignore=proof/kubelet
-	PROOF_SECTION="Real nodes" proof/kubelet/alone $(RUN) pytest proof/kubelet
+	PROOF_SECTION="Real nodes" proof/kubelet/alone $(UV) run --no-sync pytest proof/kubelet
 
 clean: ## Remove what was built here (not the user's cache)
 	rm -rf .venv site dist build
