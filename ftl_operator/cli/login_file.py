@@ -42,6 +42,10 @@ def add(path: Path, name: str, namespace: str, keys: Sequence[LoginKey]) -> None
     KeyFile(path, text, text, 0, len(text), Form.LINES).write(text, private=True)
 
 
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+OWN_KEYS = (LOGIN_KEYS_KEY, LOGIN_JWKS_KEY)
+
+
 def rotate(path: Path, name: str) -> None:
     """Rotate the keys of the Secret of a login in a manifest. Everything else in it stays.
 
@@ -58,7 +62,10 @@ def rotate(path: Path, name: str) -> None:
 
 
 def rotated_manifest(text: str, name: str) -> dict[str, Any]:
-    """Rotate the keys of a Secret that `kubectl get` prints. The result keeps its name and namespace.
+    """Rotate the keys of a Secret that `kubectl get` prints. Everything else that people give it stays.
+
+    So does its version, by which the API server refuses the result if somebody else has changed the Secret
+    meanwhile.
 
     Raises:
         SpecError: The text has no such Secret, or the keys are not those of a login.
@@ -74,9 +81,13 @@ def rotated_manifest(text: str, name: str) -> dict[str, Any]:
             if owners:
                 # The operator made it, and the cluster deletes it together with the app.
                 made["metadata"]["ownerReferences"] = owners
-            labels = {key: metadata[key] for key in ("labels", "annotations") if metadata.get(key)}
-            made["metadata"] |= labels
-            return made
+            annotations = dict(metadata.get("annotations") or {})
+            # It would hold the old private keys.
+            annotations.pop(LAST_APPLIED, None)
+            kept = {key: metadata[key] for key in ("labels", "resourceVersion") if metadata.get(key)}
+            made["metadata"] |= kept | ({"annotations": annotations} if annotations else {})
+            others = {k: v for k, v in (document.get("data") or {}).items() if k not in OWN_KEYS}
+            return made | ({"data": others} if others else {})
     raise SpecError(f"standard input has no Secret {name!r}", reason=Reason.SOURCE_NOT_FOUND)
 
 

@@ -211,8 +211,15 @@ def test_the_clusters_secret_is_rotated_on_its_way(shell: Shell) -> None:
             "uid": "2",
             "resourceVersion": "3",
             "ownerReferences": [owner],
+            "annotations": {
+                "kubectl.kubernetes.io/last-applied-configuration": json.dumps({"stringData": texts}),
+                "team": "agents",
+            },
         },
-        "data": {key: base64.b64encode(text.encode()).decode() for key, text in texts.items()},
+        "data": {
+            **{key: base64.b64encode(text.encode()).decode() for key, text in texts.items()},
+            "users": "YW5u",
+        },
     }
     done = shell.invoke(
         "login", "secret", "assistant-login", "--rotate", "-", stdin=json.dumps(shown).encode()
@@ -221,8 +228,11 @@ def test_the_clusters_secret_is_rotated_on_its_way(shell: Shell) -> None:
     assert made["metadata"] == {
         "name": "assistant-login",
         "namespace": "agents",
+        "resourceVersion": "3",
         "ownerReferences": [owner],
-    }, "no version of the object, which would have changed meanwhile"
+        "annotations": {"team": "agents"},
+    }, "with its version, by which a change of somebody else is noticed, and without the old private keys"
+    assert made["data"] == {"users": "YW5u"}, "what else is in it stays"
     assert read_keys(made["stringData"]["keys"])[1].kid == keys[1].kid
     refused = shell.invoke("login", "secret", "other", "--rotate", "-", stdin=json.dumps(shown).encode())
     assert refused.code == 65
