@@ -114,8 +114,8 @@ class Login(Part):
     access_token_minutes: Annotated[int, Field(ge=1, le=1440)] = 15
     """How long a token is valid. After that the client gets another one without its user."""
     refresh_token_days: Annotated[int, Field(ge=1, le=365)] = 30
-    """How long a refresh token is valid, in days. Each use gives the client a new one, so people sign in
-    again after so many days without a call."""
+    """How long a client gets new tokens without its person, in days after the consent. Then people sign in
+    again, however often the client was used."""
 
     def secret_of(self, app: str) -> str:
         """The name of the Secret with the keys of the login of the app with this name."""

@@ -191,12 +191,14 @@ pub(crate) fn own(exchange: &Exchange, sealed: &str) -> Option<Pending> {
 }
 
 fn consent_page(exchange: &mut Exchange, mut pending: Pending, session: &Session) -> Response {
+    // Whoever signs in instead may have more scopes, so their request is the whole one.
+    let Some(whole) = exchange.seal(&pending, DECISION_SECONDS) else { return page::unavailable(exchange) };
     if let Some(allowed) = &session.scopes {
         pending.scopes.retain(|scope| allowed.contains(scope));
     }
     let decision = Decision { pending, session: session.id.clone() };
     let Some(sealed) = exchange.seal(&decision, DECISION_SECONDS) else { return page::unavailable(exchange) };
-    page::consent(exchange, &decision.pending, session, &sealed)
+    page::consent(exchange, &decision.pending, session, &page::Sealed { decision: &sealed, request: &whole })
 }
 
 /// `POST /login/consent`: a person's decision.
@@ -230,7 +232,12 @@ pub(crate) fn decide(exchange: &mut Exchange) -> Response {
 /// Whether a form was sent from one of this login's own pages, where the browser says from which (RFC 6454 §7).
 pub(crate) fn is_own_origin(exchange: &Exchange) -> bool {
     let Some(origin) = exchange.request.header("origin") else { return true };
-    Url::parse(&exchange.config.issuer).is_some_and(|own| own.origin() == origin)
+    // Browsers write an origin in small letters and without the scheme's own port (WHATWG URL).
+    let issuer = exchange.config.issuer.to_ascii_lowercase();
+    Url::parse(&issuer).is_some_and(|own| {
+        let port = own.port.filter(|port| !matches!((own.scheme, port), ("https", 443) | ("http", 80)));
+        Url { port, ..own }.origin() == origin
+    })
 }
 
 /// The URI of the answer to a client, with `state` and `iss` (RFC 9207 §2).

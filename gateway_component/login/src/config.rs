@@ -1,6 +1,8 @@
 //! The variable `login_config`, which the operator composes.
 
+use json::base64;
 use serde::Deserialize;
+use sha2::{Digest, Sha256};
 
 /// What this login is for.
 #[derive(Deserialize)]
@@ -53,6 +55,14 @@ pub(crate) struct Upstream {
     pub(crate) algorithms: Vec<String>,
     /// How people know it.
     pub(crate) name: String,
+}
+
+impl Upstream {
+    /// Another one for each provider, client or kind of subject: whoever signed in by another is somebody else here.
+    pub(crate) fn fingerprint(&self) -> String {
+        let parts = [&self.issuer, &self.client_id, &self.subject_claim].map(String::as_str).join("\n");
+        base64::encode_url(&Sha256::digest(parts.as_bytes())[..9])
+    }
 }
 
 impl Config {

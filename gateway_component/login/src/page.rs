@@ -55,14 +55,22 @@ pub(crate) fn sign_in(exchange: &mut Exchange, pending: &Pending, problem: Optio
     }
 }
 
+/// What the forms of the consent page bring back.
+pub(crate) struct Sealed<'a> {
+    /// The request about which this session decides.
+    pub(crate) decision: &'a str,
+    /// The request for which somebody else may sign in.
+    pub(crate) request: &'a str,
+}
+
 /// The page on which somebody lets a client use the app.
 pub(crate) fn consent(
     exchange: &mut Exchange,
     pending: &Pending,
     session: &Session,
-    sealed: &str,
+    sealed: &Sealed,
 ) -> Response {
-    let Some(request) = exchange.seal(pending, DECISION_SECONDS) else { return unavailable(exchange) };
+    let Sealed { decision, request } = sealed;
     let config = exchange.config;
     let title = escape(config.title());
     let scopes: String = pending
@@ -97,7 +105,7 @@ pub(crate) fn consent(
         "<h1>Let {client} use {title}?</h1>{vouched}{scopes}\
          <p>You go back to <strong>{back}</strong>{machine}.</p>\
          <form method=\"post\" action=\"{action}\" class=\"choice\">\
-         <input type=\"hidden\" name=\"request\" value=\"{sealed}\">\
+         <input type=\"hidden\" name=\"request\" value=\"{decision}\">\
          <button class=\"main\" name=\"decision\" value=\"allow\">Allow</button>\
          <button name=\"decision\" value=\"deny\">Do not allow</button></form>\
          <form method=\"post\" action=\"{sign_out}\">\

@@ -23,7 +23,7 @@ pub(crate) struct Session {
     pub(crate) email: Option<String>,
     /// The only scopes that they may grant; `None` for all.
     pub(crate) scopes: Option<Vec<String>>,
-    /// Of their password; empty for people of an upstream provider.
+    /// Of their password, or of their upstream provider.
     pub(crate) fingerprint: String,
 }
 
@@ -70,8 +70,8 @@ impl Session {
 /// Whether somebody exists with the password that they had. People of an upstream provider are asked there again when
 /// their refresh token ends.
 pub(crate) fn is_current(exchange: &mut Exchange, subject: &str, fingerprint: &str) -> bool {
-    if exchange.config.upstream.is_some() {
-        return fingerprint.is_empty();
+    if let Some(upstream) = &exchange.config.upstream {
+        return fingerprint == upstream.fingerprint();
     }
     let lines = exchange.world.variable("login_users").unwrap_or_default();
     person::find(&lines, subject).is_some_and(|person| person.fingerprint == fingerprint)
@@ -134,7 +134,7 @@ pub(crate) fn sign_in(exchange: &mut Exchange) -> Response {
     let name = form.only("username").unwrap_or_default();
     let known = cookie_name(exchange, "known");
     let known = exchange.request.cookie(&known).and_then(|sealed| exchange.open::<KnownBrowser>(sealed));
-    let mut tries = Tries::of(exchange, name, known.is_some_and(|known| known.subject == name));
+    let tries = Tries::of(exchange, name, known.is_some_and(|known| known.subject == name));
     let counted = tries.pause(exchange).and_then(|pause| match pause {
         0 => tries.count(exchange).map(|()| 0),
         pause => Ok(pause),

@@ -4,13 +4,17 @@
 //! |---|---|---|
 //! | address | 10 | five minutes |
 //! | name | 10 | thirty seconds |
+//! | browser in which the name has signed in before | 10 | five minutes |
 //!
-//! A right password makes the tries of its name forgotten, and is not counted for its address: otherwise whoever has an account
-//! could try everybody else's, and sign in now and then. Nobody can lock a person out: a browser in which they have signed in before (its cookie says so) is not slowed down
-//! by what others try under their name.
+//! A right password makes the tries of its name forgotten, and only itself of its address's: otherwise whoever has an
+//! account could try everybody else's, and sign in now and then. Nobody can lock a person out of a browser in which they
+//! have signed in before (its cookie says so): there only its own tries count.
+//!
+//! The address is right where a proxy that people cannot go around writes `X-Forwarded-For`. Behind a proxy that hides
+//! it, all clients share one.
 
 use crate::http::Exchange;
-use crate::ledger::{Ledger, Record, StoreFailed};
+use crate::ledger::{Ledger, StoreFailed};
 
 const FREE_TRIES: u64 = 10;
 const ADDRESS_PAUSE: u64 = 300;
@@ -20,26 +24,39 @@ const REMEMBERED: u64 = 900;
 
 /// Who tries, by what is counted.
 pub(crate) struct Tries {
-    counted: Vec<(String, u64)>,
-    /// What was known of each before this try.
-    before: Vec<Option<Record>>,
+    counted: Vec<Counted>,
+}
+
+/// One thing whose tries are counted.
+struct Counted {
+    thing: String,
+    /// The longest pause, in seconds.
+    limit: u64,
+    /// Whether others' tries are counted with it: a right password takes back its own and no other.
+    is_shared: bool,
 }
 
 impl Tries {
-    /// What is counted of a try: the address it comes from and, unless the browser is known, the name.
+    /// What is counted of a try: the address it comes from and the name; of a browser in which this name has signed in
+    /// before, its own tries alone.
     pub(crate) fn of(exchange: &Exchange, name: &str, is_known_browser: bool) -> Tries {
-        let mut counted = vec![(format!("address {}", address(exchange)), ADDRESS_PAUSE)];
-        if !is_known_browser {
-            counted.push((format!("name {name}"), NAME_PAUSE));
-        }
-        Tries { counted, before: Vec::new() }
+        let counted = |thing, limit, is_shared| Counted { thing, limit, is_shared };
+        let counted = if is_known_browser {
+            vec![counted(format!("known browser of {name}"), ADDRESS_PAUSE, false)]
+        } else {
+            vec![
+                counted(format!("address {}", address(exchange)), ADDRESS_PAUSE, true),
+                counted(format!("name {name}"), NAME_PAUSE, false),
+            ]
+        };
+        Tries { counted }
     }
 
     /// The seconds to wait before the next try; 0 for none.
     pub(crate) fn pause(&self, exchange: &mut Exchange) -> Result<u64, StoreFailed> {
         let now = exchange.world.now();
         let mut longest = 0;
-        for (thing, limit) in &self.counted {
+        for Counted { thing, limit, .. } in &self.counted {
             let Some(record) = Ledger::Attempts.get(exchange.world, thing)? else { continue };
             let Some(beyond) = record.value.checked_sub(FREE_TRIES) else { continue };
             let pause = (1 << beyond.min(16)).min(*limit);
@@ -48,33 +65,28 @@ impl Tries {
         Ok(longest)
     }
 
-    /// Count a try, before the password is looked at: many at the same time count as many.
-    pub(crate) fn count(&mut self, exchange: &mut Exchange) -> Result<(), StoreFailed> {
+    /// Count a try, before the password is looked at, so that many at the same time do not all come before the first.
+    pub(crate) fn count(&self, exchange: &mut Exchange) -> Result<(), StoreFailed> {
         let until = exchange.world.now() + REMEMBERED;
-        for (thing, _) in &self.counted {
-            let before = Ledger::Attempts.get(exchange.world, thing)?;
-            self.before.push(before);
-            Ledger::Attempts.set(
-                exchange.world,
-                thing,
-                before.map_or(0, |record| record.value) + 1,
-                until,
-            )?;
+        for Counted { thing, .. } in &self.counted {
+            let before = Ledger::Attempts.get(exchange.world, thing)?.map_or(0, |record| record.value);
+            Ledger::Attempts.set(exchange.world, thing, before + 1, until)?;
         }
         Ok(())
     }
 
-    /// Forget the name's tries and this one of the address, because the password was right.
+    /// Take back this try, because the password was right; of what nobody shares, all tries.
     pub(crate) fn forget(&self, exchange: &mut Exchange) -> Result<(), StoreFailed> {
         let gone = exchange.world.now() + 1;
-        self.counted.iter().zip(&self.before).enumerate().try_for_each(|(at, ((thing, _), before))| {
-            let (value, until) = match before {
-                // The address comes first.
-                Some(record) if at == 0 => (record.value, record.until),
+        for Counted { thing, is_shared, .. } in &self.counted {
+            // Read again: others may have tried while the password was looked at.
+            let (value, until) = match Ledger::Attempts.get(exchange.world, thing)? {
+                Some(record) if *is_shared => (record.value.saturating_sub(1), record.until),
                 _ => (0, gone),
             };
-            Ledger::Attempts.set(exchange.world, thing, value, until)
-        })
+            Ledger::Attempts.set(exchange.world, thing, value, until)?;
+        }
+        Ok(())
     }
 }
 

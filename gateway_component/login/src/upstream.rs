@@ -148,7 +148,7 @@ fn identify(
         subject,
         email,
         scopes: None,
-        fingerprint: String::new(),
+        fingerprint: upstream.fingerprint(),
     })
 }
 

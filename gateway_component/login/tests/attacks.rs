@@ -696,6 +696,20 @@ fn what_an_upstream_provider_answers_is_for_this_browser_and_this_sign_in() {
     assert!(browser.allow(&mut outside, &consent).status == 303);
     let form = outside.asked.iter().rev().find_map(|(_, form)| form.clone()).unwrap();
     assert!(form.contains("client_secret=upstream-secret") && form.contains("code_verifier="));
+    // Another provider's people are others, also those who are signed in.
+    let code = answered(&browser.allow(&mut outside, &consent), "code").unwrap();
+    let given = exchange(&mut outside, &client, &code);
+    let refresh_token = value(&given)["refresh_token"].as_str().unwrap().to_string();
+    let issuer = outside.config["upstream"]["issuer"].clone();
+    outside.config["upstream"]["issuer"] = json!("https://other.example");
+    assert_eq!(refresh(&mut outside, &client, &refresh_token).status, 400);
+    let page = authorize(&mut outside, &mut browser, &request(&client, &challenge()));
+    assert!(
+        header(&page, "location")
+            .is_some_and(|location| location.starts_with("https://idp.example/authorize"))
+    );
+    outside.config["upstream"]["issuer"] = issuer;
+    assert_eq!(refresh(&mut outside, &client, &refresh_token).status, 200);
     // Names and passwords have nothing to do with it.
     let form = [("request", "x"), ("username", "ann"), ("password", PASSWORD)];
     assert_eq!(browser.post(&mut outside, "/login/sign-in", &form).status, 400);
@@ -738,4 +752,64 @@ fn variables_that_are_not_whole_close_the_login() {
     assert_eq!(Browser::default().get(&mut outside, "/login/jwks").status, 200);
     outside.config["audiences"] = json!([]);
     assert_eq!(Browser::default().get(&mut outside, "/login/jwks").status, 503);
+}
+
+#[test]
+fn another_person_is_asked_for_all_scopes() {
+    let mut outside = Outside::default();
+    let client = client(&mut outside);
+    let mut browser = Browser::default();
+    let page = authorize(&mut outside, &mut browser, &request(&client, &challenge()));
+    let consent = browser.sign_in(&mut outside, &page, "bob", PASSWORD);
+    assert!(!text(&consent).contains("<code>write</code>"), "bob may grant mcp:tools alone");
+    let mut scene = Scene { outside, client, browser, consent };
+    let pending = pending(&scene);
+    let page = scene.browser.post(&mut scene.outside, "/login/sign-out", &[("request", &pending)]);
+    let consent = scene.browser.sign_in(&mut scene.outside, &page, "ann", PASSWORD);
+    assert!(text(&consent).contains("<code>write</code>"), "ann may grant both");
+}
+
+#[test]
+fn forms_are_taken_from_the_origin_that_browsers_write() {
+    for (issuer, origin) in
+        [("https://Tools.Example:443", "https://tools.example"), ("http://localhost:80", "http://localhost")]
+    {
+        let mut outside = Outside::default();
+        outside.config["issuer"] = json!(issuer);
+        let client = client(&mut outside);
+        let mut browser = Browser::default();
+        let page = authorize(&mut outside, &mut browser, &request(&client, &challenge()));
+        browser.headers.push(("origin".into(), origin.as_bytes().to_vec()));
+        let sealed = hidden(&page, "request").unwrap();
+        let form = [("request", sealed.as_str()), ("username", "ann"), ("password", PASSWORD)];
+        assert_eq!(browser.post(&mut outside, "/login/sign-in", &form).status, 303, "{issuer}");
+    }
+}
+
+#[test]
+fn tries_at_an_address_do_not_hold_up_a_browser_that_is_known() {
+    let mut scene = Scene::new();
+    let mut stranger = Browser::default();
+    let page = authorize(&mut scene.outside, &mut stranger, &request(&scene.client, &challenge()));
+    let sealed = hidden(&page, "request").unwrap();
+    for number in 0..12 {
+        let name = format!("nobody{number}");
+        let form = [("request", sealed.as_str()), ("username", &name), ("password", "x")];
+        stranger.post(&mut scene.outside, "/login/sign-in", &form);
+    }
+    let wrong = [("request", sealed.as_str()), ("username", "ann"), ("password", PASSWORD)];
+    assert_eq!(stranger.post(&mut scene.outside, "/login/sign-in", &wrong).status, 429);
+    let own = pending(&scene);
+    let page = scene.browser.post(&mut scene.outside, "/login/sign-out", &[("request", &own)]);
+    let consent = scene.browser.sign_in(&mut scene.outside, &page, "ann", PASSWORD);
+    assert!(text(&consent).contains("signed in as <strong>ann</strong>"));
+    // Its own wrong tries hold it up like any other.
+    let page = scene.browser.post(&mut scene.outside, "/login/sign-out", &[("request", &own)]);
+    let sealed = hidden(&page, "request").unwrap();
+    let mut statuses = Vec::new();
+    for _ in 0..11 {
+        let form = [("request", sealed.as_str()), ("username", "ann"), ("password", "x")];
+        statuses.push(scene.browser.post(&mut scene.outside, "/login/sign-in", &form).status);
+    }
+    assert_eq!(statuses.last(), Some(&429), "{statuses:?}");
 }
