@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,10 @@ from bench.hosts import Ask, embedded, spin
 from bench.measure import Charge
 from bench.report import Figure
 from bench.requests import LEGACY, call, direct, listing
-from bench.tokens import ALGORITHMS, Issuer
+from bench.tokens import ALGORITHMS, KEYS_ALONE, Issuer
 from ftl_operator.api.auth import GatewayAuth
+from ftl_operator.api.names import API_KEYS
+from ftl_operator.cli.api_keys import key_line, new_key
 from ftl_operator.component.tool import Component
 from ftl_operator.host import Request
 
@@ -91,13 +94,18 @@ class Bench:
         """What each case costs with each number of tools."""
         issuer = Issuer.new(RS256)
         spec, checked, variables = login.auth()
+        key = new_key()
         found: dict[tuple[str, int], Charge] = {}
         for count in COUNTS:
             app, private = self._app(count), self._app(count, auth=issuer.auth)
+            keyed = replace(
+                self._app(count, auth=KEYS_ALONE), variables={API_KEYS: str(key_line(key, "bench"))}
+            )
             cases = {
                 report.LIST: (app, listing()),
                 report.CALL: (app, call(NAME)),
                 report.TOKEN: (private, call(NAME, token=issuer.token())),
+                report.KEY: (keyed, call(NAME, token=key)),
             }
             found |= {(name, count): measure.charge(*case) for name, case in cases.items()}
             with_login = self._app(count, auth=(spec, checked), login=(guests.LOGIN, variables))

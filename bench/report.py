@@ -101,6 +101,7 @@ GATEWAY_BYTES = "size: gateway.wasm"
 
 
 LIST, CALL, TOKEN, PAGE = "list", "call", "call with a known token", "login page"
+KEY = "call with an API key"
 """The cases whose charge is counted."""
 INSTRUCTIONS = "instructions"
 METRICS = (INSTRUCTIONS, "host calls", "bytes carried", "pages written", "variables", "variables' bytes")

@@ -15,6 +15,11 @@ ALGORITHMS = ("RS256", "PS256", "ES256", "ES384", "EdDSA")
 ISSUER = "https://issuer.example"
 AUDIENCE = "https://bench.example/mcp"
 SUBJECT = "bench"
+KEYS_ALONE: tuple[Mapping[str, Any], GatewayAuth] = (
+    {"apiKeys": {"secretRef": {"name": "bench", "key": "keys"}}},
+    GatewayAuth(access=Access.PRIVATE, issuer=None, audiences=(), algorithms=(), api_keys=True),
+)
+"""`spec.auth` of an app that accepts API keys alone, and what the operator would have found of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """The bench's own arithmetic, its requests on the components without a gateway, and its manifest for Spin."""
 
 import tomllib
-from dataclasses import astuple
+from dataclasses import astuple, replace
 
 import pytest
 
@@ -105,13 +105,25 @@ def charges(built: guests.Guests) -> dict[tuple[str, int], Charge]:
 
 
 @pytest.mark.needs("bench-guests")
-@pytest.mark.parametrize("case", [report.CALL, report.TOKEN, report.PAGE])
+@pytest.mark.parametrize("case", [report.CALL, report.TOKEN, report.KEY, report.PAGE])
 def test_a_call_costs_the_same_with_any_number_of_tools(
     charges: dict[tuple[str, int], Charge], case: str
 ) -> None:
     for count in COUNTS:
         same = pytest.approx(astuple(charges[case, 1]), rel=report.MAX_SPREAD)
         assert astuple(charges[case, count]) == same, count
+
+
+@pytest.mark.needs("bench-guests")
+def test_a_call_with_an_api_key_costs_no_more_than_one_with_a_known_token(
+    charges: dict[tuple[str, int], Charge],
+) -> None:
+    for count in COUNTS:
+        # The keys are a variable of the application, so there are more variables; their bytes count.
+        key, token = (
+            astuple(replace(charges[case, count], variables=0)) for case in (report.KEY, report.TOKEN)
+        )
+        assert all(own <= other for own, other in zip(key, token, strict=True)), (count, key, token)
 
 
 @pytest.mark.needs("bench-guests")
